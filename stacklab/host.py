@@ -1,0 +1,209 @@
+"""`Host`: one machine reachable over SSH. Nothing else in the package opens a connection to a machine."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stacklab.errors import HostError, LabNotRunning
+
+if TYPE_CHECKING:
+    from fabric import Connection
+
+CONNECT_TIMEOUT_S = 10
+
+# Replaces the file only when its text differs, and then in one step: a reader never sees half of it.
+WRITE = """set -e
+new=$(mktemp "$(dirname {path})/.stacklab.XXXXXX")
+trap 'rm -f "$new"' EXIT
+cat > "$new"
+if cmp -s "$new" {path}; then exit 0; fi
+chmod {mode:o} "$new"
+mv "$new" {path}
+echo changed"""
+
+
+class Stream:
+    """A command that runs on a host: an iterable of the lines of text it prints.
+
+    `send` writes to its standard input, `close` ends that input (the command sees the end of the file).
+    """
+
+    def __init__(self, channel):
+        self._channel = channel
+        self._stdin = channel.makefile_stdin("wb", 0)
+        self._stderr: list[bytes] = []
+        self._reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self._reader.start()
+
+    def _read_stderr(self) -> None:
+        while chunk := self._channel.recv_stderr(65536):
+            self._stderr.append(chunk)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._channel.makefile("r", -1) as lines:
+            for line in lines:
+                yield line.rstrip("\n")
+
+    def send(self, text: str) -> None:
+        """Write `text` to the command's standard input."""
+        self._stdin.write(text.encode())
+
+    def close(self) -> None:
+        """End the command's standard input; a well-behaved command stops then."""
+        self._channel.shutdown_write()
+
+    def wait(self) -> int:
+        """The command's exit code, once it has ended (-1 if the connection broke first)."""
+        return self._channel.recv_exit_status()
+
+    @property
+    def stderr(self) -> str:
+        """What the command has written to its standard error so far."""
+        return b"".join(self._stderr).decode(errors="replace")
+
+
+class Host:
+    """One machine: `run`, `write`, `put`, `get`, `stream`. Connects when first used.
+
+    The host's key must already be known: in `known_hosts_path`, or in the user's own known_hosts
+    where that is None. An unknown or changed key is refused, never accepted on first sight.
+    Errors: LabNotRunning if it cannot be reached, HostError if a command fails there.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        user: str,
+        port: int = 22,
+        *,
+        key_path: Path | None = None,
+        known_hosts_path: Path | None = None,
+        name: str = "",
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ):
+        self.address, self.user, self.port = address, user, port
+        self.key_path, self.known_hosts_path = key_path, known_hosts_path
+        self.name = name or address
+        self.connect_timeout_s = connect_timeout_s
+        self._connection: Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"Host({self.user}@{self.address}:{self.port})"
+
+    @property
+    def url(self) -> str:
+        """Where the site answers."""
+        return f"https://{self.address}"
+
+    def _open(self) -> Connection:
+        """The connection, opened when it is first needed or was lost."""
+        if self._connection is not None and self._connection.is_connected:
+            return self._connection
+        import paramiko
+        from fabric import Connection
+
+        keys = {"key_filename": str(self.key_path), "look_for_keys": False, "allow_agent": False} if self.key_path else {}
+        connection = Connection(
+            self.address, user=self.user, port=self.port, connect_timeout=self.connect_timeout_s, connect_kwargs=keys
+        )
+        if self.known_hosts_path:
+            connection.client.load_host_keys(str(self.known_hosts_path))
+        else:
+            connection.client.load_system_host_keys()
+        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        where = f"{self.user}@{self.address}:{self.port}"
+        try:
+            connection.open()
+        except paramiko.BadHostKeyException as error:
+            raise LabNotRunning(
+                f"{where} shows another host key than the one pinned: it is not the machine it was. "
+                "If you rebuilt it, remove its old key; otherwise do not go on."
+            ) from error
+        except paramiko.AuthenticationException as error:
+            raise LabNotRunning(f"{where} does not accept our key ({error}); check the user name and the key") from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise LabNotRunning(f"{where} does not answer on SSH ({error}); start it with 'fab up'") from error
+        self._connection = connection
+        return connection
+
+    def _start(self, command: str, sudo: bool):
+        import paramiko
+
+        line = f"sudo -n -- sh -c {shlex.quote(command)}" if sudo else command
+        try:
+            channel = self._open().transport.open_session()
+            channel.exec_command(line)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self.close()
+            raise LabNotRunning(f"{self.name}: the SSH connection broke ({error}); try again, or look with 'fab status'") from error
+        return channel
+
+    def run(
+        self, command: str, sudo: bool = False, timeout_s: float = 60, input: str | bytes | None = None, check: bool = True
+    ) -> str:
+        """Run a shell command and return its standard output; `input` is its standard input.
+
+        Raises HostError with the command's standard error if it fails (unless `check` is off)
+        or takes longer than `timeout_s`, LabNotRunning if the connection breaks.
+        """
+        channel = self._start(command, sudo)
+        channel.settimeout(timeout_s)
+        stream = Stream(channel)
+        try:
+            if input:
+                channel.sendall(input.encode() if isinstance(input, str) else input)
+            channel.shutdown_write()
+            output = b"".join(iter(lambda: channel.recv(65536), b"")).decode(errors="replace")
+        except TimeoutError as error:
+            channel.close()
+            raise HostError(f"{self.name}: '{command}' took longer than {timeout_s:g} s", command=command) from error
+        except OSError as error:
+            raise LabNotRunning(f"{self.name}: the SSH connection broke during '{command}'; look with 'fab status'") from error
+        exit_code = stream.wait()
+        stream._reader.join(timeout=1)
+        if exit_code == -1:
+            raise LabNotRunning(f"{self.name}: the SSH connection broke during '{command}'; look with 'fab status'")
+        if check and exit_code != 0:
+            words = stream.stderr.strip() or output.strip()
+            raise HostError(
+                f"{self.name}: '{command}' failed with exit code {exit_code}: {words}",
+                command=command, exit_code=exit_code, stderr=words,
+            )
+        return output
+
+    def write(self, path: str, text: str, mode: int = 0o644, sudo: bool = True) -> bool:
+        """Make the file `path` hold `text`. True if that changed it."""
+        return self.run(WRITE.format(path=shlex.quote(path), mode=mode), sudo=sudo, input=text).strip() == "changed"
+
+    def put(self, local: Path, remote: str, sudo: bool = False) -> None:
+        """Copy the local file to the path `remote` on the host."""
+        self.run(f"cat > {shlex.quote(remote)}", sudo=sudo, timeout_s=600, input=Path(local).read_bytes())
+
+    def get(self, remote: str, local: Path, sudo: bool = False) -> None:
+        """Copy the file `remote` on the host to the local path."""
+        with self.stream(f"cat {shlex.quote(remote)}", sudo=sudo) as stream, open(local, "wb") as file:
+            stream.close()
+            while chunk := stream._channel.recv(65536):
+                file.write(chunk)
+            if stream.wait() != 0:
+                raise HostError(f"{self.name}: cannot read {remote}: {stream.stderr.strip()}", stderr=stream.stderr)
+
+    @contextmanager
+    def stream(self, command: str, sudo: bool = False) -> Iterator[Stream]:
+        """Run a command whose lines are read while it runs. Leaving the block ends its input and closes the channel."""
+        stream = Stream(self._start(command, sudo))
+        try:
+            yield stream
+        finally:
+            stream._channel.close()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
