@@ -1,0 +1,143 @@
+"""What is really running on this machine, read from /proc, systemd, sockets and uWSGI itself.
+
+Standard library only: it runs on the web host. Nothing here trusts a configuration file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+UWSGI_SOCKET = "/run/uwsgi/stacklab.sock"
+UWSGI_STATS = "/run/uwsgi/stats.sock"
+SETTINGS = Path("/etc/stacklab/settings.json")
+FIRST_DAPHNE_PORT = 8443
+MAX_DAPHNE_INSTANCES = 16
+
+
+def words_of(*command: str) -> str:
+    """The standard output of a command; empty if it fails."""
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def main_pid(unit: str) -> int:
+    """The main process of a unit; 0 if it does not run."""
+    return int(words_of("systemctl", "show", "-P", "MainPID", unit).strip() or 0)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` started."""
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def title(pid: int) -> str:
+    """How a process calls itself, as `ps` shows it."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def open_files_limit(pid: int) -> tuple[int, int]:
+    """A process's soft and hard limit of open files (0, 0 if it is gone)."""
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    except OSError:
+        return 0, 0
+    soft, hard = next(line for line in lines if line.startswith("Max open files")).split()[3:5]
+    return int(soft), int(hard)
+
+
+def nginx_workers() -> list[int]:
+    """The nginx workers that take new connections: not those that a reload has told to finish."""
+    return [pid for pid in children(main_pid("nginx")) if title(pid) == "nginx: worker process"]
+
+
+def uwsgi_stats() -> dict:
+    """What uWSGI says of itself; empty if it does not answer."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2)
+            connection.connect(UWSGI_STATS)
+            return json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+    except (OSError, ValueError):
+        return {}
+
+
+def backlog(path: str) -> int:
+    """The true length limit of a listening unix socket's queue (Send-Q of `ss -xl`); 0 if nobody listens."""
+    for line in words_of("ss", "-xlH").splitlines():
+        fields = line.split()
+        if path in fields:
+            return int(fields[3])
+    return 0
+
+
+def daphne_ports() -> list[int]:
+    """The ports, among those that belong to Daphne, on which somebody listens on loopback."""
+    wanted = range(FIRST_DAPHNE_PORT, FIRST_DAPHNE_PORT + MAX_DAPHNE_INSTANCES)
+    listening = {int(line.split()[3].rsplit(":", 1)[1]) for line in words_of("ss", "-tlnH").splitlines()}
+    return [port for port in wanted if port in listening]
+
+
+def running_instances() -> list[int]:
+    """The numbers of the Daphne instances that systemd holds active."""
+    lines = words_of("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "daphne@*.service").splitlines()
+    return sorted(int(line.split()[0].removeprefix("daphne@").removesuffix(".service")) for line in lines)
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment a process was started with."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    except OSError:
+        return {}
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def applied() -> dict:
+    """The record of the last commit: {"format", "settings", "version", "applied_s"}; empty before the first."""
+    try:
+        return json.loads(SETTINGS.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def nginx_directive(text: str, name: str) -> int | None:
+    """The number after a directive in nginx's own dump of its configuration."""
+    for line in text.splitlines():
+        if line.split()[:1] == [name]:
+            return int(line.split()[1].rstrip(";"))
+    return None
+
+
+def observe() -> dict:
+    """The live state, under the names of the settings where there is one. None: cannot be seen."""
+    workers = nginx_workers()
+    stats = uwsgi_stats()
+    uwsgi_workers = [worker for worker in stats.get("workers", []) if worker["pid"]]
+    instances = running_instances()
+    daphne = environment(main_pid(f"daphne@{instances[0]}")) if instances else {}
+    units = ["nginx", "uwsgi", "redis-server", *(f"daphne@{n}" for n in instances)]
+    return {
+        "nginx_worker_processes": len(workers),
+        "nginx_worker_connections": nginx_directive(words_of("nginx", "-T"), "worker_connections") if workers else None,
+        "nginx_open_files_limit": min((open_files_limit(pid)[0] for pid in workers), default=0),
+        "uwsgi_processes": len(uwsgi_workers),
+        "uwsgi_threads": len(uwsgi_workers[0]["cores"]) if uwsgi_workers else 0,
+        "uwsgi_listen": backlog(UWSGI_SOCKET),
+        "daphne_instances": len(instances),
+        "daphne_ports": daphne_ports(),
+        "daphne_tls": daphne.get("STACKLAB_DAPHNE_TLS") == "1" if daphne else None,
+        "channel_layer": daphne.get("STACKLAB_CHANNEL_LAYER"),
+        "somaxconn": int(Path("/proc/sys/net/core/somaxconn").read_text()),
+        "cpus": len(os.sched_getaffinity(0)),
+        "units": {unit: words_of("systemctl", "is-active", unit).strip() for unit in units},
+    }
