@@ -1,0 +1,229 @@
+#!/usr/bin/env bash
+# Make this machine the web host: packages, users, secrets, certificates, the Django site, the units.
+#
+# Run as root, from a checkout, on Debian 12 or 13 or Ubuntu 24.04. Running it again changes nothing that is
+# already right. No tunable stands in here: those are StackSettings, rendered and committed at the end.
+# What it changes, it says; a line that begins with "changed:" is one change.
+set -euo pipefail
+
+source_dir=$(cd "$(dirname "$0")/.." && pwd)
+home=/opt/stacklab
+etc=/etc/stacklab
+state=/var/lib/stacklab
+restart=()   # units whose program (not settings) changed
+
+say() { echo "changed: $*"; }
+fail() { echo "web.sh: $*" >&2; exit 1; }
+# Copy a file if it differs: install_file SOURCE TARGET [MODE]
+install_file() {
+    cmp -s "$1" "$2" && return 1
+    install -D -m "${3:-644}" "$1" "$2"
+    say "$2"
+}
+
+[ "$(id -u)" = 0 ] || fail "must run as root: sudo $0"
+[ -f /etc/debian_version ] || fail "this is not Debian or Ubuntu; the web host needs one of them"
+
+packages() {
+    local missing=() package
+    while read -r package; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done < "$source_dir/provision/packages.txt"
+    [ ${#missing[@]} = 0 ] && return
+    say "packages ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q || fail "apt-get update failed: is the network there? Run this again when it is"
+    apt-get install -y -q --no-install-recommends "${missing[@]}" ||
+        fail "apt-get install failed: is the network there? Run this again when it is"
+}
+
+users() {
+    local name
+    for name in stacklab uwsgi daphne; do
+        getent group "$name" >/dev/null || { groupadd --system "$name"; say "group $name"; }
+    done
+    for name in uwsgi daphne; do
+        getent passwd "$name" >/dev/null || {
+            useradd --system --gid "$name" --home-dir /nonexistent --shell /usr/sbin/nologin "$name"
+            say "user $name"
+        }
+        usermod -a -G stacklab "$name"
+    done
+    usermod -a -G redis daphne
+    install -d -m 755 "$home" "$home/lib" "$state" "$etc" "$etc/tls"
+    install -d -m 770 -o root -g stacklab "$state/db"
+    install -d -m 755 -o daphne -g daphne /var/log/daphne
+    install -d -m 755 /etc/uwsgi /etc/nginx/conf.d
+}
+
+# The code, copied from the checkout. Sets app_changed.
+code() {
+    local copied
+    copied=$(
+        rsync -rlpc --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
+    )
+    app_changed=$copied
+    copied+=$(
+        rsync -rlpc --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude image \
+            "$source_dir/provision/" "$home/provision/"
+        mkdir -p "$home/lib/stacklab"
+        rsync -rlpc --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
+            --include render.py --include version.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
+    )
+    # stacklab.render looks for the templates in ../provision, as in a checkout.
+    ln -sfn "$home/provision" "$home/lib/provision"
+    [ -z "$copied" ] || say "code in $home"
+}
+
+# The Python environment, as locked. Sets venv_changed.
+environment() {
+    local lock="$source_dir/provision/requirements.lock" stamp="$home/venv/.lock"
+    venv_changed=
+    cmp -s "$lock" "$stamp" && return
+    say "Python environment $home/venv"
+    venv_changed=yes
+    [ -x "$home/venv/bin/python" ] || python3 -m venv "$home/venv"
+    local from=()
+    [ -d "$home/wheels" ] && from=(--no-index --find-links "$home/wheels")
+    "$home/venv/bin/pip" install -q --disable-pip-version-check --require-hashes "${from[@]}" -r "$lock" ||
+        fail "pip could not install what provision/requirements.lock names: is the network there? Run this again when it is"
+    install -m 644 "$lock" "$stamp"
+}
+
+# A certificate of the lab's own CA: certificate NAME SUBJECT_ALT_NAMES
+certificate() {
+    local name=$1 sans=$2 dir="$etc/tls"
+    if [ -f "$dir/$name.crt" ] && [ "$(cat "$dir/$name.sans" 2>/dev/null)" = "$sans" ] &&
+        openssl x509 -in "$dir/$name.crt" -noout -checkend 2592000 >/dev/null &&
+        openssl verify -CAfile "$dir/ca.crt" "$dir/$name.crt" >/dev/null 2>&1; then
+        return
+    fi
+    local work
+    work=$(mktemp -d)
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name.stacklab" \
+        -keyout "$work/key" -out "$work/csr" 2>/dev/null
+    printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$sans" > "$work/ext"
+    openssl x509 -req -in "$work/csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -days 825 -extfile "$work/ext" \
+        -out "$work/crt" 2>/dev/null
+    install -m 644 "$work/crt" "$dir/$name.crt"
+    install -m 600 "$work/key" "$dir/$name.key"
+    echo "$sans" > "$dir/$name.sans"
+    rm -r "$work"
+    say "certificate for $sans"
+}
+
+# Every address and name under which this machine is asked for.
+names() {
+    local address
+    echo localhost "$(hostname)" web.stacklab
+    for address in 127.0.0.1 $(hostname -I); do
+        case $address in *:*) ;; *) echo "$address" ;; esac
+    done
+}
+
+secrets() {
+    local dir="$etc/tls" hosts sans
+    if [ ! -f "$dir/ca.crt" ]; then
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=StackLab CA of $(hostname)" \
+            -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
+            -keyout "$dir/ca.key" -out "$dir/ca.new" 2>/dev/null
+        chmod 600 "$dir/ca.key"
+        mv "$dir/ca.new" "$dir/ca.crt"
+        say "the lab's own CA"
+    fi
+    hosts=$(names | tr ' ' '\n' | sort -u)
+    sans=$(echo "$hosts" | sed -E 's/^([0-9.]+)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)
+    local before
+    before=$(cat "$dir"/*.sans 2>/dev/null || true)
+    certificate web "$sans"
+    certificate daphne "DNS:daphne.stacklab,IP:127.0.0.1"
+    chown root:daphne "$dir/daphne.key"
+    chmod 640 "$dir/daphne.key"
+    [ "$before" = "$(cat "$dir"/*.sans)" ] || restart+=(nginx daphne)
+
+    local key
+    key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env" 2>/dev/null || true)
+    [ -n "$key" ] || key=$(openssl rand -base64 48 | tr -d '\n=+/')
+    local new
+    new=$(mktemp)
+    cat > "$new" <<ENV
+STACKLAB_SECRET_KEY=$key
+STACKLAB_ALLOWED_HOSTS=$(echo "$hosts" | paste -sd,)
+STACKLAB_DATABASE=$state/db/site.sqlite3
+STACKLAB_STATIC=$state/static
+STACKLAB_REDIS=unix:///run/redis/stacklab.sock
+ENV
+    if install_file "$new" "$etc/app.env" 640; then
+        restart+=(uwsgi daphne)
+    fi
+    chown root:stacklab "$etc/app.env"
+    rm "$new"
+}
+
+units() {
+    local files="$source_dir/provision/files" reload=
+    install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service && reload=yes
+    install_file "$files/daphne@.service" /etc/systemd/system/daphne@.service && { reload=yes; restart+=(daphne); }
+    install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
+    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && reload=yes
+    install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes
+    install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
+    [ -z "$reload" ] || systemctl daemon-reload
+    if install_file "$files/redis.conf" /etc/redis/redis.conf; then
+        chown redis:redis /etc/redis/redis.conf
+        systemctl restart redis-server
+    fi
+    systemctl is-active -q redis-server || systemctl restart redis-server
+}
+
+# As the site's own user, with the site's own environment: manage COMMAND…
+manage() {
+    (
+        set -a
+        # shellcheck source=/dev/null
+        . "$etc/app.env"
+        cd "$home/app"
+        setpriv --reuid=uwsgi --regid=uwsgi --init-groups "$home/venv/bin/python" manage.py "$@"
+    )
+}
+
+site() {
+    [ -n "$app_changed$venv_changed" ] || [ ! -f "$state/db/site.sqlite3" ] || return 0
+    install -d -m 755 -o uwsgi -g uwsgi "$state/static"
+    "$home/venv/bin/python" -m compileall -q "$home/app"
+    manage migrate -v 0
+    chmod 660 "$state/db/site.sqlite3"
+    chgrp stacklab "$state/db/site.sqlite3"
+    manage collectstatic -v 0 --noinput --clear
+    manage check --deploy --fail-level WARNING
+    restart+=(uwsgi daphne)
+}
+
+settings() {
+    local outcome restart_json
+    restart_json=$(printf '%s\n' "${restart[@]:-}" | sort -u | sed '/^$/d; s/.*/"&"/' | paste -sd,)
+    outcome=$(
+        PYTHONPATH="$home/lib" "$home/venv/bin/python" "$home/provision/first-settings" "[$restart_json]" |
+            "$home/provision/commit-settings"
+    )
+    systemctl enable -q nginx uwsgi daphne.target redis-server stacklab-recover 2>/dev/null
+    python3 - "$outcome" <<'PY'
+import json, sys
+outcome = json.loads(sys.argv[1])
+if not outcome["ok"]:
+    sys.exit(f"web.sh: the settings could not be applied: {outcome['message']}\n{outcome['journal']}")
+for path in outcome["changed"]:
+    print("changed:", path)
+for unit in outcome["reloaded"]:
+    print("changed: reloaded", unit)
+PY
+}
+
+packages
+users
+code
+environment
+secrets
+units
+site
+settings

@@ -1,0 +1,142 @@
+"""The stack on the web host: `provision`, `apply`, `current`, `observe`. One path for every change of a setting.
+
+The host does the work (provision/web.sh, provision/commit-settings); this side renders, sends and
+reads the outcome. Each change is one SSH command.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stacklab.errors import ApplyError, HostError, LabError
+from stacklab.host import Host
+from stacklab.render import render
+from stacklab.settings import StackSettings
+from stacklab.version import code_version
+
+ROOT = Path(__file__).resolve().parent.parent
+SENT = ("app", "provision", "stacklab")
+COMMIT = "/opt/stacklab/provision/commit-settings"
+SOURCE = "/opt/stacklab/source"
+SERVICES = {"nginx": "nginx", "uwsgi": "uwsgi", "daphne": "daphne@*", "redis": "redis-server"}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a change did. `changed` holds file paths, `reloaded` units, `durations_s` seconds by step."""
+
+    changed: tuple[str, ...] = ()
+    diff: str = ""
+    reloaded: tuple[str, ...] = ()
+    durations_s: dict[str, float] = field(default_factory=dict)
+    observed: dict[str, Any] = field(default_factory=dict)
+
+
+def _archive() -> bytes:
+    """The part of the checkout that the web host needs, as a gzipped tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        for folder in SENT:
+            archive.add(ROOT / folder, folder, filter=_plain)
+    return buffer.getvalue()
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Neither compiled files nor boxes; owned by root, whoever owns the checkout."""
+    if "__pycache__" in entry.name or entry.name.startswith(("provision/box", "provision/image")):
+        return None
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    return entry
+
+
+def provision(host: Host) -> Applied:
+    """Make the machine the web host: packages, users, secrets, certificates, site, units, and its settings.
+
+    Idempotent: `changed` names what had to change, and is empty the second time. Raises LabError with
+    the last words of provision/web.sh if it fails; running it again goes on where it stopped.
+    """
+    unpack = f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xzf - -C {SOURCE}"
+    host.run(unpack, sudo=True, timeout_s=300, input=_archive())
+    try:
+        output = host.run(f"{SOURCE}/provision/web.sh 2>&1", sudo=True, timeout_s=1800)
+    except HostError as error:
+        tail = "\n".join(error.stderr.splitlines()[-15:])
+        raise LabError(f"provisioning {host.name} stopped; 'fab provision' goes on where it stopped. Its last words:\n{tail}") from error
+    changed = tuple(line.removeprefix("changed: ") for line in output.splitlines() if line.startswith("changed: "))
+    return Applied(changed=changed)
+
+
+def apply(host: Host, settings: StackSettings, expect: StackSettings | None = None) -> Applied:
+    """Make `settings` the settings of the stack, proven from its live state, or leave it as it was.
+
+    `expect`: the settings this change was based on; if others are applied by now, nothing changes.
+    Raises ApplyError with the service's own words; the old settings are serving then.
+    """
+    request = {
+        "settings": settings.to_dict(),
+        "version": code_version(ROOT),
+        "files": [file.to_dict() for file in render(settings)],
+        "expect": expect.to_dict() if expect else None,
+    }
+    _require_provisioned(host)
+    outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
+    if not outcome["ok"]:
+        raise ApplyError(
+            f"{outcome['message']}. The old settings are in force.",
+            unit=outcome["unit"], journal=outcome["journal"], diff=outcome["diff"],
+        )
+    return Applied(
+        tuple(outcome["changed"]), outcome["diff"], tuple(outcome["reloaded"]), outcome["durations_s"], outcome["observed"]
+    )
+
+
+def state(host: Host) -> dict[str, Any]:
+    """{"applied": the record of the last commit, "observed": the live state, "unfinished": a change was cut off}."""
+    _require_provisioned(host)
+    return json.loads(host.run(f"{COMMIT} --observe", sudo=True))
+
+
+def current(host: Host) -> StackSettings:
+    """The settings that are applied, as the host itself records them."""
+    _require_provisioned(host)
+    record = json.loads(host.run("cat /etc/stacklab/settings.json"))
+    return StackSettings.from_dict(record["settings"])
+
+
+def observe(host: Host) -> dict[str, Any]:
+    """The live state of the services (not their files), under the names of the settings where there is one."""
+    return state(host)["observed"]
+
+
+def ca_certificate(host: Host) -> str:
+    """The lab's own CA certificate, as PEM: what a client must trust to reach the site."""
+    _require_provisioned(host)
+    return host.run("cat /etc/stacklab/tls/ca.crt")
+
+
+def versions(host: Host) -> dict[str, str]:
+    """The versions of what runs on the web host: {"nginx": "1.26.3", …}."""
+    output = host.run(VERSIONS)
+    return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+
+VERSIONS = r"""
+. /etc/os-release; echo "os=$PRETTY_NAME"
+echo "kernel=$(uname -r)"
+echo "nginx=$(/usr/sbin/nginx -v 2>&1 | sed 's|.*/||')"
+echo "redis=$(redis-server --version | sed -E 's/.*v=([0-9.]+).*/\1/')"
+echo "python=$(/opt/stacklab/venv/bin/python -c 'import platform; print(platform.python_version())')"
+sed -nE 's/^(django|channels|channels-redis|daphne|pyuwsgi|twisted)==([^ ]+).*/\1=\2/p' /opt/stacklab/provision/requirements.lock
+"""
+
+
+def _require_provisioned(host: Host) -> None:
+    """One clear line where the machine runs and the stack was never set up on it."""
+    if host.run(f"test -x {COMMIT} && test -e /etc/stacklab/settings.json && echo yes || true").strip() != "yes":
+        raise LabError(f"{host.name} runs, but the stack is not set up on it; run 'fab provision'")
