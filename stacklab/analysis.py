@@ -1,0 +1,519 @@
+"""Runs as tidy DataFrames, their summary, comparisons with intervals, and verdicts on claims.
+
+Tidy: one row an observation, with `experiment`, `run`, `point`, `repeat`, `valid` and every setting and
+workload field that differs between the runs given. Times `t_s` are seconds since the start of the
+counted load, on the desk's clock: the web host's clock is brought to it by the run's clock offset.
+
+Percentiles are of the raw rows, by linear interpolation. Verdicts follow from Student's t-intervals over
+runs, never over requests: thousands of requests of one run share that run's luck. Where several
+comparisons are made at once, the intervals are widened so that all of them hold together with 95 %
+(Bonferroni); a verdict is given only where such an interval leaves out "no difference".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from stacklab.errors import ResultsError
+from stacklab.results import TABLES, WEB_CLOCK_TABLES, Run
+from stacklab.settings import StackSettings
+from stacklab.validity import disconnects, load_window
+from stacklab.workload import ChatLoad, HttpLoad
+
+FACTORS = tuple(dict.fromkeys([*StackSettings.rules(), *HttpLoad.rules(), *ChatLoad.rules()]))
+"""Every field of settings and workloads: what can differ between the points of an experiment."""
+
+CONFIDENCE = 0.95
+PERCENTILES = (50, 95, 99)
+NO_DIFFERENCE = "no detectable difference"
+TOO_FEW = "too few repeats"
+
+
+def factors(runs: Sequence[Run]) -> list[str]:
+    """The settings and workload fields in which `runs` differ."""
+    table = _fields(runs)
+    return [name for name in table.columns if len({repr(value) for value in table[name]}) > 1]
+
+
+def requests(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every request as the client saw it, warm-up included.
+
+    Columns of the table, `t_s` of its start, and `response_s`: how long a person would have waited. It
+    is the duration; on a schedule, counted from when the request should have started.
+    """
+    table = _tidy(runs, "requests", "start_s")
+    table["response_s"] = _response_s(table)
+    return table
+
+
+def server(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every request as nginx logged it; `t_s` is its end."""
+    return _tidy(runs, "server", "end_s")
+
+
+def resources(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every sample of every service, with `cpu_share`: CPU seconds a second since the sample before (1.0 = one core)."""
+    table = _tidy(runs, "resources", "time_s").sort_values(["experiment", "run", "service", "time_s"], ignore_index=True)
+    grouped = table.groupby(["experiment", "run", "service"], sort=False, observed=True)
+    grown = grouped["cpu_s"].diff()
+    # After a restart the count begins at 0 again: what it shows then is all new.
+    grown = grown.where(~(grown < 0), table["cpu_s"])
+    table["cpu_share"] = grown / grouped["time_s"].diff()
+    return table
+
+
+def gauges(runs: Sequence[Run]) -> pd.DataFrame:
+    """Every reading of the machine's gauges and of the load generator's."""
+    parts = [_tidy(runs, name, "time_s") for name in ("gauges", "generator")]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def messages(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a message and expected receiver; `t_s` is when it was sent."""
+    return _tidy(runs, "messages", "sent_s")
+
+
+def connections(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row an attempt to connect; `t_s` is its start, `t_end_s` the end of the socket."""
+    table = _tidy(runs, "connections", "connect_start_s")
+    table["t_end_s"] = table["t_s"] + (table["end_s"] - table["connect_start_s"])
+    return table
+
+
+def sockets(runs: Sequence[Run]) -> pd.DataFrame:
+    """Daphne's memory against its open sockets: `run`, `t_s`, `sockets`, `pss_bytes` (all instances together)."""
+    samples = resources([run for run in runs if run.has("connections")])
+    samples = samples[samples["service"].map(_family) == "daphne"].dropna(subset=["pss_bytes"])
+    memory = samples.groupby(["experiment", "run", "point", "valid", "t_s"], as_index=False, observed=True)["pss_bytes"].sum()
+    opened = connections(runs).dropna(subset=["connect_s"])
+    memory["sockets"] = 0
+    for run, at in memory.groupby("run", observed=True):
+        mine = opened[opened["run"] == run]
+        begun = np.sort((mine["t_s"] + mine["connect_s"]).to_numpy())
+        ended = np.sort(mine["t_end_s"].dropna().to_numpy())
+        times = at["t_s"].to_numpy()
+        memory.loc[at.index, "sockets"] = np.searchsorted(begun, times, "right") - np.searchsorted(ended, times, "right")
+    return memory
+
+
+def summarize(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run, in the order given.
+
+    All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`; from the samples
+    `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, daphne: all
+    instances, redis), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
+
+    HTTP: `counted`, `errors`, `error_share`, `retried`, `load_s` (first counted start to last counted
+    end), `throughput_per_s` (counted successes / load_s), `mean_s`, `p50_s`, `p95_s`, `p99_s` of the
+    successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`.
+
+    Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `deliveries` (expected), `delivered_share`,
+    `lost` (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `latency_p50_s` …,
+    `instances_silent` (instances that no socket met), `busiest_share` (sockets of the busiest instance ×
+    instances: 1.0 is even).
+    """
+    rows = []
+    for run in runs:
+        row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
+        row |= {"reasons": " ".join(run.validity.reasons)}
+        row |= _summarize_http(run) if run.kind == "http" else _summarize_chat(run)
+        rows.append(row | _summarize_resources(run, row.get("counted")))
+    return pd.concat([_labels(runs, FACTORS), pd.DataFrame(rows)], axis=1)
+
+
+def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = None) -> pd.DataFrame:
+    """How `metric` (a column of `summarize`) of each value of `by` differs from that of `base`.
+
+    `by` is "point" or a factor; `base` one of its values (default: that of the first run). Runs are
+    paired within a repeat, and within equal values of all other factors. Columns: by, `metric`, `base`,
+    `scale`, `estimate`, `low`, `high`, `n` (pairs), `suspect` (suspect runs among them), `verdict`.
+    The scale is "ratio" to the base (mean and t-interval of its logarithm), or "difference" from it where
+    a value is 0 or negative. The verdict is "faster" or "slower" for times, else "more" or "less", or
+    "no detectable difference", or "too few repeats" (fewer than two pairs).
+    """
+    summary = summarize(runs)
+    if metric not in summary or by not in summary:
+        unknown = metric if metric not in summary else by
+        raise ResultsError(f"{unknown!r} is not in the summary of these runs; it has {', '.join(summary.columns)}")
+    values = list(dict.fromkeys(summary[by]))
+    base = values[0] if base is None else base
+    if base not in values:
+        raise ResultsError(f"{by}={base!r} is in none of these runs; they have {', '.join(map(repr, values))}")
+    others = [value for value in values if value != base]
+    apart = [] if by == "point" else [name for name in factors(runs) if name != by]
+    less, more = ("faster", "slower") if is_time(metric) else ("less", "more")
+    rows = []
+    for value in others:
+        pairs = _pairs(summary[summary[by] == value], summary[summary[by] == base], metric, apart)
+        effect = _effect(pairs, CONFIDENCE, comparisons=len(others))
+        rows.append({by: value, "metric": metric, "base": base, **effect, "verdict": _direction(effect, less, more)})
+    return pd.DataFrame(rows, columns=[by, "metric", "base", *EFFECT_COLUMNS, "verdict"])
+
+
+EFFECT_COLUMNS = ("scale", "estimate", "low", "high", "n", "suspect")
+
+
+def is_time(metric: str) -> bool:
+    """Whether `metric` is a waiting time, of which less is faster (CPU seconds are not)."""
+    return metric.endswith("_s") and not metric.startswith(("cpu_", "throughput", "load_"))
+
+
+@dataclass(frozen=True)
+class Test:
+    """One thing that must be so if a claim holds: `metric` of runs with the settings `of` is `expect` …
+
+    "less" or "more" than that of runs with the settings `than`, in pairs; or "at most" or "at least"
+    the number `than`.
+    """
+
+    __test__ = False  # not one of pytest's
+
+    metric: str
+    expect: str
+    of: Mapping[str, Any]
+    than: Mapping[str, Any] | float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of CLAIMS. It holds if all `tests` do, for `each` value of that factor by itself (None: pooled).
+
+    `note` says where to look if it has no tests: no comparison of runs can decide it.
+    """
+
+    id: str
+    sentence: str
+    tests: tuple[Test, ...] = ()
+    each: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the runs say of a claim: "supported", "contradicted", "no detectable difference", "too few repeats" or "not tested".
+
+    `tests` has one row a test: metric, of, than, expect, `each` value, scale, estimate, low, high, n,
+    suspect, verdict.
+    """
+
+    claim: Claim
+    verdict: str
+    tests: pd.DataFrame = field(repr=False)
+
+
+def _fastest_case() -> tuple[Test, ...]:
+    best = {"nginx_worker_connections": 4000, "uwsgi_processes": 10}
+    others = [(1024, 5), (1024, 10), (4000, 5)]
+    return tuple(
+        Test("p50_s", "less", best, {"nginx_worker_connections": connections, "uwsgi_processes": processes})
+        for connections, processes in others
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim("C1", "nginx serves at most worker_processes × worker_connections clients",
+          note="Raise the number of users past the limit and look at the errors: a proxied client takes two connections."),
+    Claim("C2", "nginx's worker_processes should equal the number of CPUs",
+          note="Needs a web host with more than one core."),
+    Claim("C3", "raising nginx's worker_connections carries more traffic",
+          (Test("throughput_per_s", "more", {"nginx_worker_connections": 4000}, {"nginx_worker_connections": 1024}),)),
+    Claim("C4", "uWSGI gains from more processes",
+          (Test("throughput_per_s", "more", {"uwsgi_processes": 10}, {"uwsgi_processes": 5}),)),
+    Claim("C5", "4000 connections with 10 processes answers fastest of the cases, at each load",
+          _fastest_case(), each="users"),
+    Claim("C6", "Daphne's -v N starts N workers", note="Look at the processes: -v is verbosity."),
+    Claim("C7", "ASGI_THREADS sets the number of threads for synchronous code",
+          note="Look at the threads of an instance under synchronous load."),
+    Claim("C8", "several instances behind a reverse proxy are the way to scale Channels",
+          note="See the experiments on the number of instances and on balancing."),
+    Claim("C9", "three balanced Daphnes use less CPU and memory than one under the same load",
+          (Test("cpu_s_daphne", "less", {"daphne_instances": 3, "balance": "round_robin"}, {"daphne_instances": 1}),
+           Test("pss_peak_bytes_daphne", "less", {"daphne_instances": 3, "balance": "round_robin"}, {"daphne_instances": 1}))),
+    Claim("C10", "three Daphne services started at once sometimes leave one not running",
+          note="Start them many times, and tell running from listening."),
+    Claim("C11", "round robin spreads sockets evenly",
+          (Test("busiest_share", "at most", {"balance": "round_robin", "daphne_instances": 3}, 1.1),)),
+    Claim("C12", "sockets of several clients show up on all three instances",
+          (Test("instances_silent", "at most", {"balance": "round_robin", "daphne_instances": 3}, 0),)),
+)  # fmt: skip
+"""The claims of CLAIMS, with the tests that runs can decide."""
+
+
+def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
+    """What `runs` say of `claim`.
+
+    "contradicted" if a test's interval lies on the other side, "supported" if all lie on the expected
+    side; the intervals of one claim hold together with 95 % (Bonferroni).
+    """
+    table = pd.concat([_fields(runs), summarize(runs).drop(columns=list(FACTORS), errors="ignore")], axis=1)
+    cases = [
+        (test, group, part)
+        for test in claim.tests
+        for group, part in ([(None, table)] if claim.each not in table else table.groupby(claim.each))
+        if _applies(test, part)
+    ]
+    rows = []
+    for test, group, part in cases:
+        effect = _effect(_sample(test, part, factors(runs)), CONFIDENCE, comparisons=len(cases))
+        rows.append(
+            {"metric": test.metric, "of": _words(test.of), "than": _words(test.than), "expect": test.expect}
+            | {"each": "" if group is None else f"{claim.each}={group}"}
+            | effect
+            | {"verdict": _judged(test.expect, effect)}
+        )
+    tests = pd.DataFrame(rows, columns=["metric", "of", "than", "expect", "each", *EFFECT_COLUMNS, "verdict"])
+    return Judgement(claim, _together(list(tests["verdict"])), tests)
+
+
+def judge_all(runs: Sequence[Run]) -> list[Judgement]:
+    """The judgements on those claims of `CLAIMS` of which `runs` can say anything."""
+    judgements = [judge(claim, runs) for claim in CLAIMS if claim.tests]
+    return [judgement for judgement in judgements if len(judgement.tests)]
+
+
+def percentiles(seconds: pd.Series, prefix: str = "") -> dict[str, float]:
+    """{"p50_s": …, "p95_s": …, "p99_s": …} of raw values; NaN if there are none."""
+    values = seconds.dropna().to_numpy(dtype=float)
+    found = np.percentile(values, PERCENTILES) if len(values) else [np.nan] * len(PERCENTILES)
+    return {f"{prefix}p{q}_s": float(value) for q, value in zip(PERCENTILES, found, strict=True)}
+
+
+def _fields(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run: every field of its settings and workload."""
+    rows = [run.settings.to_dict() | run.workload.to_dict() for run in runs]
+    return pd.DataFrame(rows, columns=[name for name in FACTORS if any(name in row for row in rows)], dtype=object).infer_objects()
+
+
+def _labels(runs: Sequence[Run], allowed: Sequence[str]) -> pd.DataFrame:
+    """One row a run: its place in the experiment, whether it is valid, and the `allowed` factors that differ."""
+    place = pd.DataFrame(
+        {
+            "experiment": [run.experiment for run in runs],
+            "run": [run.run for run in runs],
+            "point": [run.point for run in runs],
+            "repeat": [run.repeat for run in runs],
+            "valid": [run.validity.valid for run in runs],
+        }
+    )
+    return pd.concat([place, _fields(runs)[[name for name in factors(runs) if name in allowed]]], axis=1)
+
+
+def _tidy(runs: Sequence[Run], name: str, time: str) -> pd.DataFrame:
+    """The table `name` of those `runs` that have it, labelled, with `t_s` made from the column `time`."""
+    allowed = [factor for factor in FACTORS if factor not in TABLES[name]]
+    labels = _labels(runs, allowed)
+    holders = [position for position, run in enumerate(runs) if run.has(name)]
+    tables = []
+    for position in holders:
+        run = runs[position]
+        table = run.table(name)[list(TABLES[name])]
+        offset = (run.clock_offset_s or 0.0) if name in WEB_CLOCK_TABLES else 0.0
+        table["t_s"] = table[time] - offset - load_window(run)[0]
+        tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=[*labels.columns, *TABLES[name], "t_s"])
+    repeated = labels.loc[np.repeat(holders, [len(table) for table in tables])].reset_index(drop=True)
+    filled = [table for table in tables if len(table)] or tables[:1]
+    return pd.concat([repeated, pd.concat(filled, ignore_index=True)], axis=1)
+
+
+def _response_s(table: pd.DataFrame) -> pd.Series:
+    late = (table["start_s"] - table["scheduled_s"].astype(float)).clip(lower=0).fillna(0.0)
+    return table["duration_s"] + late
+
+
+def _family(service: str) -> str:
+    """"daphne" for daphne@1 …; other services are their own family."""
+    return service.partition("@")[0]
+
+
+def _summarize_http(run: Run) -> dict[str, Any]:
+    if not run.has("requests"):
+        return {}
+    table = run.table("requests")
+    counted = table[~table["warmup"].astype(bool)]
+    good = counted[counted["error"].isna()]
+    start, end = load_window(run)
+    response_s = _response_s(good)
+    row = {
+        "counted": len(counted),
+        "errors": len(counted) - len(good),
+        "error_share": 1 - len(good) / len(counted) if len(counted) else np.nan,
+        "retried": int(counted["retried"].astype(bool).sum()),
+        "load_s": end - start,
+        "throughput_per_s": len(good) / (end - start) if end > start else np.nan,
+        "mean_s": response_s.mean(),
+        **percentiles(response_s),
+    }
+    if run.has("server"):
+        logged = run.table("server")
+        began = logged["end_s"] - logged["duration_s"] - (run.clock_offset_s or 0.0)
+        fine = logged["status"].between(200, 399) & began.between(start - (run.clock_error_s or 0.0), end)
+        row |= percentiles(logged.loc[fine, "duration_s"], "server_")
+    return row
+
+
+def _summarize_chat(run: Run) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if run.has("connections"):
+        table = run.table("connections")
+        opened = table[table["connect_s"].notna()]
+        met = opened["instance"].dropna().value_counts()
+        row |= {
+            "clients_connected": opened["client"].nunique(),
+            "disconnects": len(disconnects(table)),
+            "connect_p95_s": percentiles(opened["connect_s"])["p95_s"],
+            "instances_silent": max(0, run.settings.daphne_instances - len(met)),
+            "busiest_share": met.max() / met.sum() * run.settings.daphne_instances if len(met) else np.nan,
+        }
+    if run.has("messages"):
+        table = run.table("messages")
+        counted = table[~table["warmup"].astype(bool)]
+        lost = counted["copies"] == 0
+        present = counted["receiver_connected"].astype(bool)
+        row |= {
+            "deliveries": len(counted),
+            "delivered_share": 1 - lost.mean() if len(counted) else np.nan,
+            "lost": int((lost & present).sum()),
+            "lost_while_away": int((lost & ~present).sum()),
+            "duplicated": int((counted["copies"] > 1).sum()),
+            "out_of_order": int((counted["in_order"] == False).sum()),  # noqa: E712 (null is neither)
+            **percentiles(counted["latency_s"], "latency_"),
+        }
+    return row
+
+
+def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
+    if not run.has("resources"):
+        return {}
+    samples = run.table("resources").sort_values("time_s")
+    window = np.array(load_window(run)) + (run.clock_offset_s or 0.0)
+    samples["family"] = samples["service"].map(_family)
+    cpu_s: dict[str, float] = {}
+    for service, rows in samples.groupby("service"):
+        family = _family(service)
+        cpu_s[family] = cpu_s.get(family, 0.0) + _used(rows, window)
+    memory = samples.dropna(subset=["pss_bytes"]).groupby(["time_s", "family"])["pss_bytes"].sum()
+    row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{family}": value for family, value in cpu_s.items()}
+    if counted:
+        row["cpu_s_per_1000_requests"] = row["cpu_s"] / counted * 1000
+    if len(memory):
+        row["pss_peak_bytes"] = memory.groupby("time_s").sum().max()
+        row |= {f"pss_peak_bytes_{family}": peak for family, peak in memory.groupby("family").max().items()}
+    return row
+
+
+def _used(samples: pd.DataFrame, window: np.ndarray) -> float:
+    """CPU seconds of one service within `window`, between its cumulative readings; restarts count from 0."""
+    readings = samples["cpu_s"].to_numpy(dtype=float)
+    steps = np.diff(readings)
+    grown = np.concatenate([[0.0], np.cumsum(np.where(steps < 0, readings[1:], steps))])
+    begin, end = np.interp(window, samples["time_s"].to_numpy(dtype=float), grown)
+    return float(end - begin)
+
+
+def _pairs(of: pd.DataFrame, than: pd.DataFrame, metric: str, apart: Sequence[str]) -> pd.DataFrame:
+    """Columns `of`, `than` (values of `metric`), `suspect`: one row a repeat and combination of `apart`."""
+    keys = ["experiment", "repeat", *apart]
+
+    def reduced(side: pd.DataFrame, name: str) -> pd.DataFrame:
+        side = side.dropna(subset=[metric])
+        grouped = side.assign(**{name: side[metric].astype(float), f"suspect_{name}": ~side["valid"].astype(bool)})
+        return grouped.groupby(keys, as_index=False, dropna=False).agg({name: "mean", f"suspect_{name}": "sum"})
+
+    pairs = reduced(of, "of").merge(reduced(than, "than"), on=keys)
+    return pairs.assign(suspect=pairs["suspect_of"] + pairs["suspect_than"])[["of", "than", "suspect"]]
+
+
+def _sample(test: Test, table: pd.DataFrame, varying: Sequence[str]) -> pd.DataFrame:
+    """The pairs of a test; for one against a number, each run's value against that number."""
+    of = _having(table, test.of)
+    if isinstance(test.than, Mapping):
+        apart = [name for name in varying if name not in test.of and name not in test.than]
+        return _pairs(of, _having(table, test.than), test.metric, apart)
+    of = of.dropna(subset=[test.metric])
+    return pd.DataFrame({"of": of[test.metric].astype(float), "than": float(test.than), "suspect": ~of["valid"].astype(bool)})
+
+
+def _having(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    for name, value in settings.items():
+        table = table[table[name] == value]
+    return table
+
+
+def _applies(test: Test, table: pd.DataFrame) -> bool:
+    if test.metric not in table:
+        return False
+    sides = [test.of, test.than] if isinstance(test.than, Mapping) else [test.of]
+    return all(_having(table, side)[test.metric].notna().any() for side in sides)
+
+
+def _effect(pairs: pd.DataFrame, confidence: float, comparisons: int = 1) -> dict[str, Any]:
+    """Mean of `of` against `than` with its interval: as a ratio where all values are positive, else a difference."""
+    of, than = pairs["of"].to_numpy(), pairs["than"].to_numpy()
+    ratio = bool(len(pairs)) and bool((of > 0).all() and (than > 0).all())
+    estimate, low, high = t_interval(np.log(of / than) if ratio else of - than, 1 - (1 - confidence) / max(comparisons, 1))
+    back: Callable[[float], float] = np.exp if ratio else float
+    return {
+        "scale": "ratio" if ratio else "difference",
+        "estimate": float(back(estimate)),
+        "low": float(back(low)),
+        "high": float(back(high)),
+        "n": len(pairs),
+        "suspect": int(pairs["suspect"].sum()),
+    }
+
+
+def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+    """Mean, lower and upper end of Student's t-interval; the ends are NaN below two values."""
+    n = len(values)
+    if n == 0:
+        return np.nan, np.nan, np.nan
+    mean = float(np.mean(values))
+    if n == 1:
+        return mean, np.nan, np.nan
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def _direction(effect: Mapping[str, Any], less: str, more: str) -> str:
+    if effect["n"] < 2:
+        return TOO_FEW
+    neutral = 1.0 if effect["scale"] == "ratio" else 0.0
+    if effect["high"] < neutral:
+        return less
+    return more if effect["low"] > neutral else NO_DIFFERENCE
+
+
+def _judged(expect: str, effect: Mapping[str, Any]) -> str:
+    """The verdict of one test. A limit that is met exactly ("at most", "at least") is met."""
+    if effect["n"] < 2:
+        return TOO_FEW
+    neutral = 1.0 if effect["scale"] == "ratio" else 0.0
+    below, above = effect["high"] < neutral, effect["low"] > neutral
+    if expect == "at most":
+        below = effect["high"] <= neutral
+    elif expect == "at least":
+        above = effect["low"] >= neutral
+    wanted, other = (below, above) if expect in ("less", "at most") else (above, below)
+    return "supported" if wanted else "contradicted" if other else NO_DIFFERENCE
+
+
+def _together(verdicts: Sequence[str]) -> str:
+    """A claim's verdict from those of its tests: one contradiction contradicts it, support takes all."""
+    if not verdicts:
+        return "not tested"
+    for verdict in ("contradicted", TOO_FEW, NO_DIFFERENCE):
+        if verdict in verdicts:
+            return verdict
+    return "supported"
+
+
+def _words(side: Mapping[str, Any] | float) -> str:
+    return ", ".join(f"{name}={value}" for name, value in side.items()) if isinstance(side, Mapping) else f"{side:g}"

@@ -1,0 +1,370 @@
+"""Runs on disk: `load_runs` reads them, `writing_run` saves one, whole or not at all.
+
+A run is a folder `results/<experiment>/<run>/` that holds run.json, the tables of `TABLES` as parquet,
+and logs. It appears in one rename, with read-only files; until then it is a hidden `.partial-<run>`
+folder that no reader looks at. So it is safe to read while experiments are being written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet
+
+from stacklab.errors import ResultsError, SettingsError
+from stacklab.settings import StackSettings
+from stacklab.workload import ChatLoad, HttpLoad, Workload
+
+FORMAT = 1
+FORMAT_HISTORY = {
+    1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
+}
+"""What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
+
+RUN_FILE = "run.json"
+PARTIAL_PREFIX = ".partial-"
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "requests": ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup", "scheduled_s", "retried"),
+    "server": ("end_s", "duration_s", "upstream_s", "upstream_addr", "status", "path", "client", "bytes"),
+    "resources": ("time_s", "service", "cpu_s", "pss_bytes", "rss_bytes", "threads", "open_files"),
+    "gauges": ("time_s", "name", "value"),
+    "generator": ("time_s", "name", "value"),
+    "messages": (
+        "room", "message_id", "sender", "n", "sent_s", "receiver", "received_s", "latency_s", "copies",
+        "in_order", "via", "instance", "receiver_connected", "warmup",
+    ),
+    "connections": (
+        "client", "room", "source_address", "instance", "connect_start_s", "connect_s", "end_s", "close_code",
+        "error", "attempt",
+    ),
+}  # fmt: skip
+"""{table: its columns}. Times are seconds since the epoch on the clock of the machine that took them:
+
+requests, messages, connections, generator on the desk's; server, resources, gauges on the web host's.
+"""
+
+WEB_CLOCK_TABLES = ("server", "resources", "gauges")
+
+WORKLOADS: dict[str, type[HttpLoad] | type[ChatLoad]] = {"http": HttpLoad, "chat": ChatLoad}
+
+
+class UnfinishedRunWarning(UserWarning):
+    """Folders of runs that were cut off, or are being written now, were passed over."""
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Whether a run can be trusted: `state` is "valid", or "suspect" with a sentence for each reason."""
+
+    state: str
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        return self.state == "valid"
+
+
+NOT_CHECKED = Validity("suspect", ("This run was not checked.",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One measured execution of one workload under one StackSettings; its tables are read when asked for.
+
+    `settings` were asked for, `observed` is what the services themselves said. `experiment`, `run`
+    (the folder's name), `point`, `repeat` and `position` (in the order of execution) place it in its
+    experiment. Times are seconds since the epoch on the desk's clock; `clock_offset_s` is what the web
+    host's clock shows more than the desk's, known to within `clock_error_s` (both None: not measured).
+    """
+
+    path: Path
+    settings: StackSettings
+    workload: Workload
+    observed: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    validity: Validity = NOT_CHECKED
+    experiment: str
+    run: str
+    point: str = ""
+    repeat: int = 1
+    position: int = 1
+    started_s: float
+    ended_s: float
+    under_load_s: float = 0.0
+    clock_offset_s: float | None = None
+    clock_error_s: float | None = None
+    _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def has(self, name: str) -> bool:
+        """Whether the run holds the table `name`."""
+        return (self.path / f"{name}.parquet").is_file()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The table `name` of `TABLES`, as it was measured. Read once; the copy you get is yours to change.
+
+        ResultsError if the run has no such table, or if the file is damaged or lacks a column.
+        """
+        if name not in self._read:
+            self._read[name] = read_table(self.path / f"{name}.parquet", TABLES[name])
+        return self._read[name].copy(deep=False)
+
+    @property
+    def kind(self) -> str:
+        """"http" or "chat"."""
+        return "http" if isinstance(self.workload, HttpLoad) else "chat"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What run.json holds."""
+        return {
+            "format": FORMAT,
+            "experiment": self.experiment,
+            "run": self.run,
+            "point": self.point,
+            "repeat": self.repeat,
+            "position": self.position,
+            "started_s": self.started_s,
+            "ended_s": self.ended_s,
+            "under_load_s": self.under_load_s,
+            "settings": self.settings.to_dict(),
+            "observed": dict(self.observed),
+            "workload": {"kind": self.kind, **self.workload.to_dict()},
+            "environment": dict(self.environment),
+            "clock_offset_s": self.clock_offset_s,
+            "clock_error_s": self.clock_error_s,
+            "validity": {"state": self.validity.state, "reasons": list(self.validity.reasons)},
+        }
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The parquet file at `path`; ResultsError, naming it, if it is missing, damaged, or lacks a column."""
+    try:
+        table = pyarrow.parquet.read_table(path).to_pandas()
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: there is no such table in this run") from None
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise ResultsError(f"{path}: cannot be read as parquet ({error}); delete the run or measure it again") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ResultsError(f"{path}: lacks the columns {', '.join(missing)}; was it written by another version?")
+    return table
+
+
+def read_run(path: Path) -> Run:
+    """The run in the folder `path`, from its run.json alone.
+
+    FileNotFoundError if there is no run.json; ResultsError if it is damaged or newer than this reader.
+    """
+    file = path / RUN_FILE
+    text = file.read_bytes()
+    try:
+        values = json.loads(text)
+        version = values["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{file}: is not a run's description ({error!r}); delete the run or measure it again") from error
+    if version not in FORMAT_HISTORY:
+        raise ResultsError(
+            f"{file}: has format {version!r}, this StackLab reads up to {FORMAT}; "
+            "read it with the version that wrote it, or a newer one"
+        )
+    try:
+        workload = dict(values["workload"])
+        kind = WORKLOADS[workload.pop("kind")]
+        return Run(
+            path=path,
+            settings=StackSettings.from_dict(values["settings"]),
+            workload=kind.from_dict(workload),
+            observed=values["observed"],
+            environment=values["environment"],
+            validity=Validity(values["validity"]["state"], tuple(values["validity"]["reasons"])),
+            experiment=values["experiment"],
+            run=values["run"],
+            point=values["point"],
+            repeat=values["repeat"],
+            position=values["position"],
+            started_s=values["started_s"],
+            ended_s=values["ended_s"],
+            under_load_s=values["under_load_s"],
+            clock_offset_s=values["clock_offset_s"],
+            clock_error_s=values["clock_error_s"],
+        )
+    except SettingsError as error:
+        raise ResultsError(f"{file}: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ResultsError(f"{file}: lacks or garbles {error}; delete the run or measure it again") from error
+
+
+def load_runs(root: str | Path) -> list[Run]:
+    """The whole runs under `root` (a run, an experiment's folder, or results/), by their time of start.
+
+    Only run.json is read; tables follow when asked for. Folders of runs that were cut off or are being
+    written now are passed over with an UnfinishedRunWarning that counts them.
+    ResultsError if `root` does not exist or a run.json is damaged.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ResultsError(f"{root}: there are no results here; give a run, an experiment's folder, or results/")
+    runs: list[Run] = []
+    unfinished: list[Path] = []
+    _collect(root, 2, runs, unfinished)
+    if unfinished:
+        names = ", ".join(sorted(str(path.relative_to(root)) for path in unfinished))
+        warnings.warn(f"passed over {len(unfinished)} unfinished run(s): {names}", UnfinishedRunWarning, stacklevel=2)
+    return sorted(runs, key=lambda run: (run.started_s, run.run))
+
+
+def _collect(folder: Path, depth: int, runs: list[Run], unfinished: list[Path]) -> None:
+    """Add the runs at most `depth` folders below `folder` to `runs`, half-written ones to `unfinished`."""
+    try:
+        runs.append(read_run(folder))
+        return
+    except FileNotFoundError:
+        pass  # not a run (or one that was deleted this moment): look inside
+    try:
+        children = sorted(child for child in folder.iterdir() if child.is_dir())
+        holds_tables = any(folder.glob("*.parquet"))
+    except FileNotFoundError:
+        return
+    if holds_tables:
+        unfinished.append(folder)
+        return
+    unfinished += [child for child in children if child.name.startswith(PARTIAL_PREFIX)]
+    if depth:
+        for child in children:
+            if not child.name.startswith("."):
+                _collect(child, depth - 1, runs, unfinished)
+
+
+class Draft:
+    """A run that is being written: put its files into `path`, then `record` what run.json is to hold."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.run: Run | None = None
+
+    def record(self, run: Run) -> None:
+        """Say what run.json will hold. After the `with` block, `self.run` is the run where it now is."""
+        self.run = run
+
+
+@contextmanager
+def writing_run(experiment_dir: Path, name: str) -> Iterator[Draft]:
+    """Write the run `name` into `experiment_dir`, whole or not at all.
+
+        with writing_run(folder, "r1-03-users-100") as draft:
+            ...  # tables and logs go to draft.path
+            draft.record(run)
+        return draft.run
+
+    On success run.json is written last, everything is flushed to disk, made read-only, and moved to its
+    name in one rename. After an exception or a kill only a hidden `.partial-<name>` folder remains,
+    logs inside; it is never read, and the next writer of that name clears it.
+    ResultsError if the run exists, is being written by another process, or nothing was recorded.
+    """
+    if not name or name.startswith(".") or "/" in name:
+        raise ResultsError(f"run={name!r} is not allowed: the name of a run holds no / and does not begin with a dot")
+    final = experiment_dir / name
+    partial = experiment_dir / f"{PARTIAL_PREFIX}{name}"
+    if final.exists():
+        raise ResultsError(f"{final}: this run exists already; a saved run is never overwritten")
+    experiment_dir.mkdir(parents=True, exist_ok=True)
+    lock = _claim(partial)
+    try:
+        draft = Draft(partial)
+        yield draft
+        if draft.run is None:
+            raise ResultsError(f"{final}: nothing was recorded for this run, so it was not saved")
+        _seal(draft.run, partial)
+        partial.rename(final)
+        _flush(experiment_dir)
+        draft.path, draft.run = final, replace(draft.run, path=final)
+    finally:
+        os.close(lock)
+
+
+def _claim(partial: Path) -> int:
+    """Make `partial` an empty folder of ours. Returns the descriptor that holds its lock."""
+    import fcntl  # of POSIX alone; results must be readable on any system
+
+    partial.mkdir(exist_ok=True)
+    lock = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between our open and our lock, its writer may have finished and renamed it: then it is not ours.
+        if not partial.exists() or partial.stat().st_ino != os.fstat(lock).st_ino:
+            raise BlockingIOError
+    except BlockingIOError:
+        os.close(lock)
+        raise ResultsError(f"{partial}: another process is writing this run; wait for it to end") from None
+    for child in partial.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
+    return lock
+
+
+def _seal(run: Run, folder: Path) -> None:
+    """Write run.json as the last file of `folder`; flush all of them to disk and make them read-only."""
+    text = json.dumps(run.to_dict(), indent=2, ensure_ascii=False)
+    (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _flush(path)
+            path.chmod(0o444)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    """fsync a file or a folder, so that a power cut cannot leave a name without its contents."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def export_csv(runs: Sequence[Run], out: str | Path) -> list[Path]:
+    """Write runs.csv (one row a run: its place, times, settings, workload) and every table of `runs` as CSV.
+
+    The rows of all runs are in one file a table, with the columns `experiment` and `run` in front.
+    Returns the files written, in the folder `out`, which is made. ResultsError if there are no runs.
+    """
+    if not runs:
+        raise ResultsError("there are no runs to export")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    overview = out / "runs.csv"
+    pd.DataFrame([_overview(run) for run in runs]).to_csv(overview, index=False)
+    written = [overview]
+    for name, columns in TABLES.items():
+        holders = [run for run in runs if run.has(name)]
+        for position, run in enumerate(holders):
+            table = run.table(name)[list(columns)]
+            table.insert(0, "experiment", run.experiment)
+            table.insert(1, "run", run.run)
+            first = position == 0
+            table.to_csv(out / f"{name}.csv", index=False, mode="w" if first else "a", header=first)
+        if holders:
+            written.append(out / f"{name}.csv")
+    return written
+
+
+def _overview(run: Run) -> dict[str, Any]:
+    row = run.to_dict()
+    for group in ("observed", "environment", "format"):
+        del row[group]
+    row["validity"] = run.validity.state
+    row["reasons"] = " ".join(run.validity.reasons)
+    return row | {f"settings.{name}": value for name, value in row.pop("settings").items()} | {
+        f"workload.{name}": value for name, value in row.pop("workload").items()
+    }

@@ -1,0 +1,269 @@
+"""`check`: can a run be trusted? Pure: it reads the run's tables and says why not, with numbers.
+
+It works on a saved run and on one that is not saved yet (a Run whose `path` is the folder being written).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from stacklab.errors import ResultsError
+from stacklab.results import Run, Validity
+from stacklab.workload import ChatLoad, HttpLoad
+
+__all__ = ["Validity", "check", "little_users", "load_window"]
+
+MAX_GENERATOR_SHARE = 0.9  # of the cores that the generator may use
+MAX_STEAL_SHARE = 0.02  # of the CPU time that the machine wanted
+MAX_SAMPLER_SHARE = 0.05  # of one core
+MAX_GAP_INTERVALS = 3  # between two samples
+LITTLE_TOLERANCE = 0.1  # between the users asked for and those that Little's law finds
+MAX_LAG_S = 0.05  # of a scheduled request's start, for the 95th percentile
+MIN_CLOCK_ERROR_S = 0.02  # a clock known this well is good enough for samples taken twice a second
+MESSAGES_TOLERANCE = 0.1  # between the messages sent and those asked for
+NORMAL_CLOSE = 1000  # RFC 6455, section 7.4.1: the client is done
+
+EXPECTED_TABLES = {
+    "http": ("requests", "server", "resources", "gauges", "generator"),
+    "chat": ("messages", "connections", "resources", "gauges", "generator"),
+}
+
+
+def check(run: Run, problems: Sequence[str] = ()) -> Validity:
+    """"valid", or "suspect" with a sentence for each reason. `problems`: what was noticed while measuring."""
+    reasons = [*problems]
+    for rule in (_tables, _settings, _http, _chat, _generator, _machine, _samples, _clock):
+        try:
+            reasons += rule(run)
+        except ResultsError as error:
+            reasons.append(f"A table cannot be read: {error}.")
+    return Validity("suspect" if reasons else "valid", tuple(dict.fromkeys(reasons)))
+
+
+def load_window(run: Run) -> tuple[float, float]:
+    """Start and end of the counted load on the desk's clock.
+
+    From the first counted request's start to the last one's end; for chat from the first counted message
+    to the last arrival. Where nothing was counted: the run's own start and end.
+    """
+    name = "requests" if run.kind == "http" else "messages"
+    table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
+    counted = table[~table["warmup"].astype(bool)]
+    if counted.empty:
+        return run.started_s, run.ended_s
+    if run.kind == "http":
+        starts, ends = counted["start_s"], counted["start_s"] + counted["duration_s"]
+    else:
+        starts, ends = counted["sent_s"], counted["received_s"].fillna(counted["sent_s"])
+    return float(starts.min()), float(ends.max())
+
+
+def little_users(requests: pd.DataFrame, wait_s: float) -> float:
+    """How many users a closed loop must have had: throughput × (response time + wait), Little's law.
+
+    It looks at the time between the first and the last start of a counted request, in which all users
+    are at work: requests under way on average (warm-up's stragglers too), plus those in their wait.
+    NaN if that time is empty.
+    """
+    counted = requests.loc[~requests["warmup"].astype(bool), "start_s"]
+    if counted.empty:
+        return float("nan")
+    first, last = counted.min(), counted.max()
+    if not last > first:
+        return float("nan")
+    starts = requests["start_s"].to_numpy()
+    ends = starts + requests["duration_s"].to_numpy()
+    under_way_s = np.clip(np.minimum(ends, last) - np.maximum(starts, first), 0, None).sum()
+    throughput = np.count_nonzero((starts >= first) & (starts < last)) / (last - first)
+    return float(under_way_s / (last - first) + throughput * wait_s)
+
+
+def _tables(run: Run) -> Iterator[str]:
+    for name in EXPECTED_TABLES[run.kind]:
+        if not run.has(name):
+            yield f"The table {name} is missing."
+
+
+def _settings(run: Run) -> Iterator[str]:
+    for name, asked in run.settings.to_dict().items():
+        seen = run.observed.get(name)
+        if seen is not None and seen != asked:
+            yield f"{name} was {seen} on the web host, {asked} was asked for."
+    ports = run.observed.get("daphne_ports")
+    if ports is not None and sorted(ports) != run.settings.daphne_ports():
+        yield f"Daphne listened on {_listed(ports) or 'no port'}, not on {_listed(run.settings.daphne_ports())}."
+    for unit, state in (run.observed.get("units") or {}).items():
+        if state != "active":
+            yield f"The unit {unit} was {state}, not active."
+
+
+def _http(run: Run) -> Iterator[str]:
+    if not isinstance(run.workload, HttpLoad) or not run.has("requests"):
+        return
+    requests = run.table("requests")
+    counted = requests[~requests["warmup"].astype(bool)]
+    asked = run.workload.requests
+    if len(counted) != asked:
+        yield f"{len(counted):,} counted requests are on disk, {asked:,} were asked for."
+    failed = counted["error"].dropna()
+    if len(failed):
+        yield f"{len(failed):,} of {len(counted):,} counted requests failed: {_kinds(failed)}."
+    if run.has("server"):
+        logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
+        if logged < answered:
+            yield f"nginx logged {logged:,} requests, {answered:,} were answered: {answered - logged:,} rows are missing."
+    if run.workload.requests_per_s is None:
+        yield from _little(run, counted, requests)
+    else:
+        lag = (counted["start_s"] - counted["scheduled_s"]).quantile(0.95)
+        if lag > MAX_LAG_S:
+            yield (
+                f"One request in twenty started {lag:.2f} s or more behind its schedule: "
+                f"{run.workload.users} users, or the generator's CPU, were too few for {run.workload.requests_per_s:g}/s."
+            )
+
+
+def _little(run: Run, counted: pd.DataFrame, requests: pd.DataFrame) -> Iterator[str]:
+    users = run.workload.users
+    if len(counted) <= users:
+        return  # each user asked once or not at all: there was no loop
+    found = little_users(requests, run.workload.wait_s)
+    if abs(found / users - 1) > LITTLE_TOLERANCE:
+        yield (
+            f"Little's law does not hold: throughput × (response time + wait) makes {found:.1f} users, "
+            f"{users} were asked for ({found / users - 1:+.0%})."
+        )
+
+
+def _chat(run: Run) -> Iterator[str]:
+    if not isinstance(run.workload, ChatLoad):
+        return
+    if run.has("connections"):
+        yield from _sockets(run.table("connections"), run.workload.clients)
+    if run.has("messages"):
+        yield from _messages(run.table("messages"), run.workload)
+
+
+def _sockets(connections: pd.DataFrame, clients: int) -> Iterator[str]:
+    connected = connections.loc[connections["connect_s"].notna(), "client"].nunique()
+    if connected != clients:
+        yield f"{connected:,} clients connected, {clients:,} were asked for."
+    refused = connections.loc[connections["connect_s"].isna()]
+    if len(refused):
+        yield f"{len(refused):,} attempts to connect failed: {_kinds(refused['error'].fillna('no reason given'))}."
+    dropped = disconnects(connections)
+    if len(dropped):
+        codes = dropped["close_code"].map(lambda code: "no close code" if pd.isna(code) else f"{code:.0f}")
+        yield f"{len(dropped):,} open sockets were closed early: {_kinds(codes)}."
+
+
+def disconnects(connections: pd.DataFrame) -> pd.DataFrame:
+    """The rows of sockets that were open and were closed by something else than their client being done."""
+    closed = connections["close_code"].notna() & (connections["close_code"] != NORMAL_CLOSE)
+    return connections[connections["connect_s"].notna() & (closed | connections["error"].notna())]
+
+
+def _messages(messages: pd.DataFrame, workload: ChatLoad) -> Iterator[str]:
+    counted = messages[~messages["warmup"].astype(bool)]
+    present = counted["receiver_connected"].astype(bool)
+    for rows, where in ((counted[present], "to connected receivers"), (counted[~present], "to receivers that were away")):
+        lost = int((rows["copies"] == 0).sum())
+        if lost:
+            yield f"{lost:,} of {len(rows):,} deliveries {where} were lost ({lost / len(rows):.2%})."
+    twice = int((counted["copies"] > 1).sum())
+    if twice:
+        yield f"{twice:,} of {len(counted):,} deliveries came more than once."
+    asked = workload.clients * workload.messages_per_s * workload.duration_s
+    sent = len(counted[["sender", "n"]].drop_duplicates())
+    if abs(sent - asked) > asked * MESSAGES_TOLERANCE + 4 * np.sqrt(asked):  # waits are random: 4 sigma of a count
+        yield f"{sent:,} messages were sent and counted, about {asked:,.0f} were asked for: the generator lagged."
+
+
+def _generator(run: Run) -> Iterator[str]:
+    if not run.has("generator"):
+        return
+    samples = run.table("generator")
+    cpu = samples[samples["name"] == "generator_cpu"]
+    start, end = load_window(run)
+    under_load = cpu.loc[cpu["time_s"].between(start, end), "value"]
+    used = (under_load if len(under_load) else cpu["value"]).mean()
+    if np.isnan(used):
+        yield "The load generator's CPU was not measured."
+    cores = 1 if run.kind == "http" else len(run.environment.get("generator_cpus") or [0])
+    if used > MAX_GENERATOR_SHARE * cores:
+        yield (
+            f"The load generator used {used / cores:.0%} of its {cores} core{'s' if cores > 1 else ''}: "
+            "it may be what limited the run."
+        )
+
+
+def _machine(run: Run) -> Iterator[str]:
+    if not run.has("gauges"):
+        return
+    gauges = run.table("gauges")
+    start, end = load_window(run)
+    stolen, seconds = _growth(run, gauges, "host_steal_s", start, end)
+    wanted = stolen + _growth(run, gauges, "host_cpu_s", start, end)[0]
+    if wanted > 0 and stolen / wanted > MAX_STEAL_SHARE:
+        yield f"Steal: {stolen / wanted:.1%} of the CPU time that the machine wanted went to other virtual machines."
+    sampler, seconds = _growth(run, gauges, "sampler_cpu_s", start, end)
+    if seconds > 0 and sampler / seconds > MAX_SAMPLER_SHARE:
+        yield f"The sampler itself took {sampler / seconds:.1%} of a core."
+
+
+def _growth(run: Run, gauges: pd.DataFrame, name: str, start: float, end: float) -> tuple[float, float]:
+    """How much the cumulative gauge `name` grew under load, and over how many seconds."""
+    rows = gauges[gauges["name"] == name].sort_values("time_s")
+    times = rows["time_s"] - (run.clock_offset_s or 0.0)
+    under_load = rows[times.between(start - 1, end + 1)]
+    if len(under_load) < 2:
+        return 0.0, 0.0
+    growth, seconds = under_load[["value", "time_s"]].iloc[-1] - under_load[["value", "time_s"]].iloc[0]
+    return float(growth), float(seconds)
+
+
+def _samples(run: Run) -> Iterator[str]:
+    if not run.has("resources"):
+        return
+    resources = run.table("resources")
+    if resources.empty:
+        yield "There is no sample of any service."
+        return
+    interval = resources.sort_values("time_s").groupby("service")["time_s"].diff().median()
+    times = np.unique(resources["time_s"]) - (run.clock_offset_s or 0.0)
+    start, end = load_window(run)
+    inside = times[(times > start) & (times < end)]
+    gaps = np.diff(np.concatenate([[start], inside, [end]]))
+    if not interval > 0 or gaps.max() > MAX_GAP_INTERVALS * interval:
+        yield (
+            f"The samples have a gap of {gaps.max():.1f} s"
+            + (f", at an interval of {interval:.1f} s." if interval > 0 else ": there is one of each service.")
+        )
+
+
+def _clock(run: Run) -> Iterator[str]:
+    if run.clock_offset_s is None or run.clock_error_s is None:
+        yield "The clock offset between desk and web host was not measured."
+        return
+    name, column = ("requests", "duration_s") if run.kind == "http" else ("messages", "latency_s")
+    typical = run.table(name)[column].median() if run.has(name) else float("nan")
+    allowed = np.nanmax([MIN_CLOCK_ERROR_S, typical])
+    if run.clock_error_s > allowed:
+        yield (
+            f"The clocks of desk and web host are known to within {run.clock_error_s:.3f} s only, "
+            f"more than the median latency of {typical:.3f} s: do not compare their times."
+        )
+
+
+def _kinds(values: pd.Series) -> str:
+    """The most frequent values with their counts: "HTTP 502 (100), timed out (3)"."""
+    counts = values.value_counts()
+    words = ", ".join(f"{kind} ({count:,})" for kind, count in counts.head(3).items())
+    return words + (f" and {len(counts) - 3} other kinds" if len(counts) > 3 else "")
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in values)
