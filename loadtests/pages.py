@@ -1,0 +1,169 @@
+"""HTTP load: exactly N counted requests from one shared pool, every one of them written down.
+
+Two ways to make them, each a Locust user class; `stacklab.loadgen` names one on the command line:
+
+    Visitor    a closed loop: `users` visitors, each asks again `wait_s` after its answer
+    Timetable  an open schedule: requests start every 1/requests_per_s seconds, however slow answers are
+
+Requests of the ramp-up and of `warmup_s` at full load are written too, flagged, and not counted.
+Rows (CSV): start_s, duration_s, status, bytes, error, warmup, scheduled_s, retried.
+"""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+from gevent.pool import Group
+from locust import User, events, task
+from locust.exception import StopUser
+
+from connection import Connection
+from share import REPORT_INTERVAL_S, Share
+
+HOPELESS_AFTER_S = 3  # at full load without one answer: going on would only repeat the same error
+
+
+class Pool:
+    """The requests still to be made, shared by everybody, and the rows of those that were."""
+
+    def __init__(self, share: Share):
+        self.share = share
+        load = share.workload
+        self.total: int = load["requests"]
+        self.taken = self.done = self.errors = self.answered = self.failed = 0
+        self.users_started = self.users_finished = 0
+        self.start_s = self.full_load_s = self.count_from_s = float("inf")
+        self._rows = share.rows("requests")
+
+    def start(self) -> None:
+        """The ramp-up begins now."""
+        self.start_s = self.share.now()
+        self.full_load_s = self.start_s + self.share.workload["ramp_s"]
+        self.count_from_s = self.full_load_s + self.share.workload["warmup_s"]
+
+    def take(self, due_s: float) -> bool | None:
+        """For a request due at `due_s`: True if it is warm-up, False if it counts, None if none is left."""
+        if due_s < self.count_from_s:
+            return True
+        if self.taken == self.total or self.hopeless():
+            return None
+        self.taken += 1
+        return False
+
+    def hopeless(self) -> bool:
+        """Whether nothing at all was ever answered, after a fair trial."""
+        return not self.answered and self.failed > 0 and self.share.now() > self.full_load_s + HOPELESS_AFTER_S
+
+    def request(self, connection: Connection, warmup: bool, scheduled_s: float | None = None) -> None:
+        """Make one request and write its row."""
+        start_s = self.share.now()
+        began = time.perf_counter()
+        status, size, error, retried = connection.get()
+        duration_s = time.perf_counter() - began
+        self._rows.writerow((start_s, duration_s, status, size, error, warmup, scheduled_s, retried))
+        if status:
+            self.answered += 1
+        else:
+            self.failed += 1
+        if not warmup:
+            self.done += 1
+            self.errors += error is not None
+
+    def phase(self) -> str:
+        now = self.share.now()
+        return "ramp" if now < self.full_load_s else "warmup" if now < self.count_from_s else "load"
+
+    def report(self) -> None:
+        self.share.report(done=self.done, total=self.total, errors=self.errors, phase=self.phase())
+
+
+@events.init.add_listener
+def prepare(environment, **_) -> None:
+    """Before the first user: read the share, open the rows, follow the desk, tell it now and then."""
+    environment.pool = Pool(Share())
+    environment.pool.share.listen(environment)
+    gevent.spawn(keep_reporting, environment.pool)
+
+
+def keep_reporting(pool: Pool) -> None:
+    while True:
+        pool.report()
+        gevent.sleep(REPORT_INTERVAL_S)
+
+
+@events.quitting.add_listener
+def close(environment, **_) -> None:
+    """Everything is on disk when the process ends."""
+    environment.pool.share.close()
+
+
+def finish(environment) -> None:
+    """The last word to the desk, then the end of Locust (from a greenlet of its own: it stops the users)."""
+    environment.pool.report()
+    gevent.spawn(environment.runner.quit)
+
+
+class Visitor(User):
+    """One of `users` visitors; together they empty the pool."""
+
+    @task
+    def visit(self) -> None:
+        pool = self.environment.pool
+        load = pool.share.workload
+        index = pool.users_started
+        pool.users_started += 1
+        if index == 0:
+            pool.start()
+        gevent.sleep(pool.start_s + load["ramp_s"] * index / load["users"] - pool.share.now())
+        connection = Connection(pool.share, load["path"], pool.share.source_address(index))
+        while (warmup := pool.take(pool.share.now())) is not None:
+            pool.request(connection, warmup)
+            if load["wait_s"]:
+                gevent.sleep(load["wait_s"])
+        connection.close()
+        pool.users_finished += 1
+        if pool.users_finished == load["users"]:
+            finish(self.environment)
+        raise StopUser
+
+
+class Timetable(User):
+    """Starts each request at its time. `users` connections are opened in the ramp-up, more when all are busy."""
+
+    fixed_count = 1
+
+    @task
+    def keep(self) -> None:
+        pool = self.environment.pool
+        load = pool.share.workload
+        self.idle: list[Connection] = []
+        self.opened = 0
+        self.under_way = Group()
+        pool.start()
+        for index in range(load["users"]):
+            gevent.sleep(pool.start_s + load["ramp_s"] * index / load["users"] - pool.share.now())
+            self.under_way.spawn(self._request, self._connection(), True, None)
+
+        number = 0
+        while True:
+            due_s = pool.full_load_s + number / load["requests_per_s"]
+            if (wait_s := due_s - pool.share.now()) > 0:
+                gevent.sleep(wait_s)
+            if (warmup := pool.take(due_s)) is None:
+                break
+            connection = self.idle.pop() if self.idle else self._connection()
+            self.under_way.spawn(self._request, connection, warmup, due_s)
+            number += 1
+        self.under_way.join()
+        finish(self.environment)
+        raise StopUser
+
+    def _connection(self) -> Connection:
+        share = self.environment.pool.share
+        self.opened += 1
+        return Connection(share, share.workload["path"], share.source_address(self.opened))
+
+    def _request(self, connection: Connection, warmup: bool, scheduled_s: float | None) -> None:
+        self.environment.pool.request(connection, warmup, scheduled_s)
+        self.idle.append(connection)

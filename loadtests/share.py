@@ -1,0 +1,118 @@
+"""One generator process's share of a load: what to do, where to write rows, how to talk to the desk.
+
+`stacklab.loadgen` starts each process with `STACKLAB_LOAD` naming a JSON file:
+
+    url, ca, out        the site, the lab's CA (a file), the folder for raw rows
+    workload            the fields of `HttpLoad` or `ChatLoad`
+    client_addresses    source addresses to spread connections over; may be empty
+    number, processes   this is process `number` of `processes`
+    clock_offset_s      epoch time minus the monotonic clock, so that all processes share one steady clock
+
+The process prints one JSON object a line on standard output and reads words from standard input.
+The end of its input means that the desk is gone: it stops, so that no generator is ever left behind.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import socket
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import gevent
+import gevent.os
+import gevent.ssl
+from gevent.event import Event
+
+REPORT_INTERVAL_S = 0.5
+CONNECT_TIMEOUT_S = 15
+ANSWER_TIMEOUT_S = 75  # longer than nginx's own 60 s, so that its 504 is seen and not our impatience
+
+
+class Share:
+    """The load this process has to make, and its line to the desk."""
+
+    def __init__(self):
+        with open(os.environ["STACKLAB_LOAD"], encoding="utf-8") as file:
+            spec = json.load(file)
+        self.workload: dict = spec["workload"]
+        self.number: int = spec["number"]
+        self.processes: int = spec["processes"]
+        self.client_addresses: list[str] = spec["client_addresses"]
+        self.out = Path(spec["out"])
+        self.words = {word: Event() for word in ("go", "count")}
+        self._clock_offset_s: float = spec["clock_offset_s"]
+        self._files = []
+
+        url = urlsplit(spec["url"])
+        self.host = url.hostname
+        self.authority = url.netloc
+        self.port = url.port or 443
+        self.tls = gevent.ssl.create_default_context(cafile=spec["ca"])
+        self._resolved: tuple | None = None
+        _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+
+    def now(self) -> float:
+        """Seconds since the epoch on a clock that never steps, the same in all processes of the load."""
+        return self._clock_offset_s + time.monotonic()
+
+    def source_address(self, index: int) -> str | None:
+        """The address that connection number `index` comes from (None: whatever the system picks)."""
+        return self.client_addresses[index % len(self.client_addresses)] if self.client_addresses else None
+
+    def connect(self, source_address: str | None) -> gevent.ssl.SSLSocket:
+        """A new TLS connection to the site, verified against the lab's CA. OSError if there is none."""
+        if self._resolved is None:
+            self._resolved = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = self._resolved
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(CONNECT_TIMEOUT_S)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if source_address:
+                plain.bind((source_address, 0))
+            plain.connect(address)
+            return self.tls.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+    def rows(self, name: str):
+        """A CSV writer for raw rows, buffered, in a file of this process's own."""
+        file = open(self.out / f"{name}-{self.number}.csv", "w", newline="", encoding="utf-8", buffering=1 << 18)
+        self._files.append(file)
+        return csv.writer(file)
+
+    def close(self) -> None:
+        """Everything written is in the files when this returns."""
+        for file in self._files:
+            file.close()
+
+    def report(self, **fields) -> None:
+        """Tell the desk something: one JSON object on a line."""
+        sys.stdout.write(json.dumps(fields) + "\n")
+        sys.stdout.flush()
+
+    def listen(self, environment) -> None:
+        """Follow the desk's words in the background; stop Locust when the desk is gone."""
+        gevent.spawn(self._listen, environment)
+
+    def _listen(self, environment) -> None:
+        gevent.os.make_nonblocking(0)
+        heard = b""
+        while chunk := gevent.os.nb_read(0, 4096):
+            *lines, heard = (heard + chunk).split(b"\n")
+            for line in lines:
+                self.words[line.decode()].set()
+        environment.runner.quit()
+
+
+def error_text(error: BaseException) -> str:
+    """The class and the text of an exception, as the rows record it."""
+    return f"{type(error).__name__}: {error}"

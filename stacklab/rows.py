@@ -1,0 +1,55 @@
+"""From the raw rows of the load generator (CSV, one file a process) to the parquet tables of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+GAUGES = pa.schema([("time_s", pa.float64()), ("name", pa.string()), ("value", pa.float64())])
+
+RAW_REQUESTS = pa.schema(
+    [
+        ("start_s", pa.float64()),
+        ("duration_s", pa.float64()),
+        ("status", pa.int32()),
+        ("bytes", pa.int64()),
+        ("error", pa.string()),
+        ("warmup", pa.bool_()),
+        ("scheduled_s", pa.float64()),
+        ("retried", pa.bool_()),
+    ]
+)
+REQUESTS = ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup", "scheduled_s", "retried")
+
+
+def write_gauges(samples: Sequence[tuple[float, str, float]], path: Path) -> None:
+    """Write (time_s, name, value) rows as a table of gauges."""
+    columns = list(zip(*samples, strict=True)) or [[], [], []]
+    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, GAUGES, strict=True)], schema=GAUGES)
+    pa.parquet.write_table(table, path)
+
+
+def write_requests(raw: Path, out: Path, name: str) -> dict[str, int]:
+    """raw/requests-*.csv → out/requests.parquet, by start. Returns {error, "" for none: counted requests}."""
+    table = read_raw(raw.glob("requests-*.csv"), RAW_REQUESTS)
+    table = table.append_column("name", pa.array([name] * len(table), pa.string())).select(REQUESTS)
+    pa.parquet.write_table(table.sort_by("start_s"), out / "requests.parquet")
+    errors = table.filter(pc.invert(table["warmup"]))["error"].fill_null("")
+    return {count["values"]: count["counts"] for count in errors.value_counts().to_pylist()}
+
+
+def read_raw(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:
+    """The rows of CSV files without a header. An empty field is null."""
+    parse = pa.csv.ParseOptions(newlines_in_values=True)
+    read = pa.csv.ReadOptions(column_names=schema.names)
+    convert = pa.csv.ConvertOptions(
+        column_types=schema, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""],
+        true_values=["True"], false_values=["False"],
+    )  # fmt: skip
+    tables = [pa.csv.read_csv(path, read, parse, convert) for path in sorted(paths) if path.stat().st_size]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
