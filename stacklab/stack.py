@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ class Applied:
     reloaded: tuple[str, ...] = ()
     durations_s: dict[str, float] = field(default_factory=dict)
     observed: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields, ready for JSON."""
+        return asdict(self)
 
 
 def _archive() -> bytes:
@@ -136,7 +141,21 @@ sed -nE 's/^(django|channels|channels-redis|daphne|pyuwsgi|twisted)==([^ ]+).*/\
 """
 
 
+def unit_of(service: str) -> str:
+    """The systemd unit (or pattern) of a service; LabError, naming the services, if there is no such service."""
+    if re.fullmatch(r"daphne@\d+", service):
+        return service
+    if service not in SERVICES:
+        raise LabError(f"there is no service {service!r}; there are {', '.join(SERVICES)} and daphne@1, daphne@2 …")
+    return SERVICES[service]
+
+
+def is_provisioned(host: Host) -> bool:
+    """Whether the stack was set up on this machine."""
+    return host.run(f"test -x {COMMIT} && test -e /etc/stacklab/settings.json && echo yes || true").strip() == "yes"
+
+
 def _require_provisioned(host: Host) -> None:
     """One clear line where the machine runs and the stack was never set up on it."""
-    if host.run(f"test -x {COMMIT} && test -e /etc/stacklab/settings.json && echo yes || true").strip() != "yes":
+    if not is_provisioned(host):
         raise LabError(f"{host.name} runs, but the stack is not set up on it; run 'fab provision'")

@@ -1,0 +1,5 @@
+"""The tasks of the lab for the `fab` command: `fab --list` names them, `fab --help TASK` explains one."""
+
+from stacklab.tasks import namespace
+
+ns = namespace()

@@ -1,0 +1,74 @@
+"""Progress bars and summaries of measurements, in a terminal or a notebook."""
+
+from __future__ import annotations
+
+from tqdm.auto import tqdm
+
+from stacklab import show
+from stacklab.analysis import summarize
+from stacklab.experiment import Estimate, Experiment, Planned
+from stacklab.loadgen import Progress
+from stacklab.results import Run
+
+
+class Bar:
+    """A live line for each run: phase, count, rate, errors, time left. Call it with a Progress."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._name = ""
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_run(self, planned: Planned, number: int, total: int) -> None:
+        """Begin the line of the next run of an experiment."""
+        self._end()
+        self._name = f"{number}/{total} {planned.point.label}, repeat {planned.repeat}: "
+
+    def __call__(self, progress: Progress) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=progress.total, bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}", leave=True
+            )
+        self._bar.n = progress.done
+        self._bar.set_description_str(f"{self._name}{progress.phase}", refresh=False)
+        left = f", {progress.left_s:.0f} s left" if progress.left_s else ""
+        self._bar.set_postfix_str(f"{progress.rate_per_s:.0f}/s, {progress.errors} errors{left}", refresh=True)
+
+
+def estimate_text(experiment: Experiment, estimate: Estimate) -> str:
+    """What will be done, how long it will take, and how much disk."""
+    total = len(experiment.points) * experiment.repeats
+    if not estimate.runs:
+        return f"{experiment.name}: all {total} runs are measured already (--fresh starts over)"
+    done = f", {total - estimate.runs} of {total} are done already" if estimate.runs < total else ""
+    return (
+        f"{experiment.name}: {estimate.runs} runs to measure{done}; about {show.duration(estimate.duration_s)} "
+        f"and {max(1, estimate.disk_bytes >> 20)} MiB of disk"
+    )
+
+
+def run_text(run: Run) -> str:
+    """A run in three lines: what it showed, whether it can be trusted, where it is."""
+    row = summarize([run]).iloc[0]
+    if run.kind == "http":
+        seen = (
+            f"{row.throughput_per_s:.0f} requests/s · p50 {row.p50_s * 1000:.0f} ms · p95 {row.p95_s * 1000:.0f} ms · "
+            f"p99 {row.p99_s * 1000:.0f} ms · {row.errors:.0f} errors"
+        )
+    else:
+        seen = (
+            f"delivered {row.delivered_share:.2%} · p50 {row.p50_s * 1000:.0f} ms · p95 {row.p95_s * 1000:.0f} ms · "
+            f"{row.lost:.0f} lost · {row.disconnects:.0f} disconnects"
+        )
+    trust = "valid" if run.validity.valid else "suspect: " + " ".join(run.validity.reasons)
+    return f"{seen}\n{trust}\n{run.path}"

@@ -1,0 +1,367 @@
+"""`measure` one run; `run_experiment` all the runs of an Experiment, in a seeded random order, resumable."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stacklab import serverlog, stack
+from stacklab.errors import LabError, SettingsError
+from stacklab.host import Host
+from stacklab.labs import Lab
+from stacklab.loadgen import Progress, run_load
+from stacklab.results import RUN_FILE, Run, load_runs, writing_run
+from stacklab.sampling import sampling
+from stacklab.settings import StackSettings
+from stacklab.validity import check
+from stacklab.version import code_version
+from stacklab.workload import ChatLoad, HttpLoad, Workload
+
+RESULTS = stack.ROOT / "results"
+PLAN_FILE = "experiment.json"
+
+# For the estimate before an experiment starts, until a run on this machine says better.
+GUESSED_REQUESTS_PER_S = 700.0
+BETWEEN_RUNS_S = 5.0
+BYTES_PER_REQUEST = 60
+BYTES_PER_RUN = 300_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of settings and workload; `label` names it on plots."""
+
+    label: str
+    settings: StackSettings
+    workload: Workload
+
+    def to_dict(self) -> dict[str, Any]:
+        """{label, settings, workload}, ready for JSON."""
+        return {"label": self.label, "settings": self.settings.to_dict(), "workload": self.workload.to_dict()}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run to be: its place in the experiment's order, and the name of its folder."""
+
+    repeat: int
+    position: int
+    point: Point
+
+    @property
+    def name(self) -> str:
+        slug = re.sub(r"[^a-z0-9]+", "-", self.point.label.lower()).strip("-")
+        return f"r{self.repeat}-{self.position:02d}-{slug}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Points × repeats. Each repeat is a block: all points, in an order shuffled anew by `seed`."""
+
+    name: str
+    points: tuple[Point, ...]
+    repeats: int = 3
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.repeats <= 100:
+            raise SettingsError(f"repeats={self.repeats} is not allowed: repeats takes a whole number from 1 to 100")
+        labels = [point.label for point in self.points]
+        if len(set(labels)) != len(labels):
+            raise SettingsError(f"the points of {self.name} need different labels, not {labels}")
+
+    def plan(self) -> list[Planned]:
+        """Every run in the order of execution; the same for the same seed."""
+        runs = []
+        for repeat in range(1, self.repeats + 1):
+            block = list(self.points)
+            random.Random(f"{self.seed}/{repeat}").shuffle(block)
+            runs += [Planned(repeat, position, point) for position, point in enumerate(block, start=1)]
+        return runs
+
+    def to_dict(self) -> dict[str, Any]:
+        """What experiment.json holds of the plan."""
+        return {"name": self.name, "seed": self.seed, "points": [point.to_dict() for point in self.points]}
+
+
+# ---------------------------------------------------------------- one run
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the runs of one session share: the lab, its host, its CA on this disk, and who the machines are."""
+
+    lab: Lab
+    host: Host
+    ca: Path
+    environment: dict[str, Any]
+    generator_cpus: Sequence[int] | None
+    client_addresses: Sequence[str]
+
+
+@contextmanager
+def bench(lab: Lab, root: Path = RESULTS) -> Iterator[Bench]:
+    """The lab, ready to be measured, and nobody else measuring it from here.
+
+    LabNotRunning if it is not up; LabError if another measurement of this lab is under way.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    host = lab.web()
+    folder = root / ".bench" / lab.name.replace("/", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f"the lab {lab.name} is being measured by another process; wait for it to end") from None
+        ca = folder / "ca.crt"
+        ca.write_text(stack.ca_certificate(host))
+        status = lab.status()
+        yield Bench(
+            lab, host, ca, environment(lab, host, status),
+            status.get("generator_cpus"), status.get("client_addresses") or (),
+        )
+
+
+def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
+    """The machines and the versions, as run.json keeps them."""
+    machine = host.run("nproc; awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo; sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1")
+    cpus, memory, *model = machine.splitlines()
+    return {
+        "versions": stack.versions(host),
+        "web": {"cpus": int(cpus), "memory_bytes": int(memory), "model": (model or [""])[0]},
+        "desk": {
+            "os": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total, "locust": version("locust"),
+        },
+        "lab": lab.name,
+        "kind": lab.kind,
+        "pinned_cpus": status.get("pinned_cpus"),
+        "generator_cpus": status.get("generator_cpus"),
+        "stacklab": code_version(stack.ROOT),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, where it is one; "…-dirty" if files differ from it."""
+    done = subprocess.run(
+        ["git", "-C", str(stack.ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or None
+
+
+def measure(
+    on: Bench,
+    settings: StackSettings,
+    workload: Workload,
+    *,
+    folder: Path = RESULTS / "adhoc",
+    name: str | None = None,
+    point: str = "",
+    repeat: int = 1,
+    position: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Apply `settings`, put `workload` on the stack, and save everything that was seen as one immutable Run.
+
+    The run goes to `folder`/`name` (by default results/adhoc/<time>). Raises ApplyError, LoadError,
+    LabNotRunning; nothing is saved then.
+    """
+    name = name or time.strftime("%Y%m%d-%H%M%S")
+    applied = stack.apply(on.host, settings)
+    with writing_run(folder, name) as draft:
+        out = draft.path
+        before = serverlog.mark(on.host)
+        with sampling(on.host, out) as samples:
+            started_s = time.time()
+            run_load(
+                workload, on.host.url, out, on.ca,
+                cpus=on.generator_cpus, client_addresses=on.client_addresses, progress=progress,
+            )
+            ended_s = time.time()
+        serverlog.collect(on.host, before, out)
+        run = Run(
+            path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
+            experiment=folder.name, run=name, point=point, repeat=repeat, position=position,
+            started_s=started_s, ended_s=ended_s, under_load_s=under_load_s(out, workload),
+            clock_offset_s=samples.clock_offset_s, clock_error_s=samples.clock_error_s,
+        )
+        draft.record(replace(run, validity=check(run)))
+    return draft.run
+
+
+def under_load_s(out: Path, workload: Workload) -> float:
+    """Seconds from the first request (warm-up included) or connection to the end of the last."""
+    import pandas as pd
+
+    if isinstance(workload, HttpLoad):
+        rows = pd.read_parquet(out / "requests.parquet", columns=["start_s", "duration_s"])
+        return float((rows.start_s + rows.duration_s).max() - rows.start_s.min())
+    rows = pd.read_parquet(out / "connections.parquet", columns=["connect_start_s", "end_s"])
+    return float(rows.end_s.max() - rows.connect_start_s.min())
+
+
+# ---------------------------------------------------------------- all the runs of an experiment
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an experiment will still take: runs, seconds, bytes on disk."""
+
+    runs: int
+    duration_s: float
+    disk_bytes: int
+
+
+def estimate(experiment: Experiment, root: Path = RESULTS) -> Estimate:
+    """How much is left to do, by the pace of earlier runs of the same point where there are any."""
+    folder = root / experiment.name
+    known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
+    left = [planned for planned in experiment.plan() if not (folder / planned.name / RUN_FILE).exists()]
+    seconds = sum(known.get(p.point.label) or guessed_s(p.point.workload) for p in left)
+    disk = sum(BYTES_PER_RUN + BYTES_PER_REQUEST * rows_of(p.point.workload) for p in left)
+    return Estimate(len(left), seconds + BETWEEN_RUNS_S * len(left), disk)
+
+
+def guessed_s(workload: Workload) -> float:
+    """Seconds under load, before anything was measured here."""
+    if isinstance(workload, ChatLoad):
+        return workload.ramp_s + workload.duration_s
+    per_s = workload.requests_per_s or GUESSED_REQUESTS_PER_S
+    if workload.wait_s:
+        per_s = min(per_s, workload.users / workload.wait_s)
+    return workload.ramp_s + workload.warmup_s + workload.requests / per_s
+
+
+def rows_of(workload: Workload) -> int:
+    """About how many rows a run of it leaves (client's and server's)."""
+    if isinstance(workload, HttpLoad):
+        return 2 * workload.requests
+    receivers = workload.clients / workload.rooms
+    return int(workload.clients * (1 + workload.messages_per_s * workload.duration_s * receivers))
+
+
+def run_experiment(
+    experiment: Experiment,
+    lab: Lab,
+    root: Path = RESULTS,
+    *,
+    on_run: Callable[[Planned, int, int], None] = lambda planned, number, total: None,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[Run]:
+    """Measure every run of the plan that is not on disk yet; all runs of the experiment, old and new.
+
+    Interrupted at any point, the next call goes on where it stopped. The settings that the host had
+    before the experiment are back when it ends, also after an error. `on_run(planned, number, total)`
+    is called before each run. LabError if the folder holds another plan or the disk is too small.
+    """
+    folder = root / experiment.name
+    left = estimate(experiment, root)
+    if left.runs:
+        _require_disk(root, left.disk_bytes)
+        with bench(lab, root) as on:
+            restore = _open_plan(experiment, folder, on.host)
+            try:
+                _measure_all(experiment, folder, on, on_run, progress)
+            finally:
+                stack.apply(on.host, restore)
+    names = {planned.name for planned in experiment.plan()}
+    return [run for run in load_runs(folder) if run.run in names]
+
+
+def _measure_all(experiment, folder, on, on_run, progress) -> None:
+    plan = experiment.plan()
+    for number, planned in enumerate(plan, start=1):
+        if (folder / planned.name / RUN_FILE).exists():
+            continue
+        on_run(planned, number, len(plan))
+        measure(
+            on, planned.point.settings, planned.point.workload, folder=folder, name=planned.name,
+            point=planned.point.label, repeat=planned.repeat, position=planned.position, progress=progress,
+        )
+
+
+def _require_disk(root: Path, needed_bytes: int) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < needed_bytes + 50_000_000:
+        raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")
+
+
+def _open_plan(experiment: Experiment, folder: Path, host: Host) -> StackSettings:
+    """Write experiment.json, or check that the one there is the same plan. The settings to go back to at the end."""
+    file = folder / PLAN_FILE
+    plan = experiment.to_dict()
+    if file.exists():
+        written = json.loads(file.read_text())
+        if written["plan"] != plan:
+            raise LabError(
+                f"{folder} holds runs of another plan of the same name; "
+                "start over with --fresh (the old runs are kept under another name)"
+            )
+        return StackSettings.from_dict(written["restore"])
+    restore = stack.current(host)
+    folder.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps({"format": 1, "plan": plan, "restore": restore.to_dict(), "started_s": time.time()}, indent=1))
+    new.replace(file)
+    return restore
+
+
+def set_aside(name: str, root: Path = RESULTS) -> Path | None:
+    """Make room for a fresh start of the experiment `name`: its folder moves to `name`.1, .2, … Where it went."""
+    folder = root / name
+    if not folder.exists():
+        return None
+    free = next(path for n in itertools.count(1) if not (path := root / f"{name}.{n}").exists())
+    folder.rename(free)
+    return free
+
+
+# ---------------------------------------------------------------- the experiments
+
+
+def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The post's eight cases: connections 1024/4000 × processes 5/10 × (10,000 by 100 | 20,000 by 200) on `/`.
+
+    Quick: a tenth of the requests, one repeat.
+    """
+    points = []
+    for users, requests in ((100, 10_000), (200, 20_000)):
+        load = HttpLoad(path="/", requests=requests // 10 if quick else requests, users=users, ramp_s=2 if quick else 3,
+                        warmup_s=1 if quick else 2)
+        for connections, processes in itertools.product((1024, 4000), (5, 10)):
+            settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
+            points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
+    return Experiment(
+        name="eight-cases-quick" if quick else "eight-cases",
+        points=tuple(points), repeats=(1 if quick else 3) if repeats is None else repeats, seed=seed,
+    )
+
+
+EXPERIMENTS: dict[str, Callable[..., Experiment]] = {"eight-cases": eight_cases}
+"""The experiments by name: each takes quick, repeats and seed."""
+
+
+def experiment_named(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The experiment `name`; SettingsError, naming those there are, if there is none of that name."""
+    if name not in EXPERIMENTS:
+        raise SettingsError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name](quick=quick, repeats=repeats, seed=seed)

@@ -1,0 +1,85 @@
+"""What the tasks print: text for people, made from what the other modules return. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stacklab.settings import StackSettings
+from stacklab.stack import Applied
+
+# Settings that can be seen in the running services themselves.
+OBSERVABLE = (
+    "nginx_worker_processes", "nginx_worker_connections", "uwsgi_processes", "uwsgi_threads", "uwsgi_listen",
+    "daphne_instances", "daphne_tls", "channel_layer",
+)
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """The lab, its services, and its settings beside what really runs."""
+    lines = [f"lab {status['lab']} ({status['kind']}): {status['state']}"]
+    if status["state"] != "running":
+        return lines[0]
+    lines[0] += f" at {status['address']}"
+    if status.get("pinned_cpus"):
+        lines.append(f"pinned to CPU {numbers(status['pinned_cpus'])}; load comes from CPU {numbers(status['generator_cpus'])}")
+    if status.get("settings") is None:
+        return "\n".join([*lines, "the stack is not set up yet: run 'fab provision'"])
+    lines.append(f"open {status['url']}/ (its certificate: 'fab ca')")
+    if status["unfinished"]:
+        lines.append("! a change was cut off half-way; the next 'fab set' or 'fab reset' puts the old settings back first")
+    if status["version"] != status["checkout_version"]:
+        lines.append(f"! provisioned by {status['version']}, this checkout is {status['checkout_version']}: run 'fab provision'")
+    lines += ["", "service        state"]
+    lines += [f"{unit:<14} {state}" for unit, state in status["observed"]["units"].items()]
+    lines += ["", f"{'setting':<26} {'asked':>12} {'runs':>12}"]
+    for name, asked in status["settings"].items():
+        runs = status["observed"].get(name) if name in OBSERVABLE else None
+        mark = "  <- not as asked" if runs is not None and runs != asked else ""
+        lines.append(f"{name:<26} {value(asked):>12} {value(runs) if name in OBSERVABLE else '':>12}{mark}")
+    return "\n".join(lines)
+
+
+def numbers(values: list[int]) -> str:
+    """[0, 1] as '0, 1'."""
+    return ", ".join(map(str, values))
+
+
+def value(of: Any) -> str:
+    """A setting's value as one types it."""
+    if of is None:
+        return "none"
+    return str(of).lower() if isinstance(of, bool) else str(of)
+
+
+def applied_text(applied: Applied) -> str:
+    """What a change did: the diff, who took it up, how long each step took."""
+    if not applied.changed:
+        return "nothing to change: these settings are in force already"
+    steps = " · ".join(f"{step} {seconds:.2f} s" for step, seconds in applied.durations_s.items())
+    return f"{applied.diff}\ntaken up by {', '.join(applied.reloaded) or 'nobody'} ({steps})"
+
+
+def settings_text(settings: StackSettings) -> str:
+    """Each setting: its value, what it is, what it may be."""
+    rules = StackSettings.rules()
+    return "\n".join(
+        f"{name:<26} {value(now):>12}   {rules[name].help} ({rules[name].allowed()})" for name, now in settings.to_dict().items()
+    )
+
+
+def duration(seconds: float) -> str:
+    """95 → '1 min 35 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def trust_text(path: Path) -> str:
+    """How to have each system trust the lab's CA."""
+    return f"""the lab's CA certificate is in {path}. To trust it (and to stop: remove it at the same place):
+  curl       curl --cacert {path} …
+  Debian     sudo cp {path} /usr/local/share/ca-certificates/ && sudo update-ca-certificates
+  macOS      security add-trusted-cert -k ~/Library/Keychains/login.keychain-db {path}
+  Windows    certutil -user -addstore Root {path}
+  Chromium   certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n StackLab -i {path}   (Linux; package libnss3-tools)
+  Firefox    Settings, Privacy & Security, View Certificates, Authorities, Import"""

@@ -1,0 +1,276 @@
+"""The tasks: the same functions from `fab` (see `namespace`) and from a notebook.
+
+Values may be text, as a command line gives them, or what they stand for. Every task prints what
+it did and returns it. Whatever goes wrong is a LabError; `fab` shows its message and exits with 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json as json_format
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stacklab import show, stack
+from stacklab.errors import LabError, LabNotRunning, SettingsError
+from stacklab.labs import open_lab
+from stacklab.settings import Checked, StackSettings
+from stacklab.version import code_version
+from stacklab.workload import ChatLoad, HttpLoad, Workload
+
+if TYPE_CHECKING:
+    from stacklab.results import Run
+
+
+def values(of: type[Checked], given: dict[str, Any]) -> dict[str, Any]:
+    """What was given, checked: text is parsed, None (not given) left out."""
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    others = {name: value for name, value in given.items() if value is not None and not isinstance(value, str)}
+    return others | of.parse(texts)
+
+
+def whole_number(name: str, given: str | int | None) -> int | None:
+    """A whole number from a command line; SettingsError if it is none."""
+    try:
+        return None if given is None else int(given)
+    except ValueError:
+        raise SettingsError(f"{name}={given!r} is not allowed: {name} takes a whole number") from None
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def up(lab: str | None = None, pin: bool = True):
+    """Make and boot the lab's machine (needs root, or sudo)."""
+    machine = open_lab(lab)
+    host = machine.up(pin=pin)
+    print(f"lab {machine.name} is up at {host.address}")
+    return host
+
+
+def halt(lab: str | None = None) -> None:
+    """Shut the lab's machine down; everything on it is kept."""
+    machine = open_lab(lab)
+    machine.halt()
+    print(f"lab {machine.name} is halted")
+
+
+def destroy(lab: str | None = None) -> None:
+    """Remove the lab's machine and all that belongs to it; results are kept."""
+    machine = open_lab(lab)
+    machine.destroy()
+    print(f"lab {machine.name} is gone")
+
+
+def provision(lab: str | None = None) -> stack.Applied:
+    """Set up the whole stack on the lab's machine; a second time changes nothing."""
+    applied = stack.provision(open_lab(lab).web())
+    print("\n".join(f"changed: {what}" for what in applied.changed) or "nothing to change: the stack is set up already")
+    return applied
+
+
+def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
+    """Show the lab, its services, and its settings beside what really runs."""
+    machine = open_lab(lab)
+    seen = machine.status()
+    if seen["state"] == "running":
+        seen |= _stack_status(machine)
+    print(json_format.dumps(seen, indent=1) if json else show.status_text(seen))
+    if seen["state"] != "running":
+        raise LabNotRunning(f"the lab {machine.name} is {seen['state']}; start it with 'fab up'")
+    return seen
+
+
+def _stack_status(machine) -> dict[str, Any]:
+    host = machine.web()
+    if not stack.is_provisioned(host):
+        return {"settings": None}
+    state = stack.state(host)
+    return {
+        "url": host.url,
+        "settings": state["applied"]["settings"],
+        "observed": state["observed"],
+        "unfinished": state["unfinished"],
+        "version": state["applied"]["version"],
+        "checkout_version": code_version(stack.ROOT),
+    }
+
+
+def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
+    """Write the lab's CA certificate to a file, and say how to trust it."""
+    path = Path(out)
+    path.write_text(stack.ca_certificate(open_lab(lab).web()))
+    print(show.trust_text(path))
+    return path
+
+
+def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bool = True) -> None:
+    """Follow the journal of a service: nginx, uwsgi, daphne, daphne@1, redis (Ctrl-C ends it)."""
+    unit = stack.unit_of(service)
+    count = whole_number("lines", lines)
+    host = open_lab(lab).web()
+    with host.stream(f"journalctl --no-pager -n {count} {'-f' if follow else ''} -u '{unit}'", sudo=True) as journal:
+        for line in journal:
+            print(line, flush=True)
+
+
+# ---------------------------------------------------------------- settings
+
+
+def set_(lab: str | None = None, json: bool = False, **changes: Any) -> stack.Applied:
+    """Change the settings that are named, keep the rest; show the diff and what took it up."""
+    wanted = values(StackSettings, changes)
+    host = open_lab(lab).web()
+    now = stack.current(host)
+    if not wanted:
+        print(json_format.dumps(now.to_dict(), indent=1) if json else show.settings_text(now))
+        return stack.Applied()
+    return _apply(host, now.replace(**wanted), now, json)
+
+
+def reset(lab: str | None = None, json: bool = False) -> stack.Applied:
+    """Go back to the default settings."""
+    host = open_lab(lab).web()
+    return _apply(host, StackSettings(), stack.current(host), json)
+
+
+def _apply(host, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:
+    applied = stack.apply(host, settings, expect=expect)
+    if json:
+        print(json_format.dumps(applied.to_dict() | {"settings": settings.to_dict()}, indent=1))
+    else:
+        print(show.applied_text(applied))
+    return applied
+
+
+# ---------------------------------------------------------------- load
+
+
+def http(lab: str | None = None, **load: Any) -> Run:
+    """Put HTTP load on the stack as it is set, and save the run in results/adhoc/."""
+    return _measure(lab, HttpLoad(**values(HttpLoad, load)))
+
+
+def chat(lab: str | None = None, **load: Any) -> Run:
+    """Put chat load on the stack as it is set, and save the run in results/adhoc/."""
+    return _measure(lab, ChatLoad(**values(ChatLoad, load)))
+
+
+def _measure(lab: str | None, workload: Workload) -> Run:
+    from stacklab.console import Bar, run_text
+    from stacklab.experiment import bench, measure
+
+    with bench(open_lab(lab)) as on, Bar() as bar:
+        run = measure(on, stack.current(on.host), workload, progress=bar)
+    print(run_text(run))
+    return run
+
+
+def experiment(
+    name: str, quick: bool = False, repeats: str | int | None = None, seed: str | int = 1, fresh: bool = False,
+    lab: str | None = None,
+) -> list[Run]:
+    """Measure an experiment (eight-cases, …); goes on where it was interrupted. --fresh starts over."""
+    from stacklab import console
+    from stacklab.experiment import estimate, experiment_named, run_experiment, set_aside
+
+    plan = experiment_named(name, quick, whole_number("repeats", repeats), whole_number("seed", seed))
+    if fresh and (kept := set_aside(plan.name)):
+        print(f"the runs so far are kept in {kept}")
+    print(console.estimate_text(plan, estimate(plan)))
+    with console.Bar() as bar:
+        runs = run_experiment(plan, open_lab(lab), on_run=bar.on_run, progress=bar)
+    report(plan.name)
+    return runs
+
+
+# ---------------------------------------------------------------- results
+
+
+def report(name: str) -> Path:
+    """Write the report of an experiment: one HTML file, pictures inside."""
+    from stacklab.experiment import RESULTS
+    from stacklab.report import write_report
+    from stacklab.results import load_runs
+
+    runs = load_runs(RESULTS / name)
+    if not runs:
+        raise LabError(f"{RESULTS / name} holds no whole run yet; measure first ('fab experiment')")
+    path = write_report(runs, RESULTS / name / "report.html")
+    print(f"report: {path}")
+    return path
+
+
+def export(name: str, out: str | None = None) -> list[Path]:
+    """Write the tables of an experiment or of a run as CSV (into exports/, or --out)."""
+    from stacklab.experiment import RESULTS
+    from stacklab.results import export_csv, load_runs
+
+    files = export_csv(load_runs(RESULTS / name), Path(out or stack.ROOT / "exports" / name))
+    print("\n".join(map(str, files)))
+    return files
+
+
+# ---------------------------------------------------------------- for fab
+
+
+def _settings_flags(of: type[Checked]) -> dict[str, str]:
+    return {name: f"{rule.help} ({rule.allowed()})" for name, rule in of.rules().items()}
+
+
+FLAGS = {
+    "lab": "which lab (default: $STACKLAB_LAB, or the container)",
+    "json": "print JSON",
+    "pin": "keep the web host and the load generator on different CPUs",
+    "quick": "a tenth of the load, one repeat",
+    "repeats": "how often each point is measured",
+    "seed": "seed of the random order",
+    "fresh": "start over; the runs so far are kept under another name",
+    "lines": "how many lines to begin with",
+    "follow": "go on as new lines come",
+    "out": "where to write",
+}
+TASKS: dict[str, tuple[Callable, type[Checked] | None]] = {
+    "up": (up, None), "halt": (halt, None), "destroy": (destroy, None), "provision": (provision, None),
+    "status": (status, None), "set": (set_, StackSettings), "reset": (reset, None), "logs": (logs, None), "ca": (ca, None),
+    "http": (http, HttpLoad), "chat": (chat, ChatLoad), "experiment": (experiment, None),
+    "report": (report, None), "export": (export, None),
+}  # fmt: skip
+
+
+def namespace():
+    """The tasks as an Invoke collection, for the fabfile. Flags are text; LabError ends in one line and exit code 1."""
+    from invoke import Collection
+
+    collection = Collection()
+    for name, (function, flags_of) in TASKS.items():
+        collection.add_task(_as_task(name, function, flags_of))
+    return collection
+
+
+def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
+    from invoke import Task
+    from invoke.exceptions import Exit
+
+    @functools.wraps(function)
+    def body(context, **flags):
+        try:
+            function(**flags)
+        except LabError as error:
+            raise Exit(f"fab {name}: {error}", code=1) from error
+        except KeyboardInterrupt:
+            raise Exit(f"fab {name}: stopped", code=130) from None
+
+    plain = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    fields = flags_of.rules() if flags_of else {}
+    keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    body.__signature__ = inspect.Signature([
+        inspect.Parameter("context", keyword),
+        *(p.replace(annotation=inspect.Parameter.empty) for p in plain),
+        *(inspect.Parameter(field, keyword, default=None) for field in fields),
+    ])
+    help_of = FLAGS | (_settings_flags(flags_of) if flags_of else {})
+    known = [p for p in body.__signature__.parameters if p in help_of]
+    return Task(body, name=name, auto_shortflags=False, help={flag: help_of[flag] for flag in known})
