@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# Make this machine the desk: JupyterLab with the notebooks, Fabric and Locust, and the way to web.
+#
+# Run as root, from a checkout, on Debian 12 or 13. Running it again changes nothing that is already right, and never
+# touches a notebook or a result. What it changes, it says; a line that begins with "changed:" is one change.
+#
+#   desk.sh                the whole desk. STACKLAB_WEB is web's address
+#   desk.sh environment    the Python environment alone (a box is built with it)
+set -euo pipefail
+
+source_dir=$(cd "$(dirname "$0")/.." && pwd)
+etc=/etc/stacklab
+venv=/opt/stacklab/desk-venv
+student=student
+folder=/home/$student/stacklab
+key=/home/$student/.ssh/web
+known_hosts=/home/$student/.ssh/known_hosts_web
+restart=
+
+say() { echo "changed: $*"; }
+fail() { echo "desk.sh: $*" >&2; exit 1; }
+
+# Take the text on standard input as a file's content if it differs: put TARGET MODE [OWNER]
+put() {
+    local new
+    new=$(mktemp)
+    cat > "$new"
+    if cmp -s "$new" "$1"; then
+        rm "$new"
+        return 1
+    fi
+    install -D -m "$2" -o "${3:-root}" -g "${3:-root}" "$new" "$1"
+    rm "$new"
+    say "$1"
+}
+
+packages() {
+    local missing=() package
+    for package in ca-certificates openssh-client python3-venv rsync; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    say "packages ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } ||
+        fail "apt-get could not install ${missing[*]}: is the network there? Run 'vagrant provision desk' when it is"
+}
+
+# The lock without the browser driver, which only the project's own tests use and which is the largest wheel of all.
+lock() { awk '/^[a-z]/ { keep = !/^playwright==/ } keep' "$source_dir/requirements/desk.lock"; }
+
+# The Python environment, as locked. The stamp is written last, so that an interrupted one is made again.
+environment() {
+    lock | cmp -s - "$venv/.lock" && return
+    say "Python environment $venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    lock > "$venv/lock.new"
+    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --require-hashes -r "$venv/lock.new" ||
+        fail "pip could not install what requirements/desk.lock names: is the network there? Run 'vagrant provision desk' when it is"
+    echo "$folder" > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stacklab.pth"
+    mv "$venv/lock.new" "$venv/.lock"
+    restart=yes
+}
+
+user() {
+    getent passwd "$student" >/dev/null && return
+    useradd --create-home --shell /bin/bash "$student"
+    say "user $student"
+}
+
+# The code follows the checkout; a notebook that is there stays as it is, and results are never touched.
+working_folder() {
+    local part copied=
+    install -d -o "$student" -g "$student" "$folder" "$folder/results" "$folder/notebooks"
+    for part in app fabfile.py loadtests provision pyproject.toml README.md requirements stacklab; do
+        [ -e "$source_dir/$part" ] || continue
+        copied+=$(rsync -rlpc --delete --itemize-changes --exclude __pycache__ --chown="$student:$student" \
+            "$source_dir/$part" "$folder/")
+    done
+    copied+=$(rsync -rlp --ignore-existing --itemize-changes --exclude .ipynb_checkpoints \
+        --chown="$student:$student" "$source_dir/notebooks" "$folder/")
+    chown -R "$student:$student" "$folder/notebooks" "$folder/results"
+    [ -z "$copied" ] || say "code and new notebooks in $folder"
+}
+
+# The desk's key for web. web's own key comes from the machine that started both, through stacklab-know-web.
+way_to_web() {
+    if [ ! -f "$key" ]; then
+        install -d -m 700 -o "$student" -g "$student" "$(dirname "$key")"
+        setpriv --reuid="$student" --regid="$student" --init-groups ssh-keygen -q -t ed25519 -N '' -C desk -f "$key"
+        say "the desk's key for web"
+    fi
+    put "$etc/desk.pub" 644 < "$key.pub" || true
+    put "$etc/desk.json" 644 <<JSON || true
+{"web": {"address": "$STACKLAB_WEB", "user": "vagrant", "port": 22,
+         "key_path": "$key", "known_hosts_path": "$known_hosts"}}
+JSON
+    put /usr/local/bin/stacklab-know-web 755 <<SCRIPT || true
+#!/bin/sh
+# Pin web's host key: stacklab-know-web 'ssh-ed25519 AAAA…'
+set -eu
+printf '%s %s\n' '$STACKLAB_WEB' "\$1" > '$known_hosts.new'
+chown '$student:' '$known_hosts.new'
+mv '$known_hosts.new' '$known_hosts'
+SCRIPT
+}
+
+jupyterlab() {
+    if [ ! -f "$etc/jupyter.env" ]; then
+        (umask 077; echo "JUPYTER_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(24))')" > "$etc/jupyter.env")
+        say "JupyterLab's token"
+    fi
+    # Asks for nothing outside: the lab may have no network.
+    put /etc/jupyter/labconfig/page_config.json 644 <<'JSON' && restart=yes
+{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}
+JSON
+    put /etc/systemd/system/jupyterlab.service 644 <<UNIT && restart=yes
+[Unit]
+Description=JupyterLab of StackLab's desk
+After=network.target
+
+[Service]
+User=$student
+WorkingDirectory=$folder
+EnvironmentFile=$etc/jupyter.env
+Environment=STACKLAB_LAB=vagrant PATH=$venv/bin:/usr/local/bin:/usr/bin:/bin
+# All addresses, since a provider forwards a port to the machine's own address and not to its loopback; with a token.
+ExecStart=$venv/bin/jupyter lab --no-browser --ServerApp.ip=0.0.0.0 --ServerApp.port=8888 --ServerApp.port_retries=0 --ServerApp.root_dir=$folder
+Restart=always
+RestartSec=2
+NoNewPrivileges=yes
+ProtectSystem=full
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+    put /etc/profile.d/stacklab.sh 644 <<PROFILE || true
+export STACKLAB_LAB=vagrant
+PATH=$venv/bin:\$PATH
+PROFILE
+    put /usr/local/bin/stacklab-address 755 <<SCRIPT || true
+#!/bin/sh
+# Say where JupyterLab is, once it answers: stacklab-address PORT_ON_THE_LAPTOP
+set -eu
+. $etc/jupyter.env
+for _ in \$(seq 120); do
+    if python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:8888/api", timeout=5)' 2>/dev/null; then
+        echo "JupyterLab: http://127.0.0.1:\$1/lab?token=\$JUPYTER_TOKEN"
+        exit 0
+    fi
+    sleep 1
+done
+echo "JupyterLab does not answer. Its own words:" >&2
+journalctl --unit jupyterlab --lines 20 --no-pager >&2
+exit 1
+SCRIPT
+    if [ -n "$restart" ]; then
+        systemctl daemon-reload
+        systemctl enable -q jupyterlab
+        systemctl restart jupyterlab
+        say "JupyterLab restarted"
+    elif ! systemctl is-active -q jupyterlab; then
+        systemctl start jupyterlab
+        say "JupyterLab started"
+    fi
+}
+
+[ "$(id -u)" = 0 ] || fail "must run as root: sudo $0"
+case ${1:-} in
+    environment) environment ;;
+    '')
+        : "${STACKLAB_WEB:?must be the address of web}"
+        install -d -m 755 "$etc"
+        packages
+        environment
+        user
+        working_folder
+        way_to_web
+        jupyterlab
+        ;;
+    *) fail "unknown argument $1" ;;
+esac

@@ -1,0 +1,148 @@
+# What the Vagrantfile needs beyond Vagrant's own words. All of it goes over Vagrant's SSH connection and with the
+# bsdtar that Vagrant itself needs, so it works alike on Linux, macOS and Windows, with every provider, and without
+# rsync, NFS or guest additions.
+require "fileutils"
+require "tmpdir"
+
+module StackLab
+  ROOT = File.expand_path("../..", __dir__)
+  CHECKOUT = %w[app fabfile.py loadtests notebooks provision pyproject.toml README.md requirements stacklab].freeze
+  WORK = %w[notebooks results].freeze
+  DESK_FOLDER = "/home/student/stacklab"
+
+  class Failed < Vagrant::Errors::VagrantError
+    def initialize(message)
+      @words = message
+      super()
+    end
+
+    def error_message
+      @words
+    end
+  end
+
+  # The box of this provider as [name, url]: STACKLAB_BOX (a name or a file), the newest box file in the folder that
+  # fits provider and architecture, or the public one. A file's name is the box's name, so a new file is a new box.
+  def self.box(provider, public_box)
+    wanted = ENV["STACKLAB_BOX"]
+    files = wanted ? [wanted].select { |file| File.file?(file) } : Dir[File.join(ROOT, "stacklab-*-#{provider}-#{architecture}.box")]
+    return [wanted || public_box, nil] if files.empty?
+
+    file = File.expand_path(files.max_by { |each| File.mtime(each) })
+    [File.basename(file, ".box"), "file://#{"/" unless file.start_with?("/")}#{file}"]
+  end
+
+  def self.architecture
+    RbConfig::CONFIG["host_cpu"] =~ /arm64|aarch64/ ? "arm64" : "amd64"
+  end
+
+  def self.bsdtar(*arguments)
+    done = Vagrant::Util::Subprocess.execute("bsdtar", *arguments)
+    raise Failed, "bsdtar #{arguments.join(" ")} failed: #{done.stderr}" unless done.exit_code.zero?
+  end
+
+  # Runs `script` as root on `machine`; returns what it printed.
+  def self.root(machine, script)
+    printed = +""
+    machine.communicate.sudo(script) { |stream, text| printed << text if stream == :stdout }
+    printed
+  end
+
+  # Sends `parts` of the folder `from` and unpacks them into `to` on the machine.
+  def self.deliver(machine, from, parts, to)
+    Dir.mktmpdir do |folder|
+      archive = File.join(folder, "parts.tgz")
+      bsdtar("-czf", archive, "--exclude", "__pycache__", "-C", from, *parts)
+      machine.communicate.upload(archive, "/tmp/stacklab-parts.tgz")
+    end
+    root(machine, "mkdir -p #{to} && tar -xzf /tmp/stacklab-parts.tgz -C #{to} --no-same-owner && rm /tmp/stacklab-parts.tgz")
+  end
+
+  # The checkout goes to /opt/stacklab/checkout, whole or not at all. A desk made anew gets the work back.
+  class Checkout < Vagrant.plugin("2", :provisioner)
+    def provision
+      parts = CHECKOUT.select { |part| File.exist?(File.join(ROOT, part)) }
+      StackLab.root(machine, "rm -rf /opt/stacklab/checkout.new")
+      StackLab.deliver(machine, ROOT, parts, "/opt/stacklab/checkout.new")
+      StackLab.root(machine, "cd /opt/stacklab && rm -rf checkout && mv checkout.new checkout")
+      StackLab.restore_work(machine) if machine.name.to_s == "desk"
+    end
+  end
+
+  # The desk's public key goes to web and web's host key to the desk. Whichever machine is provisioned last does it;
+  # a machine that is not up, or not yet provisioned, is left to its own introduction.
+  class Introduction < Vagrant.plugin("2", :provisioner)
+    def provision
+      web, desk = %w[web desk].map { |name| peer(name) }
+      return unless web && desk
+
+      key = StackLab.root(desk, "cat /etc/stacklab/desk.pub 2>/dev/null || true").strip
+      return if key.empty?
+
+      host_key = StackLab.root(web, "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").strip
+      StackLab.root(web, "grep -qxF '#{key}' ~vagrant/.ssh/authorized_keys || echo '#{key}' >>~vagrant/.ssh/authorized_keys")
+      StackLab.root(desk, "stacklab-know-web '#{host_key}'")
+      machine.ui.info("desk and web know each other's keys")
+    end
+
+    private
+
+    def peer(name)
+      return machine if machine.name.to_s == name
+
+      other = machine.env.machine(name.to_sym, machine.provider_name)
+      other if other.state.id == :running && other.communicate.ready?
+    end
+  end
+
+  class Plugin < Vagrant.plugin("2")
+    name "stacklab"
+    provisioner("stacklab_checkout") { Checkout }
+    provisioner("stacklab_introduction") { Introduction }
+  end
+
+  # Notebooks and results are copied to the folder work/ on this computer whenever Vagrant touches the desk.
+  def self.keep_work(desk)
+    desk.trigger.before(%i[halt suspend reload provision]) { |trigger| trigger.ruby { |_, machine| try_to_fetch(machine) } }
+    desk.trigger.before(:destroy) { |trigger| trigger.ruby { |_, machine| fetch_work(machine) unless ENV["STACKLAB_DISCARD_WORK"] } }
+  end
+
+  def self.try_to_fetch(machine)
+    fetch_work(machine)
+  rescue StandardError => error
+    machine.ui.warn("The work on desk was not copied to work/: #{error.message}")
+  end
+
+  def self.fetch_work(machine)
+    return unless machine.state.id == :running && machine.communicate.ready?
+
+    packed = root(machine, <<~SCRIPT)
+      cd #{DESK_FOLDER} 2>/dev/null || exit 0
+      umask 077
+      tar -czf /tmp/stacklab-work.tgz $(ls -d #{WORK.join(" ")} 2>/dev/null)
+      chown vagrant: /tmp/stacklab-work.tgz && echo packed
+    SCRIPT
+    return if packed.empty?
+
+    Dir.mktmpdir do |folder|
+      archive = File.join(folder, "work.tgz")
+      machine.communicate.download("/tmp/stacklab-work.tgz", archive)
+      work = File.join(ROOT, "work")
+      FileUtils.mkdir_p(work)
+      File.write(File.join(work, ".gitignore"), "*\n")
+      bsdtar("-xzf", archive, "-C", work)
+    end
+    machine.ui.info("Notebooks and results are in work/ on this computer")
+  rescue Vagrant::Errors::VagrantError => error
+    raise Failed, "The work on desk could not be copied to work/ (#{error.message}). " \
+                  "To go on without it, set STACKLAB_DISCARD_WORK=1"
+  end
+
+  def self.restore_work(machine)
+    parts = WORK.select { |part| File.directory?(File.join(ROOT, "work", part)) }
+    return if parts.empty? || root(machine, "test -e #{DESK_FOLDER} && echo there || true").include?("there")
+
+    deliver(machine, File.join(ROOT, "work"), parts, DESK_FOLDER)
+    machine.ui.info("Notebooks and results from work/ are back on desk")
+  end
+end
