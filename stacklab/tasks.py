@@ -51,28 +51,28 @@ def up(lab: str | None = None, pin: bool = True):
 
 
 def halt(lab: str | None = None) -> None:
-    """Shut the lab's machine down; everything on it is kept."""
+    """Shut the lab's machine down; it keeps what it holds."""
     machine = open_lab(lab)
     machine.halt()
     print(f"lab {machine.name} is halted")
 
 
 def destroy(lab: str | None = None) -> None:
-    """Remove the lab's machine and all that belongs to it; results are kept."""
+    """Remove the lab's machine; results are kept."""
     machine = open_lab(lab)
     machine.destroy()
     print(f"lab {machine.name} is gone")
 
 
 def provision(lab: str | None = None) -> stack.Applied:
-    """Set up the whole stack on the lab's machine; a second time changes nothing."""
+    """Set up the whole stack; a second time changes nothing."""
     applied = stack.provision(open_lab(lab).web())
     print("\n".join(f"changed: {what}" for what in applied.changed) or "nothing to change: the stack is set up already")
     return applied
 
 
 def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
-    """Show the lab, its services, and its settings beside what really runs."""
+    """Show the lab, its services, its settings and what really runs."""
     machine = open_lab(lab)
     seen = machine.status()
     if seen["state"] == "running":
@@ -99,7 +99,7 @@ def _stack_status(machine) -> dict[str, Any]:
 
 
 def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
-    """Write the lab's CA certificate to a file, and say how to trust it."""
+    """Write the lab's CA certificate; say how to trust it."""
     path = Path(out)
     path.write_text(stack.ca_certificate(open_lab(lab).web()))
     print(show.trust_text(path))
@@ -107,7 +107,7 @@ def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
 
 
 def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bool = True) -> None:
-    """Follow the journal of a service: nginx, uwsgi, daphne, daphne@1, redis (Ctrl-C ends it)."""
+    """Follow the journal of nginx, uwsgi, daphne, daphne@1 or redis."""
     unit = stack.unit_of(service)
     count = whole_number("lines", lines)
     host = open_lab(lab).web()
@@ -120,7 +120,7 @@ def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bo
 
 
 def set_(lab: str | None = None, json: bool = False, **changes: Any) -> stack.Applied:
-    """Change the settings that are named, keep the rest; show the diff and what took it up."""
+    """Change the settings that are named, keep the rest."""
     wanted = values(StackSettings, changes)
     host = open_lab(lab).web()
     now = stack.current(host)
@@ -149,12 +149,12 @@ def _apply(host, settings: StackSettings, expect: StackSettings, json: bool) -> 
 
 
 def http(lab: str | None = None, **load: Any) -> Run:
-    """Put HTTP load on the stack as it is set, and save the run in results/adhoc/."""
+    """Put HTTP load on the stack; save the run in results/adhoc/."""
     return _measure(lab, HttpLoad(**values(HttpLoad, load)))
 
 
 def chat(lab: str | None = None, **load: Any) -> Run:
-    """Put chat load on the stack as it is set, and save the run in results/adhoc/."""
+    """Put chat load on the stack; save the run in results/adhoc/."""
     return _measure(lab, ChatLoad(**values(ChatLoad, load)))
 
 
@@ -172,7 +172,7 @@ def experiment(
     name: str, quick: bool = False, repeats: str | int | None = None, seed: str | int = 1, fresh: bool = False,
     lab: str | None = None,
 ) -> list[Run]:
-    """Measure an experiment (eight-cases, …); goes on where it was interrupted. --fresh starts over."""
+    """Measure an experiment; goes on where it was interrupted."""
     from stacklab import console
     from stacklab.experiment import estimate, experiment_named, run_experiment, set_aside
 
@@ -190,7 +190,7 @@ def experiment(
 
 
 def report(name: str) -> Path:
-    """Write the report of an experiment: one HTML file, pictures inside."""
+    """Write the report of an experiment: one HTML file."""
     from stacklab.experiment import RESULTS
     from stacklab.report import write_report
     from stacklab.results import load_runs
@@ -204,7 +204,7 @@ def report(name: str) -> Path:
 
 
 def export(name: str, out: str | None = None) -> list[Path]:
-    """Write the tables of an experiment or of a run as CSV (into exports/, or --out)."""
+    """Write the tables of an experiment or a run as CSV."""
     from stacklab.experiment import RESULTS
     from stacklab.results import export_csv, load_runs
 

@@ -1,0 +1,67 @@
+# make lab        everything: packages, environment, machine, stack, a quick experiment, its report
+# make test       all that can be tested here, on a lab of its own
+# make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
+# make benchmark  how long the lab itself takes: boot, changes, experiments
+# make doctor     is this machine ready for a lab, and if not, why
+# make check      formatting and lint
+# make clean      halt and remove the lab's machines; results stay
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test test-unit test-vagrant notebooks benchmark doctor check clean lock
+
+PYTHON ?= python3
+BIN := .venv/bin
+QUICK := eight-cases-quick
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# The environment: exactly what requirements/desk.lock names.
+.venv/.lock: requirements/desk.lock pyproject.toml
+	@provision/needs python
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@cp requirements/desk.lock $@
+
+lab: .venv/.lock
+	@provision/needs lab
+	$(BIN)/fab up provision
+	$(BIN)/fab experiment eight-cases --quick
+	@echo
+	@echo "Look at it:        results/$(QUICK)/report.html"
+	@echo "Go on from there:  make notebooks"
+
+notebooks: .venv/.lock
+	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks --ServerApp.root_dir=. 00_start_here.ipynb
+
+test: .venv/.lock
+	@provision/needs lab test
+	$(BIN)/pytest
+
+test-unit: .venv/.lock
+	$(BIN)/pytest tests/unit
+
+test-vagrant: .venv/.lock
+	@provision/needs vagrant
+	$(BIN)/pytest tests/vagrant --vagrant
+
+benchmark: .venv/.lock
+	$(BIN)/python -m tests.benchmark
+
+doctor: .venv/.lock
+	$(BIN)/fab doctor
+
+check: .venv/.lock
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+clean:
+	@[ ! -x $(BIN)/python ] || $(BIN)/python -m stacklab.labs.clean
+	rm -rf .venv .pytest_cache .hypothesis build
+
+# After a change of pyproject.toml or provision/requirements.in. The locks hold versions and hashes, no addresses.
+LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+lock:
+	$(LOCK) provision/requirements.in -o provision/requirements.lock
+	$(LOCK) --extra test pyproject.toml provision/requirements.in -o requirements/desk.lock
