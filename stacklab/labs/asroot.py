@@ -1,0 +1,104 @@
+"""What needs root (up, halt, destroy of a container lab) runs in a process of its own, through sudo if need be."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from stacklab.errors import LabError
+from stacklab.labs import machine, storage
+
+ACTIONS = ("up", "halt", "destroy")
+ELSEWHERE = "use 'vagrant up' instead (README: the classroom lab), or give an SSH host: STACKLAB_LAB=user@host"
+
+# {command: the Debian package that has it}
+TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "ip": "iproute2",
+    "tar": "tar",
+    "chroot": "coreutils",
+}
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Where packages come from may be set in the environment, which sudo would drop.
+KEPT_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that a container lab needs and this computer lacks."""
+    missing = [package for tool, package in TOOLS.items() if not shutil.which(tool, path=SYSTEM_PATH)]
+    return missing if KEYRING.exists() else [*missing, "debian-archive-keyring"]
+
+
+def check_computer() -> None:
+    """LabError, with what to do, if this computer cannot have a container lab."""
+    if sys.platform != "linux":
+        raise LabError(f"a container lab needs Linux, and this is {sys.platform}; {ELSEWHERE}")
+    if missing := missing_packages():
+        raise LabError(
+            f"a container lab needs {', '.join(missing)}: install with 'sudo apt-get install {' '.join(missing)}'"
+        )
+
+
+def as_root(action: str, name: str, *, pin: bool = True) -> None:
+    """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root. Raises LabError."""
+    check_computer()
+    command = [sys.executable, "-m", "stacklab.labs.asroot", action, name] + ([] if pin else ["--no-pin"])
+    done = subprocess.run(_sudo() + command, cwd=storage.PROJECT, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise LabError(done.stdout.strip() or f"'{action}' of lab {name} ended with exit code {done.returncode}")
+
+
+def _sudo() -> list[str]:
+    """What to put before a command so that root runs it: nothing for root, else sudo that can work here."""
+    if os.geteuid() == 0:
+        return []
+    if not shutil.which("sudo"):
+        raise LabError(f"a container lab needs root, and there is no sudo: run this as root, or {ELSEWHERE}")
+    kept = [f"{name}={os.environ[name]}" for name in KEPT_VARIABLES if name in os.environ]
+    without_password = subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0
+    if without_password:
+        return ["sudo", "-n", "env", *kept]
+    if sys.stdin.isatty():
+        return ["sudo", "env", *kept]
+    raise LabError(
+        "a container lab needs root for up, halt and destroy, and sudo wants a password: "
+        f"run this in a terminal, or {ELSEWHERE}"
+    )
+
+
+def main() -> int:
+    """Called by `as_root`: progress goes to standard error, the one line of an error to standard output."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("name")
+    parser.add_argument("--no-pin", dest="pin", action="store_false")
+    arguments = parser.parse_args()
+    os.environ["PATH"] = SYSTEM_PATH
+    os.umask(0o022)
+    owner = int(os.environ.get("SUDO_UID", os.getuid()))
+    try:
+        if arguments.action == "up":
+            machine.up(arguments.name, pin=arguments.pin, owner=owner)
+        elif arguments.action == "halt":
+            machine.halt(arguments.name)
+        else:
+            machine.destroy(arguments.name)
+    except LabError as error:
+        print(error)
+        return 1
+    except OSError as error:
+        print(storage.disk_full(str(error)) if error.errno == errno.ENOSPC else f"{arguments.action}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
