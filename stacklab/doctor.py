@@ -1,0 +1,387 @@
+"""`fab doctor`: is this computer fit to run the classroom lab, and if not, what to do about it.
+
+`gather` looks at the computer, on any system; `diagnose` judges what was found, and is pure.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+State = Literal["ok", "warn", "fail"]
+
+# What the Vagrantfile asks for.
+MACHINES_NETWORK = ipaddress.ip_network("192.168.56.0/24")
+MACHINES_MEMORY_BYTES = 2 * 2048 * 2**20
+FORWARDED_PORTS = {8888: ("JupyterLab", "STACKLAB_JUPYTER_PORT"), 8443: ("the site", "STACKLAB_SITE_PORT")}
+DISK_BYTES = 12 * 10**9
+
+# The first Vagrant that knows a series of VirtualBox: Vagrant's own change log and pull requests 13513 and 13709.
+VAGRANT_FOR_VIRTUALBOX = {(7, 0): (2, 3, 2), (7, 1): (2, 4, 2), (7, 2): (2, 4, 9)}
+OLDEST_VAGRANT = (2, 3, 4)
+VAGRANT_WITH_ARCHITECTURES = (2, 4, 0)
+VIRTUALBOX_ON_APPLE_SILICON = (7, 1, 0)
+
+# The order in which Vagrant takes providers; vagrant-libvirt's is below VirtualBox's.
+PROVIDERS_BY_PRIORITY = ("vmware_desktop", "parallels", "virtualbox", "libvirt")
+
+# How an interface is called that a provider made for its machines.
+PROVIDER_INTERFACES = ("vboxnet*", "VirtualBox*", "virbr*", "vmnet*", "VMware*", "bridge1*", "vnic*")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `check` names it, `what` is what was found, `do` what to do about it."""
+
+    check: str
+    state: State
+    what: str
+    do: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `gather` found. A version is text such as "7.1.4"; None stands for "absent" or "cannot be known"."""
+
+    system: str = "Linux"  # as platform.system() says: Linux, Darwin, Windows
+    architecture: str = "amd64"  # amd64 or arm64: of the processor, also where Python is translated
+    virtualization: bool | None = True  # the processor's own virtualisation is there and switched on
+    hypervisor_takes_it: bool = False  # Windows: Hyper-V (also through WSL 2 or memory integrity) runs
+    kvm: str | None = None  # Linux: "usable", or why /dev/kvm is not; None without it
+    libvirt: str | None = None  # "usable", or why libvirt does not answer; None where virsh is missing
+    libvirt_driver: str = "kvm"  # STACKLAB_LIBVIRT_DRIVER
+    vagrant: str | None = None
+    vagrant_plugins: frozenset[str] = frozenset()
+    providers: Mapping[str, str] = field(default_factory=dict)  # {Vagrant's name of it: version}
+    chosen_provider: str | None = None  # VAGRANT_DEFAULT_PROVIDER
+    memory_bytes: int = 16 * 2**30
+    memory_available_bytes: int = 12 * 2**30
+    disk_free_bytes: int = 100 * 10**9
+    ports_taken: frozenset[int] = frozenset()
+    networks: Mapping[str, str] = field(default_factory=dict)  # {interface: "192.168.1.7/24"}
+    box_files: tuple[str, ...] = ()  # names of stacklab-*.box in the checkout
+    lab_is_up: bool = False  # the machines run: taken ports and the network are then the lab's own
+
+
+def diagnose(facts: Facts | None = None) -> list[Finding]:
+    """Judge `facts` (by default those of this computer), in the order in which one would mend things."""
+    facts = facts or gather()
+    checks = (_vagrant, _provider, _virtualization, _memory, _disk, _ports, _network, _box)
+    return [finding for check in checks for finding in check(facts)]
+
+
+def usable_provider(facts: Facts) -> str | None:
+    """The provider that `vagrant up` would take: the chosen one, or the first in Vagrant's order; None without one."""
+    if facts.chosen_provider in facts.providers:
+        return facts.chosen_provider
+    return next((name for name in PROVIDERS_BY_PRIORITY if name in facts.providers), None)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _vagrant(facts: Facts) -> Iterator[Finding]:
+    if facts.vagrant is None:
+        instead = "; or use the container lab, which needs no Vagrant: make lab" if facts.system == "Linux" else ""
+        yield Finding("Vagrant", "fail", "Vagrant is not installed", f"Install Vagrant 2.4.9 or newer{instead}")
+        return
+    version = _version(facts.vagrant)
+    if version < OLDEST_VAGRANT:
+        yield Finding("Vagrant", "fail", f"Vagrant {facts.vagrant} is older than {_dotted(OLDEST_VAGRANT)}",
+                      "Install a newer Vagrant")
+    elif facts.architecture == "arm64" and version < VAGRANT_WITH_ARCHITECTURES:
+        yield Finding("Vagrant", "fail", f"Vagrant {facts.vagrant} cannot choose a box for arm64: it takes one for amd64",
+                      f"Install Vagrant {_dotted(VAGRANT_WITH_ARCHITECTURES)} or newer")
+    else:
+        yield Finding("Vagrant", "ok", f"Vagrant {facts.vagrant}")
+
+
+def _provider(facts: Facts) -> Iterator[Finding]:
+    provider = usable_provider(facts)
+    if provider is None:
+        advice = {
+            "Linux": "Install VirtualBox, or libvirt with its plugin (apt-get install vagrant-libvirt libvirt-daemon-system "
+                     "qemu-system-x86)",
+            "Darwin": "Install VirtualBox 7.1 or newer, VMware Fusion or Parallels Desktop",
+        }
+        yield Finding("provider", "fail", "no provider: nothing on this computer can run Vagrant's machines",
+                      advice.get(facts.system, "Install VirtualBox"))
+        return
+    version = facts.providers[provider]
+    yield from {"virtualbox": _virtualbox, "libvirt": _libvirt}.get(provider, _plugin_provider)(facts, provider, version)
+
+
+def _virtualbox(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
+    series = _version(version)[:2]
+    needed = VAGRANT_FOR_VIRTUALBOX.get(series)
+    if facts.architecture == "arm64" and _version(version) < VIRTUALBOX_ON_APPLE_SILICON:
+        yield Finding("provider", "fail", f"VirtualBox {version} does not run on this processor (arm64)",
+                      f"Install VirtualBox {_dotted(VIRTUALBOX_ON_APPLE_SILICON)} or newer")
+    elif series > max(VAGRANT_FOR_VIRTUALBOX):
+        yield Finding("provider", "warn", f"VirtualBox {version} is newer than what this check knows",
+                      "If Vagrant refuses it, install the newest Vagrant")
+    elif needed and facts.vagrant and _version(facts.vagrant) < needed:
+        yield Finding("provider", "fail", f"Vagrant {facts.vagrant} does not know VirtualBox {version}",
+                      f"Install Vagrant {_dotted(needed)} or newer")
+    else:
+        yield Finding("provider", "ok", f"VirtualBox {version}")
+    if facts.system == "Linux" and facts.kvm:
+        yield Finding("provider", "warn", "VirtualBox and KVM share the processor, and kernels from 6.12 give it to KVM",
+                      "If VirtualBox says VERR_VMX_IN_VMX_ROOT_MODE: sudo modprobe -r kvm_intel kvm_amd kvm")
+
+
+def _libvirt(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
+    if facts.libvirt == "usable":
+        yield Finding("provider", "ok", f"libvirt, vagrant-libvirt {version}")
+    else:
+        yield Finding("provider", "fail", f"libvirt does not answer: {facts.libvirt or 'virsh is missing'}",
+                      "sudo systemctl start libvirtd, and be in its group: sudo adduser $USER libvirt, then log in again")
+
+
+def _plugin_provider(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
+    plugin = {"vmware_desktop": "vagrant-vmware-desktop", "parallels": "vagrant-parallels"}[provider]
+    if plugin in facts.vagrant_plugins:
+        yield Finding("provider", "ok", f"{provider} {version}, {plugin}")
+    else:
+        utility = " and its Vagrant VMware Utility" if provider == "vmware_desktop" else ""
+        yield Finding("provider", "fail", f"{provider} {version} is there, Vagrant's plugin for it is not",
+                      f"vagrant plugin install {plugin}{utility}")
+
+
+def _virtualization(facts: Facts) -> Iterator[Finding]:
+    if usable_provider(facts) == "libvirt":
+        yield _kvm(facts)
+    elif facts.virtualization is False:
+        yield Finding("virtualisation", "fail", "the processor's virtualisation is switched off, or this is itself a machine",
+                      "Switch on VT-x (Intel) or SVM (AMD) in the firmware's set-up")
+    elif facts.hypervisor_takes_it:
+        yield Finding("virtualisation", "warn", "Hyper-V runs: VirtualBox works through it, slowly, or not at all",
+                      "Switch off Memory integrity (Windows Security → Device security) and the features Hyper-V and Virtual "
+                      "Machine Platform, run 'bcdedit /set hypervisorlaunchtype off' as administrator, and restart")
+    elif facts.virtualization is None:
+        yield Finding("virtualisation", "warn", "cannot tell whether virtualisation is switched on",
+                      "If the machines do not start, look in the firmware's set-up")
+    else:
+        yield Finding("virtualisation", "ok", "the processor's virtualisation is on")
+
+
+def _kvm(facts: Facts) -> Finding:
+    if facts.libvirt_driver == "qemu":
+        return Finding("virtualisation", "warn", "QEMU emulates the processor: it works, ten times slower; measure nothing by it",
+                       "Unset STACKLAB_LIBVIRT_DRIVER where KVM works")
+    if facts.kvm == "usable" and facts.virtualization is False:
+        return Finding("virtualisation", "fail", "/dev/kvm is there, but the processor shows neither vmx nor svm: "
+                       "Debian's kernels hang in such a nested machine",
+                       "Switch on nested virtualisation outside, or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu")
+    if facts.kvm == "usable":
+        return Finding("virtualisation", "ok", "KVM works")
+    return Finding("virtualisation", "fail", f"KVM does not work: {facts.kvm or '/dev/kvm is not there'}",
+                   "Switch on VT-x or SVM in the firmware's set-up, and be in the group kvm; "
+                   "or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu")
+
+
+def _memory(facts: Facts) -> Iterator[Finding]:
+    have, free, need = facts.memory_bytes, facts.memory_available_bytes, MACHINES_MEMORY_BYTES
+    words = f"{_gb(free)} of {_gb(have)} free; the two machines take {_gb(need)}"
+    if facts.lab_is_up or free >= need + 2**30:
+        yield Finding("memory", "ok", words)
+    elif have >= need + 2 * 2**30:
+        yield Finding("memory", "warn", words, "Close what you do not need, or export STACKLAB_MEMORY_MB=1536")
+    else:
+        yield Finding("memory", "fail", words, "Take smaller machines (export STACKLAB_MEMORY_MB=1280), or web alone: vagrant up web")
+
+
+def _disk(facts: Facts) -> Iterator[Finding]:
+    words = f"{_gb(facts.disk_free_bytes)} free; a box and two machines take up to {_gb(DISK_BYTES)}"
+    state: State = "ok" if facts.lab_is_up or facts.disk_free_bytes >= DISK_BYTES else "fail"
+    yield Finding("disk", state, words, "" if state == "ok" else "Make room, or set VAGRANT_HOME to a larger disk")
+
+
+def _ports(facts: Facts) -> Iterator[Finding]:
+    for port, (whose, variable) in FORWARDED_PORTS.items():
+        if facts.lab_is_up or port not in facts.ports_taken:
+            yield Finding("ports", "ok", f"port {port} for {whose}")
+        else:
+            yield Finding("ports", "fail", f"port {port}, for {whose}, is taken by another program",
+                          f"Stop it, or take another port: export {variable}={port + 1}")
+
+
+def _network(facts: Facts) -> Iterator[Finding]:
+    for interface, address in facts.networks.items():
+        provided = any(fnmatch.fnmatch(interface, pattern) for pattern in PROVIDER_INTERFACES)
+        if not provided and ipaddress.ip_interface(address).network.overlaps(MACHINES_NETWORK):
+            yield Finding("network", "fail", f"{interface} ({address}) is in the machines' network {MACHINES_NETWORK}",
+                          "Change ADDRESSES in the Vagrantfile to another network of 192.168.56.0–192.168.63.255, "
+                          "the range VirtualBox allows")
+            return
+    yield Finding("network", "ok", f"{MACHINES_NETWORK} is free for the machines")
+
+
+def _box(facts: Facts) -> Iterator[Finding]:
+    provider = usable_provider(facts) or "virtualbox"
+    fitting = [name for name in facts.box_files if name.endswith(f"-{provider}-{facts.architecture}.box")]
+    if fitting:
+        yield Finding("box", "ok", f"{fitting[-1]}: vagrant up needs no network")
+    elif facts.box_files:
+        yield Finding("box", "warn", f"{', '.join(facts.box_files)}: none is for {provider} on {facts.architecture}; "
+                      "a public box will be downloaded",
+                      f"For a room without a network, get stacklab-…-{provider}-{facts.architecture}.box from your teacher")
+    else:
+        yield Finding("box", "ok", "no box file here: a public box will be downloaded on the first vagrant up")
+
+
+def _gb(count: int) -> str:
+    return f"{count / 10**9:.1f} GB"
+
+
+# --- looking at this computer ---------------------------------------------------------------------------------------
+
+def gather(root: Path | None = None) -> Facts:
+    """What there is on this computer. Asks, changes nothing, and takes a few seconds (Vagrant is slow to start)."""
+    root = root or Path(__file__).resolve().parents[1]
+    system = platform.system()
+    vagrant = _first_version("vagrant", "--version")
+    plugins = _plugins() if vagrant else {}
+    memory = psutil.virtual_memory()
+    return Facts(
+        system=system,
+        architecture=_architecture(system),
+        virtualization=_has_virtualization(system),
+        hypervisor_takes_it=system == "Windows" and _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True",
+        kvm=_try_kvm() if system == "Linux" else None,
+        libvirt=_try_libvirt(),
+        libvirt_driver=os.environ.get("STACKLAB_LIBVIRT_DRIVER", "kvm"),
+        vagrant=vagrant,
+        vagrant_plugins=frozenset(plugins),
+        providers=_providers(plugins),
+        chosen_provider=os.environ.get("VAGRANT_DEFAULT_PROVIDER"),
+        memory_bytes=memory.total,
+        memory_available_bytes=memory.available,
+        disk_free_bytes=shutil.disk_usage(os.environ.get("VAGRANT_HOME") or root).free,
+        ports_taken=frozenset(port for port in FORWARDED_PORTS if _is_taken(port)),
+        networks=_networks(),
+        box_files=tuple(sorted(path.name for path in root.glob("stacklab-*.box"))),
+        lab_is_up=any((root / ".vagrant" / "machines").glob("*/*/id")) and _is_taken(8888),
+    )
+
+
+def _output(*command: str) -> str | None:
+    """What `command` prints; None if it is missing, fails, or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _powershell(expression: str) -> str | None:
+    return _output("powershell", "-NoProfile", "-Command", expression)
+
+
+def _first_version(*command: str) -> str | None:
+    found = re.search(r"\d+\.\d+(\.\d+)?", _output(*command) or "")
+    return found.group() if found else None
+
+
+def _plugins() -> dict[str, str]:
+    """{plugin: version}, also those that a distribution ships."""
+    return dict(re.findall(r"^([\w-]+) \(([\d.]+)", _output("vagrant", "plugin", "list") or "", re.MULTILINE))
+
+
+def _providers(plugins: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        "virtualbox": _first_version("VBoxManage", "--version") or _virtualbox_on_windows(),
+        "libvirt": plugins.get("vagrant-libvirt"),
+        "vmware_desktop": _first_version("vmrun") or plugins.get("vagrant-vmware-desktop"),
+        "parallels": _first_version("prlctl", "--version"),
+    }
+    return {name: version for name, version in found.items() if version}
+
+
+def _virtualbox_on_windows() -> str | None:
+    folder = os.environ.get("VBOX_MSI_INSTALL_PATH")
+    return _first_version(str(Path(folder, "VBoxManage.exe")), "--version") if folder else None
+
+
+def _architecture(system: str) -> str:
+    # A Python for Intel on Apple silicon is told "x86_64"; the kernel tells that it is translated.
+    translated = system == "Darwin" and _output("sysctl", "-n", "sysctl.proc_translated") == "1"
+    return "arm64" if translated or platform.machine().lower() in ("arm64", "aarch64") else "amd64"
+
+
+def _has_virtualization(system: str) -> bool | None:
+    if system == "Linux" and platform.machine() in ("x86_64", "AMD64"):
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        return bool(flags and {"vmx", "svm"} & set(flags.group(1).split()))
+    if system == "Darwin":
+        return _output("sysctl", "-n", "kern.hv_support") == "1"
+    if system == "Windows":
+        answer = _powershell("(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled")
+        # While Hyper-V runs, Windows reports the firmware's switch as off.
+        running = _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True"
+        return None if answer is None else running or "True" in answer
+    return None
+
+
+def _try_kvm() -> str | None:
+    """Really ask KVM for a machine: /dev/kvm may be there and refuse."""
+    import fcntl  # Linux only
+
+    kvm_create_vm = 0xAE01  # <linux/kvm.h>
+    try:
+        device = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    try:
+        os.close(fcntl.ioctl(device, kvm_create_vm, 0))
+    except OSError as error:
+        return f"/dev/kvm does not make a machine: {error.strerror}"
+    finally:
+        os.close(device)
+    return "usable"
+
+
+def _try_libvirt() -> str | None:
+    if not shutil.which("virsh"):
+        return None
+    done = subprocess.run(["virsh", "--connect", "qemu:///system", "version"], capture_output=True, text=True, timeout=30)
+    return "usable" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as listener:
+        if os.name == "posix":  # on Windows this option would share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _networks() -> dict[str, str]:
+    return {
+        name: f"{address.address}/{address.netmask}"
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if address.family == socket.AF_INET and address.netmask
+    }
