@@ -87,10 +87,16 @@ def daphne_ports() -> list[int]:
     return [port for port in wanted if port in listening]
 
 
+def instances(*states: str) -> list[int]:
+    """The numbers of the Daphne instances that systemd holds in one of `states`."""
+    lines = words_of("systemctl", "list-units", "--plain", "--no-legend", f"--state={','.join(states)}", "daphne@*.service")
+    names = (line.split()[0] for line in lines.splitlines())
+    return sorted(int(name.removeprefix("daphne@").removesuffix(".service")) for name in names)
+
+
 def running_instances() -> list[int]:
-    """The numbers of the Daphne instances that systemd holds active."""
-    lines = words_of("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "daphne@*.service").splitlines()
-    return sorted(int(line.split()[0].removeprefix("daphne@").removesuffix(".service")) for line in lines)
+    """The numbers of the Daphne instances that are ready."""
+    return instances("active")
 
 
 def environment(pid: int) -> dict[str, str]:
@@ -123,9 +129,9 @@ def observe() -> dict:
     workers = nginx_workers()
     stats = uwsgi_stats()
     uwsgi_workers = [worker for worker in stats.get("workers", []) if worker["pid"]]
-    instances = running_instances()
-    daphne = environment(main_pid(f"daphne@{instances[0]}")) if instances else {}
-    units = ["nginx", "uwsgi", "redis-server", *(f"daphne@{n}" for n in instances)]
+    ready = running_instances()
+    daphne = environment(main_pid(f"daphne@{ready[0]}")) if ready else {}
+    units = ["nginx", "uwsgi", "redis-server", *(f"daphne@{n}" for n in ready)]
     return {
         "nginx_worker_processes": len(workers),
         "nginx_worker_connections": nginx_directive(words_of("nginx", "-T"), "worker_connections") if workers else None,
@@ -133,7 +139,7 @@ def observe() -> dict:
         "uwsgi_processes": len(uwsgi_workers),
         "uwsgi_threads": len(uwsgi_workers[0]["cores"]) if uwsgi_workers else 0,
         "uwsgi_listen": backlog(UWSGI_SOCKET),
-        "daphne_instances": len(instances),
+        "daphne_instances": len(ready),
         "daphne_ports": daphne_ports(),
         "daphne_tls": daphne.get("STACKLAB_DAPHNE_TLS") == "1" if daphne else None,
         "channel_layer": daphne.get("STACKLAB_CHANNEL_LAYER"),

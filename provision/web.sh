@@ -206,7 +206,6 @@ settings() {
         PYTHONPATH="$home/lib" "$home/venv/bin/python" "$home/provision/first-settings" "[$restart_json]" |
             "$home/provision/commit-settings"
     )
-    systemctl enable -q nginx uwsgi daphne.target redis-server stacklab-recover 2>/dev/null
     python3 - "$outcome" <<'PY'
 import json, sys
 outcome = json.loads(sys.argv[1])
@@ -217,6 +216,7 @@ for path in outcome["changed"]:
 for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
+    systemctl enable -q nginx uwsgi daphne.target redis-server stacklab-recover 2>/dev/null
 }
 
 packages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import threading
 from collections.abc import Iterator
@@ -107,6 +108,8 @@ class Host:
         import paramiko
         from fabric import Connection
 
+        # What goes wrong is in the error we raise; paramiko's own log would print a traceback above it.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
         keys = {"key_filename": str(self.key_path), "look_for_keys": False, "allow_agent": False} if self.key_path else {}
         connection = Connection(
             self.address, user=self.user, port=self.port, connect_timeout=self.connect_timeout_s, connect_kwargs=keys
