@@ -1,0 +1,89 @@
+"""Django's settings for the site under test. What differs between machines comes from the environment.
+
+STACKLAB_SECRET_KEY, STACKLAB_ALLOWED_HOSTS, STACKLAB_DATABASE, STACKLAB_STATIC and STACKLAB_REDIS are made
+on first provisioning (app.env); the rest follows the settings of the stack (daphne.env). The site is only
+ever served through nginx over TLS, so everything below is what a production site would have.
+"""
+
+import os
+from pathlib import Path
+
+from config.layers import channel_layers
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def comma_list(text: str) -> list[str]:
+    """'a, b' → ['a', 'b']."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+DEBUG = False
+SECRET_KEY = os.environ["STACKLAB_SECRET_KEY"]
+ALLOWED_HOSTS = comma_list(os.environ.get("STACKLAB_ALLOWED_HOSTS", "localhost,127.0.0.1"))
+
+# No sessions, no users, no admin: the measured pages carry no cookie and touch no table but their own.
+INSTALLED_APPS = ["django.contrib.staticfiles", "channels", "pages", "chat"]
+MIDDLEWARE = [
+    "config.middleware.SiteHeaders",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("STACKLAB_DATABASE", BASE_DIR / "site.sqlite3"),
+        "CONN_MAX_AGE": None,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = os.environ.get("STACKLAB_STATIC", BASE_DIR / "static-collected")
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+SECURE_SSL_REDIRECT = True
+SECURE_HSTS_SECONDS = 24 * 3600
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+CSRF_COOKIE_SECURE = True
+SILENCED_SYSTEM_CHECKS = [
+    "security.W021",  # HSTS preload: browsers keep that list for public names, and a lab has none
+]
+
+# How the chat is tuned; each is a setting of the stack.
+REDIS_URL = os.environ.get("STACKLAB_REDIS", "unix:///run/redis/stacklab.sock")
+CHANNEL_LAYER = os.environ.get("STACKLAB_CHANNEL_LAYER", "pubsub")
+CHANNEL_LAYERS = channel_layers(
+    CHANNEL_LAYER,
+    REDIS_URL,
+    capacity=int(os.environ.get("STACKLAB_CHANNEL_CAPACITY", "100")),
+    pool=int(os.environ.get("STACKLAB_REDIS_POOL", "50")),
+)
+# History lives in Redis; the in-memory layer is an instance on its own, so it never has one.
+CHAT_RESUME = os.environ.get("STACKLAB_CHAT_RESUME", "0") == "1" and CHANNEL_LAYER != "memory"
+# Which instance this process is; the launcher sets it before Django starts.
+CHAT_INSTANCE = os.environ.get("STACKLAB_INSTANCE", "daphne@0")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"journal": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "filters": {"calm": {"()": "config.log.Calm"}},
+    "handlers": {"journal": {"class": "logging.StreamHandler", "formatter": "journal", "filters": ["calm"]}},
+    "root": {"handlers": ["journal"], "level": "WARNING"},
+    "loggers": {
+        "stacklab": {"level": "INFO"},
+        # Django's own handlers mail the admins and print only in DEBUG; everything goes to the journal instead.
+        "django": {"handlers": [], "level": "WARNING", "propagate": True},
+    },
+}

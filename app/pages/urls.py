@@ -1,0 +1,13 @@
+"""The measured HTTP pages."""
+
+from django.urls import path
+
+from pages import views
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("healthz", views.healthz, name="healthz"),
+    path("cpu/", views.cpu, name="cpu"),
+    path("io/", views.io, name="io"),
+    path("db/", views.db, name="db"),
+]
