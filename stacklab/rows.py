@@ -1,4 +1,4 @@
-"""From the raw rows of the load generator (CSV, one file a process) to the parquet tables of a run."""
+"""From raw rows, of the load generator (CSV, one file a process) and of the sampler, to the parquet tables of a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ import pyarrow.csv
 import pyarrow.parquet
 
 GAUGES = pa.schema([("time_s", pa.float64()), ("name", pa.string()), ("value", pa.float64())])
+
+RESOURCES = pa.schema(
+    [
+        ("time_s", pa.float64()),
+        ("service", pa.string()),
+        ("cpu_s", pa.float64()),
+        ("pss_bytes", pa.int64()),
+        ("rss_bytes", pa.int64()),
+        ("threads", pa.int32()),
+        ("open_files", pa.int32()),
+    ]
+)
 
 RAW_REQUESTS = pa.schema(
     [
@@ -32,6 +44,23 @@ def write_gauges(samples: Sequence[tuple[float, str, float]], path: Path) -> Non
     columns = list(zip(*samples, strict=True)) or [[], [], []]
     table = pa.table([pa.array(column, field.type) for column, field in zip(columns, GAUGES, strict=True)], schema=GAUGES)
     pa.parquet.write_table(table, path)
+
+
+def write_samples(samples: Iterable[dict], out: Path) -> list[float]:
+    """Samples as the host's sampler printed them → out/resources.parquet and out/gauges.parquet.
+
+    Returns the times of the readings of CPU, in order.
+    """
+    resources, gauges, times = [], [], []
+    for sample in samples:
+        time_s = sample["time_s"]
+        if "services" in sample:
+            times.append(time_s)
+            resources += [{"time_s": time_s, "service": name, **row} for name, row in sample["services"].items()]
+        gauges += [(time_s, name, float(value)) for name, value in sample["gauges"].items()]
+    pa.parquet.write_table(pa.Table.from_pylist(resources, schema=RESOURCES), out / "resources.parquet")
+    write_gauges(gauges, out / "gauges.parquet")
+    return times
 
 
 def write_requests(raw: Path, out: Path, name: str) -> dict[str, int]:
