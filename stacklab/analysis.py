@@ -26,8 +26,29 @@ from stacklab.settings import StackSettings
 from stacklab.validity import disconnects, load_window
 from stacklab.workload import ChatLoad, HttpLoad
 
-FACTORS = tuple(dict.fromkeys([*StackSettings.rules(), *HttpLoad.rules(), *ChatLoad.rules()]))
-"""Every field of settings and workloads: what can differ between the points of an experiment."""
+RULES = HttpLoad.rules() | ChatLoad.rules() | StackSettings.rules()
+FACTORS = tuple(RULES)
+"""Every field of workloads and settings: what can differ between the points of an experiment."""
+
+METRIC_NAMES = {
+    "throughput_per_s": "throughput",
+    "mean_s": "mean response time",
+    "p50_s": "median response time",
+    "p95_s": "95th percentile of the response time",
+    "p99_s": "99th percentile of the response time",
+    "latency_p50_s": "median latency",
+    "latency_p95_s": "95th percentile of the latency",
+    "latency_p99_s": "99th percentile of the latency",
+    "delivered_share": "share delivered",
+    "cpu_s": "CPU seconds of all services",
+    "cpu_s_daphne": "CPU seconds of all Daphnes",
+    "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
+    "pss_peak_bytes": "peak memory of all services",
+    "pss_peak_bytes_daphne": "peak memory of all Daphnes",
+    "busiest_share": "sockets on the busiest instance, as a multiple of an even share",
+    "instances_silent": "instances that no socket met",
+}
+"""Columns of `summarize` in words, for titles and sentences."""
 
 CONFIDENCE = 0.95
 PERCENTILES = (50, 95, 99)
@@ -130,7 +151,7 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
 def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = None) -> pd.DataFrame:
     """How `metric` (a column of `summarize`) of each value of `by` differs from that of `base`.
 
-    `by` is "point" or a factor; `base` one of its values (default: that of the first run). Runs are
+    `by` is "point" or a factor; `base` one of its values (default: the first in order). Runs are
     paired within a repeat, and within equal values of all other factors. Columns: by, `metric`, `base`,
     `scale`, `estimate`, `low`, `high`, `n` (pairs), `suspect` (suspect runs among them), `verdict`.
     The scale is "ratio" to the base (mean and t-interval of its logarithm), or "difference" from it where
@@ -141,7 +162,7 @@ def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = Non
     if metric not in summary or by not in summary:
         unknown = metric if metric not in summary else by
         raise ResultsError(f"{unknown!r} is not in the summary of these runs; it has {', '.join(summary.columns)}")
-    values = list(dict.fromkeys(summary[by]))
+    values = point_order(summary) if by == "point" else sorted(summary[by].unique(), key=lambda value: _rank(by, value))
     base = values[0] if base is None else base
     if base not in values:
         raise ResultsError(f"{by}={base!r} is in none of these runs; they have {', '.join(map(repr, values))}")
@@ -157,6 +178,27 @@ def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = Non
 
 
 EFFECT_COLUMNS = ("scale", "estimate", "low", "high", "n", "suspect")
+
+
+def point_order(table: pd.DataFrame) -> list[str]:
+    """The points of a tidy table or summary, by the factors that differ (workload first), then as they come."""
+    firsts = table.drop_duplicates("point")
+    keys = [name for name in FACTORS if name in table.columns and name not in UNORDERED]
+    ranks = [tuple(_rank(key, row[key]) for key in keys) for row in firsts.to_dict("records")]
+    return [point for _, point in sorted(zip(ranks, firsts["point"], strict=True), key=lambda pair: pair[0])]
+
+
+UNORDERED = ("duration_s",)  # also a column of `requests`, where it is no factor
+
+
+def _rank(name: str, value: Any) -> tuple[int, float, str]:
+    """Any factor's value as something that sorts: none first, choices in their own order, numbers, words."""
+    choices = RULES[name].choices
+    if value in choices:
+        return (1, choices.index(value), "")
+    if value is None or value != value:  # NaN is unequal to itself
+        return (0, 0.0, "")
+    return (1, float(value), "") if isinstance(value, (int, float, np.number)) else (2, 0.0, str(value))
 
 
 def is_time(metric: str) -> bool:

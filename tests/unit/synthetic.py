@@ -107,7 +107,7 @@ def gauges(start_s: float, end_s: float, steal: float = 0.0) -> pd.DataFrame:
 
 def generator(start_s: float, end_s: float, cpu: float = 0.4) -> pd.DataFrame:
     times = np.arange(start_s, end_s + 0.5, 0.5)
-    parts = {"generator_cpu": cpu, "generator_rss_bytes": 90e6}
+    parts = {"generator_cpu": cpu, "generator_cpu_busiest": cpu, "generator_rss_bytes": 90e6}
     return pd.concat([pd.DataFrame({"time_s": times, "name": n, "value": v}) for n, v in parts.items()], ignore_index=True)
 
 
@@ -166,7 +166,7 @@ def eight_cases(root: Path, repeats: int = 3, requests: int = 1000, spread: floa
                 StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes),
                 HttpLoad(requests=requests * users // 100, users=users),
                 per_s=900 * float(np.exp(rng.normal(0, spread))), seed=int(rng.integers(1 << 30)), start_s=at,
-                point=f"{users} users, {connections} connections, {processes} processes",
+                point=f"{users} users, {connections}/{processes}",
                 repeat=repeat, position=position, fail=7 if (repeat, position) == (1, 2) else 0,
             )  # fmt: skip
             at = run.ended_s + 10
