@@ -250,6 +250,10 @@ def namespace():
     return collection
 
 
+def _as_text(default: Any) -> Any:
+    return str(default) if type(default) is int else default
+
+
 def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
     from invoke import Task
     from invoke.exceptions import Exit
@@ -263,12 +267,13 @@ def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
         except KeyboardInterrupt:
             raise Exit(f"fab {name}: stopped", code=130) from None
 
-    plain = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    # No annotations, no numbers as defaults: Invoke would convert flags by them, and end in a traceback.
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
     fields = flags_of.rules() if flags_of else {}
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     body.__signature__ = inspect.Signature([
         inspect.Parameter("context", keyword),
-        *(p.replace(annotation=inspect.Parameter.empty) for p in plain),
+        *(p.replace(default=_as_text(p.default)) for p in plain),
         *(inspect.Parameter(field, keyword, default=None) for field in fields),
     ])
     help_of = FLAGS | (_settings_flags(flags_of) if flags_of else {})
