@@ -1,0 +1,173 @@
+"""`stacklab.doctor`: what it says of a computer, from facts given to it."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from stacklab import doctor
+from stacklab.doctor import Facts, diagnose
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = Facts(vagrant="2.4.9", providers={"virtualbox": "7.1.4"}, networks={"wlan0": "192.168.1.7/24"})
+
+
+def found(check, facts):
+    """The findings of one check, as {(state, what and do)}."""
+    return [finding for finding in diagnose(facts) if finding.check == check]
+
+
+def the(check, facts):
+    (finding,) = found(check, facts)
+    return finding
+
+
+def with_(**changes):
+    return dataclasses.replace(GOOD, **changes)
+
+
+def test_a_good_laptop_gets_only_ok():
+    assert {finding.state for finding in diagnose(GOOD)} == {"ok"}
+
+
+def test_whatever_is_not_ok_says_what_to_do():
+    worst = Facts(
+        vagrant="2.2.0", providers={"virtualbox": "7.2.0"}, virtualization=False, memory_bytes=4 * 2**30,
+        memory_available_bytes=2**30, disk_free_bytes=10**9, ports_taken=frozenset({8888, 8443}),
+        networks={"eth0": "192.168.56.7/24"}, box_files=("stacklab-1-libvirt-arm64.box",),
+    )
+    findings = diagnose(worst)
+    assert {finding.check for finding in findings if finding.state == "fail"} == {
+        "Vagrant", "provider", "virtualisation", "memory", "disk", "ports", "network",
+    }
+    assert all(finding.do for finding in findings if finding.state != "ok")
+
+
+def test_without_vagrant_linux_is_pointed_to_the_container_lab():
+    assert "make lab" in the("Vagrant", with_(vagrant=None)).do
+    assert "make lab" not in the("Vagrant", with_(vagrant=None, system="Windows")).do
+
+
+def test_without_a_provider_the_advice_fits_the_system():
+    assert "libvirt" in the("provider", with_(providers={})).do
+    assert "Parallels" in the("provider", with_(providers={}, system="Darwin")).do
+
+
+@pytest.mark.parametrize(
+    ("virtualbox", "vagrant", "state"),
+    [
+        ("6.1.50", "2.3.4", "ok"),
+        ("7.0.20", "2.3.4", "ok"),
+        ("7.1.4", "2.4.1", "fail"),
+        ("7.1.4", "2.4.2", "ok"),
+        ("7.2.0", "2.4.8", "fail"),
+        ("7.2.0", "2.4.9", "ok"),
+        ("8.0.0", "2.4.9", "warn"),
+    ],
+)
+def test_vagrant_must_know_the_series_of_virtualbox(virtualbox, vagrant, state):
+    assert the("provider", with_(providers={"virtualbox": virtualbox}, vagrant=vagrant)).state == state
+
+
+def test_apple_silicon_needs_a_virtualbox_and_a_vagrant_that_know_it():
+    apple = with_(system="Darwin", architecture="arm64")
+    assert the("provider", apple).state == "ok"
+    assert the("provider", dataclasses.replace(apple, providers={"virtualbox": "7.0.20"})).state == "fail"
+    assert the("Vagrant", dataclasses.replace(apple, vagrant="2.3.7")).state == "fail"
+
+
+def test_a_provider_whose_plugin_is_missing_is_named_with_the_command():
+    mac = with_(system="Darwin", providers={"parallels": "20.1.0"})
+    assert "vagrant plugin install vagrant-parallels" in the("provider", mac).do
+    assert the("provider", dataclasses.replace(mac, vagrant_plugins=frozenset({"vagrant-parallels"}))).state == "ok"
+
+
+def test_the_chosen_provider_goes_before_vagrants_order():
+    both = with_(providers={"virtualbox": "7.1.4", "libvirt": "0.12.2"})
+    assert doctor.usable_provider(both) == "virtualbox"
+    assert doctor.usable_provider(dataclasses.replace(both, chosen_provider="libvirt")) == "libvirt"
+    assert doctor.usable_provider(dataclasses.replace(both, chosen_provider="parallels")) == "virtualbox"
+
+
+LIBVIRT = with_(providers={"libvirt": "0.12.2"}, libvirt="usable", kvm="usable")
+
+
+def test_kvm_that_is_there_and_refuses_is_a_failure_with_the_way_out():
+    assert the("virtualisation", LIBVIRT).state == "ok"
+    for facts in (
+        dataclasses.replace(LIBVIRT, kvm=None),
+        dataclasses.replace(LIBVIRT, kvm="/dev/kvm: Permission denied"),
+        dataclasses.replace(LIBVIRT, virtualization=False),  # answers, but Debian's kernels hang in it
+    ):
+        finding = the("virtualisation", facts)
+        assert finding.state == "fail" and "STACKLAB_LIBVIRT_DRIVER=qemu" in finding.do
+
+
+def test_emulation_is_allowed_with_a_warning():
+    assert the("virtualisation", dataclasses.replace(LIBVIRT, kvm=None, libvirt_driver="qemu")).state == "warn"
+
+
+def test_libvirt_that_does_not_answer_is_a_failure():
+    assert the("provider", dataclasses.replace(LIBVIRT, libvirt="Failed to connect socket")).state == "fail"
+
+
+def test_kvm_beside_virtualbox_is_a_warning():
+    assert [finding.state for finding in found("provider", with_(kvm="usable"))] == ["ok", "warn"]
+
+
+def test_hyper_v_beside_virtualbox_is_a_warning():
+    assert the("virtualisation", with_(system="Windows", hypervisor_takes_it=True)).state == "warn"
+
+
+def test_memory_is_judged_by_what_is_free_and_by_what_could_be():
+    gb = 2**30
+    assert the("memory", with_(memory_bytes=8 * gb, memory_available_bytes=6 * gb)).state == "ok"
+    assert the("memory", with_(memory_bytes=8 * gb, memory_available_bytes=3 * gb)).state == "warn"
+    assert the("memory", with_(memory_bytes=4 * gb, memory_available_bytes=3 * gb)).state == "fail"
+
+
+def test_a_taken_port_names_the_variable_that_moves_it():
+    finding = next(finding for finding in found("ports", with_(ports_taken=frozenset({8888}))) if finding.state == "fail")
+    assert "STACKLAB_JUPYTER_PORT=8889" in finding.do
+
+
+def test_ports_of_the_lab_itself_are_not_taken():
+    assert {finding.state for finding in found("ports", with_(ports_taken=frozenset({8888}), lab_is_up=True))} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("interface", "address", "state"),
+    [
+        ("eth0", "192.168.56.20/24", "fail"),
+        ("tun0", "192.168.0.1/16", "fail"),
+        ("eth0", "192.168.57.20/24", "ok"),
+        ("vboxnet0", "192.168.56.1/24", "ok"),
+        ("virbr2", "192.168.56.1/24", "ok"),
+        ("VirtualBox Host-Only Network", "192.168.56.1/24", "ok"),
+    ],
+)
+def test_a_network_that_overlaps_with_the_machines_is_a_failure(interface, address, state):
+    assert the("network", with_(networks={interface: address})).state == state
+
+
+def test_a_box_for_another_provider_or_architecture_does_not_count():
+    assert "no network" in the("box", with_(box_files=("stacklab-1-virtualbox-amd64.box",))).what
+    assert the("box", with_(box_files=("stacklab-1-virtualbox-arm64.box",))).state == "warn"
+    assert the("box", with_(box_files=("stacklab-1-libvirt-amd64.box",))).state == "warn"
+
+
+def test_gather_works_on_this_computer():
+    facts = doctor.gather(ROOT)
+    assert facts.memory_bytes > facts.memory_available_bytes > 0
+    assert diagnose(facts)
+
+
+def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
+    vagrantfile = (ROOT / "Vagrantfile").read_text()
+    addresses = re.findall(r"\"(192\.168\.\d+\.\d+)\"", vagrantfile)
+    assert len(addresses) == 2
+    assert all(doctor.ipaddress.ip_address(address) in doctor.MACHINES_NETWORK for address in addresses)
+    assert f'"STACKLAB_MEMORY_MB", {doctor.MACHINES_MEMORY_BYTES // 2 // 2**20}' in vagrantfile
+    for port, (_, variable) in doctor.FORWARDED_PORTS.items():
+        assert f'"{variable}", {port}' in vagrantfile
