@@ -23,6 +23,7 @@ import psutil
 
 from stacklab import serverlog, stack
 from stacklab.errors import LabError, SettingsError
+from stacklab.events import Event, Events
 from stacklab.host import Host
 from stacklab.labs import Lab
 from stacklab.loadgen import Progress, run_load
@@ -45,15 +46,21 @@ BYTES_PER_RUN = 300_000
 
 @dataclass(frozen=True)
 class Point:
-    """One combination of settings and workload; `label` names it on plots."""
+    """One combination of settings and workload, and what happens while it is measured; `label` names it on plots."""
 
     label: str
     settings: StackSettings
     workload: Workload
+    events: tuple[Event, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """{label, settings, workload}, ready for JSON."""
-        return {"label": self.label, "settings": self.settings.to_dict(), "workload": self.workload.to_dict()}
+        """{label, settings, workload, events}, ready for JSON."""
+        return {
+            "label": self.label,
+            "settings": self.settings.to_dict(),
+            "workload": self.workload.to_dict(),
+            "events": [event.to_dict() for event in self.events],
+        }
 
 
 @dataclass(frozen=True)
@@ -177,6 +184,7 @@ def measure(
     point: str = "",
     repeat: int = 1,
     position: int = 1,
+    events: Sequence[Event] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Apply `settings`, put `workload` on the stack, and save everything that was seen as one immutable Run.
@@ -189,22 +197,30 @@ def measure(
     with writing_run(folder, name) as draft:
         out = draft.path
         before = serverlog.mark(on.host)
-        with sampling(on.host, out) as samples:
+        with sampling(on.host, out) as samples, Events(events, on.host, settings, progress) as happened:
             started_s = time.time()
             run_load(
-                workload, on.host.url, out, on.ca,
-                cpus=on.generator_cpus, client_addresses=on.client_addresses, progress=progress,
+                workload, on.host.url, out, on.ca, cpus=on.generator_cpus,
+                client_addresses=from_networks(on.client_addresses, workload), progress=happened.progress,
             )
             ended_s = time.time()
         serverlog.collect(on.host, before, out)
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
             experiment=folder.name, run=name, point=point, repeat=repeat, position=position,
-            started_s=started_s, ended_s=ended_s, under_load_s=under_load_s(out, workload),
+            started_s=started_s, ended_s=ended_s, under_load_s=under_load_s(out, workload), events=happened.done,
             clock_offset_s=samples.clock_offset_s, clock_error_s=samples.clock_error_s,
         )
         draft.record(replace(run, validity=check(run)))
     return draft.run
+
+
+def from_networks(addresses: Sequence[str], workload: Workload) -> list[str]:
+    """Those of the desk's addresses that lie in the first `workload.networks` /24s; all of them for HTTP."""
+    if isinstance(workload, HttpLoad):
+        return list(addresses)
+    networks = list(dict.fromkeys(address.rpartition(".")[0] for address in addresses))[: workload.networks]
+    return [address for address in addresses if address.rpartition(".")[0] in networks]
 
 
 def under_load_s(out: Path, workload: Workload) -> float:
@@ -294,7 +310,8 @@ def _measure_all(experiment, folder, on, on_run, progress) -> None:
         on_run(planned, number, len(plan))
         measure(
             on, planned.point.settings, planned.point.workload, folder=folder, name=planned.name,
-            point=planned.point.label, repeat=planned.repeat, position=planned.position, progress=progress,
+            point=planned.point.label, repeat=planned.repeat, position=planned.position,
+            events=planned.point.events, progress=progress,
         )
 
 
@@ -333,35 +350,3 @@ def set_aside(name: str, root: Path = RESULTS) -> Path | None:
     free = next(path for n in itertools.count(1) if not (path := root / f"{name}.{n}").exists())
     folder.rename(free)
     return free
-
-
-# ---------------------------------------------------------------- the experiments
-
-
-def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
-    """The post's eight cases: connections 1024/4000 × processes 5/10 × (10,000 by 100 | 20,000 by 200) on `/`.
-
-    Quick: a tenth of the requests, one repeat.
-    """
-    points = []
-    for users, requests in ((100, 10_000), (200, 20_000)):
-        load = HttpLoad(path="/", requests=requests // 10 if quick else requests, users=users, ramp_s=2 if quick else 3,
-                        warmup_s=1 if quick else 2)
-        for connections, processes in itertools.product((1024, 4000), (5, 10)):
-            settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
-            points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
-    return Experiment(
-        name="eight-cases-quick" if quick else "eight-cases",
-        points=tuple(points), repeats=(1 if quick else 3) if repeats is None else repeats, seed=seed,
-    )
-
-
-EXPERIMENTS: dict[str, Callable[..., Experiment]] = {"eight-cases": eight_cases}
-"""The experiments by name: each takes quick, repeats and seed."""
-
-
-def experiment_named(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
-    """The experiment `name`; SettingsError, naming those there are, if there is none of that name."""
-    if name not in EXPERIMENTS:
-        raise SettingsError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name](quick=quick, repeats=repeats, seed=seed)

@@ -85,6 +85,7 @@ class Run:
     (the folder's name), `point`, `repeat` and `position` (in the order of execution) place it in its
     experiment. Times are seconds since the epoch on the desk's clock; `clock_offset_s` is what the web
     host's clock shows more than the desk's, known to within `clock_error_s` (both None: not measured).
+    `events` is what was done to the stack meanwhile: [{"what", "began_s", "ended_s"}], on the desk's clock.
     """
 
     path: Path
@@ -103,6 +104,7 @@ class Run:
     under_load_s: float = 0.0
     clock_offset_s: float | None = None
     clock_error_s: float | None = None
+    events: Sequence[Mapping[str, Any]] = ()
     _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, name: str) -> bool:
@@ -141,6 +143,7 @@ class Run:
             "environment": dict(self.environment),
             "clock_offset_s": self.clock_offset_s,
             "clock_error_s": self.clock_error_s,
+            "events": [dict(event) for event in self.events],
             "validity": {"state": self.validity.state, "reasons": list(self.validity.reasons)},
         }
 
@@ -196,6 +199,7 @@ def read_run(path: Path) -> Run:
             under_load_s=values["under_load_s"],
             clock_offset_s=values["clock_offset_s"],
             clock_error_s=values["clock_error_s"],
+            events=tuple(values.get("events", ())),
         )
     except SettingsError as error:
         raise ResultsError(f"{file}: {error}") from error

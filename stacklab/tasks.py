@@ -174,7 +174,8 @@ def experiment(
 ) -> list[Run]:
     """Measure an experiment; goes on where it was interrupted."""
     from stacklab import console
-    from stacklab.experiment import estimate, experiment_named, run_experiment, set_aside
+    from stacklab.experiment import estimate, run_experiment, set_aside
+    from stacklab.experiments import experiment_named
 
     plan = experiment_named(name, quick, whole_number("repeats", repeats), whole_number("seed", seed))
     if fresh and (kept := set_aside(plan.name)):

@@ -44,6 +44,7 @@ class ChatLoad(Checked):
     size_bytes: int = number(100, 1, 65_536, "length of a message's text")
     duration_s: float = decimal(30.0, 1, 86_400, "seconds that are counted; ramp-up comes on top")
     ramp_s: float = decimal(10.0, 0, 3600, "seconds over which the clients connect")
+    networks: int = number(16, 1, 16, "/24 networks that the clients come from (as many as the lab has)")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,102 @@
+"""What is done to the stack while it is being measured: an instance killed, a setting changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stacklab import stack
+from stacklab.errors import LabError, SettingsError
+from stacklab.host import Host
+from stacklab.loadgen import Progress
+from stacklab.settings import StackSettings
+
+
+@dataclass(frozen=True)
+class Event:
+    """`at_s` seconds after counting began: kill the main process of `kill` (SIGKILL), or change settings to `change`."""
+
+    at_s: float
+    kill: str = ""
+    change: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.kill) == bool(self.change):
+            raise SettingsError(f"an event either kills a unit or changes settings, not {self.what!r}")
+
+    @property
+    def what(self) -> str:
+        """In words, for run.json and plots."""
+        return f"kill {self.kill}" if self.kill else ", ".join(f"{name}={value}" for name, value in self.change)
+
+    def to_dict(self) -> dict[str, Any]:
+        """{at_s, what}, ready for JSON."""
+        return {"at_s": self.at_s, "what": self.what}
+
+    def happen(self, host: Host, settings: StackSettings) -> StackSettings:
+        """Do it; the settings that hold afterwards. HostError or ApplyError if it cannot be done."""
+        if self.kill:
+            host.run(f"systemctl kill --signal=KILL {self.kill}", sudo=True)
+            return settings
+        changed = settings.replace(**dict(self.change))
+        stack.apply(host, changed)
+        return changed
+
+
+class Events:
+    """Has each event happen at its time, in a thread of its own, while a run is measured.
+
+        with Events(events, host, settings, progress) as happened:
+            run_load(…, progress=happened.progress)
+        happened.done       # [{"what", "began_s", "ended_s"}], seconds since the epoch on the desk's clock
+
+    Time counts from the first Progress whose phase is "load". Leaving the block waits for an event that
+    is under way, drops those to come, and raises the LabError of one that failed.
+    """
+
+    def __init__(
+        self, events: Sequence[Event], host: Host, settings: StackSettings, progress: Callable[[Progress], None] | None
+    ):
+        self.done: list[dict[str, Any]] = []
+        self._events, self._host, self._settings = sorted(events, key=lambda event: event.at_s), host, settings
+        self._forward = progress or (lambda progress: None)
+        self._counting, self._over = threading.Event(), threading.Event()
+        self._error: LabError | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def progress(self, progress: Progress) -> None:
+        """Pass the progress on; note when counting begins."""
+        if progress.phase == "load":
+            self._counting.set()
+        self._forward(progress)
+
+    def __enter__(self) -> Events:
+        if self._events:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._over.set()
+        self._counting.set()
+        if self._events:
+            self._thread.join()
+        if self._error and kind is None:
+            raise self._error
+
+    def _run(self) -> None:
+        self._counting.wait()
+        start = time.monotonic()
+        settings = self._settings
+        for event in self._events:
+            if self._over.wait(max(0.0, start + event.at_s - time.monotonic())):
+                return
+            began_s = time.time()
+            try:
+                settings = event.happen(self._host, settings)
+            except LabError as error:
+                self._error = error
+                return
+            self.done.append({"what": event.what, "began_s": began_s, "ended_s": time.time()})

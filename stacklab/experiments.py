@@ -1,0 +1,128 @@
+"""The experiments there are, by name. Each is a function of quick, repeats and seed, and returns an Experiment."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from stacklab.errors import SettingsError
+from stacklab.events import Event
+from stacklab.experiment import Experiment, Point
+from stacklab.settings import BALANCE_METHODS, StackSettings
+from stacklab.workload import ChatLoad, HttpLoad
+
+
+def _named(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int) -> Experiment:
+    """Three repeats; in quick mode one, under a name of its own."""
+    default = 1 if quick else 3
+    return Experiment(
+        name=f"{name}-quick" if quick else name, points=tuple(points), repeats=default if repeats is None else repeats, seed=seed
+    )
+
+
+def chat_load(clients: int, quick: bool, messages_per_s: float = 0.2, networks: int = 16) -> ChatLoad:
+    """Chat in rooms of ten, as the first trials had it. Quick: a fifth of the clients for ten seconds."""
+    if quick:
+        clients = max(20, clients // 5)
+    return ChatLoad(
+        clients=clients, rooms=clients // 10, messages_per_s=messages_per_s, networks=networks,
+        duration_s=10 if quick else 30, ramp_s=3 if quick else max(10, clients / 50),
+    )
+
+
+def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The post's eight cases: connections 1024/4000 × processes 5/10 × (10,000 by 100 | 20,000 by 200) on `/`.
+
+    Quick: a tenth of the requests, one repeat.
+    """
+    points = []
+    for users, requests in ((100, 10_000), (200, 20_000)):
+        load = HttpLoad(
+            path="/", requests=requests // 10 if quick else requests, users=users, ramp_s=2 if quick else 3, warmup_s=1 if quick else 2
+        )
+        for connections, processes in itertools.product((1024, 4000), (5, 10)):
+            settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
+            points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
+    return _named("eight-cases", points, quick, repeats, seed)
+
+
+def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """One Daphne against three, at two loads: the post's round robin, and `hash` by room beside it."""
+    points = []
+    for clients in (300,) if quick else (300, 1000):
+        load = chat_load(clients, quick)
+        for instances, balance in ((1, "round_robin"), (3, "round_robin"), (3, "hash")):
+            label = f"{load.clients} clients, {instances} × {balance}" if instances > 1 else f"{load.clients} clients, 1 instance"
+            points.append(Point(label, StackSettings(daphne_instances=instances, balance=balance), load))
+    return _named("one-vs-three", points, quick, repeats, seed)
+
+
+def instances(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """How many instances: 1, 2, 3, 4, 6, 8, everybody in a room on one of them."""
+    load = chat_load(600, quick)
+    counts = (1, 2, 4) if quick else (1, 2, 3, 4, 6, 8)
+    points = [Point(f"{n} instances" if n > 1 else "1 instance", StackSettings(daphne_instances=n, balance="hash"), load) for n in counts]
+    return _named("instances", points, quick, repeats, seed)
+
+
+def balancing(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Each balancing method over three instances; ip_hash also with all clients in one /24."""
+    load = chat_load(600, quick)
+    points = [Point(method, StackSettings(balance=method), load) for method in BALANCE_METHODS]
+    points.append(Point("ip_hash, one /24", StackSettings(balance="ip_hash"), load.replace(networks=1)))
+    return _named("balancing", points, quick, repeats, seed)
+
+
+def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The channel layer, one factor at a time from the default: core, its capacity and pool, pubsub, memory."""
+    load = chat_load(1000, quick)
+    base = StackSettings()
+    points = [
+        Point("pubsub", base, load),
+        Point("core", base.replace(channel_layer="core"), load),
+        Point("core, capacity 1000", base.replace(channel_layer="core", channel_capacity=1000), load),
+        Point("core, pool 10", base.replace(channel_layer="core", redis_pool=10), load),
+        Point("core, pool 200", base.replace(channel_layer="core", redis_pool=200), load),
+        Point("memory", base.replace(channel_layer="memory"), load),
+    ]
+    return _named("channel-layers", [p for p in points if not quick or "," not in p.label], quick, repeats, seed)
+
+
+def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """One of three instances is killed under load: how long until its clients are back, and what is lost."""
+    load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=15 if quick else 30)
+    kill = (Event(5 if quick else 10, kill="daphne@2"),)
+    points = [
+        Point("round_robin", StackSettings(), load, kill),
+        Point("hash", StackSettings(balance="hash"), load, kill),
+        Point("hash, chat_resume", StackSettings(balance="hash", chat_resume=True), load, kill),
+    ]
+    return _named("failover", [p for p in points if not quick or p.label != "round_robin"], quick, repeats, seed)
+
+
+def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """One instance, then three, then one again, under load: what a client feels of it."""
+    load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=30 if quick else 40)
+    events = (Event(5, change=(("daphne_instances", 3),)), Event(15, change=(("daphne_instances", 1),)))
+    base = StackSettings(daphne_instances=1)
+    points = [Point("as it is", base, load, events), Point("chat_resume", base.replace(chat_resume=True), load, events)]
+    return _named("scaling", points, quick, repeats, seed)
+
+
+EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
+    "eight-cases": eight_cases,
+    "one-vs-three": one_vs_three,
+    "instances": instances,
+    "balancing": balancing,
+    "channel-layers": channel_layers,
+    "failover": failover,
+    "scaling": scaling,
+}
+"""The experiments by name: each takes quick, repeats and seed."""
+
+
+def experiment_named(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The experiment `name`; SettingsError, naming those there are, if there is none of that name."""
+    if name not in EXPERIMENTS:
+        raise SettingsError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name](quick=quick, repeats=repeats, seed=seed)
