@@ -338,7 +338,7 @@ def _labels(runs: Sequence[Run], allowed: Sequence[str]) -> pd.DataFrame:
         {
             "experiment": [run.experiment for run in runs],
             "run": [run.run for run in runs],
-            "point": [run.point for run in runs],
+            "point": [run.point or run.run for run in runs],  # a run outside an experiment stands for itself
             "repeat": [run.repeat for run in runs],
             "valid": [run.validity.valid for run in runs],
         }

@@ -317,7 +317,7 @@ def _drawable(ax: Axes, table: pd.DataFrame, column: str) -> bool:
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """(label, rows) of each point, in the order of the factors that differ."""
-    return [(point or "run", table[table["point"] == point]) for point in point_order(table)]
+    return [(point, table[table["point"] == point]) for point in point_order(table)]
 
 
 def _wrapped(words: str, width: int = 15) -> str:
