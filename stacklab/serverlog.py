@@ -12,7 +12,9 @@ import pyarrow.parquet
 from stacklab.errors import LabError
 from stacklab.host import Host
 
-LOG = "/var/log/nginx/requests.jsonl"
+REQUESTS = "/var/log/nginx/requests.jsonl"
+LOGS = (REQUESTS, "/var/log/nginx/error.log", "/var/log/daphne/*.log")
+JOURNAL = "-u nginx -u uwsgi -u redis-server -u 'daphne@*'"
 
 SCHEMA = pyarrow.schema([
     ("end_s", pyarrow.float64()),
@@ -30,30 +32,45 @@ SCHEMA = pyarrow.schema([
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in the log: which file (its inode) and how many bytes of it there were."""
+    """A place in each log: which file it is (its inode), how many bytes of it there were, and when."""
 
-    inode: int
-    size: int
+    files: dict[str, tuple[int, int]]
+    time_s: float
 
 
 def mark(host: Host) -> Mark:
-    """Where the log ends now."""
-    inode, size = host.run(f"stat -c '%i %s' {LOG}", sudo=True).split()
-    return Mark(int(inode), int(size))
+    """Where the logs end now."""
+    now, *lines = host.run(f"date +%s.%N; stat -c '%n %i %s' {' '.join(LOGS)} 2>/dev/null || true", sudo=True).splitlines()
+    fields = [line.split() for line in lines]
+    return Mark({name: (int(inode), int(size)) for name, inode, size in fields}, float(now))
 
 
 def collect(host: Host, since: Mark, out: Path) -> int:
     """Write what nginx logged since `since` to out/server.parquet; how many requests that is.
 
-    The lab's own checks (from loopback) are left out. LabError if the log was rotated meanwhile.
+    What the other logs and the services' journal gained goes to out/logs/, each under its own name.
+    The lab's own checks (from loopback) are left out. LabError if nginx's log was rotated meanwhile.
     """
     now = mark(host)
-    if now.inode != since.inode or now.size < since.size:
-        raise LabError(f"{LOG} was rotated during the run, so the server's rows are not whole; measure it again")
-    lines = host.run(f"tail -c +{since.size + 1} {LOG}", sudo=True, timeout_s=600).splitlines()
-    rows = [row for row in map(parse_line, lines) if row["client"] != "127.0.0.1"]
+    inode, size = since.files[REQUESTS]
+    if now.files[REQUESTS][0] != inode or now.files[REQUESTS][1] < size:
+        raise LabError(f"{REQUESTS} was rotated during the run, so the server's rows are not whole; measure it again")
+    rows = [row for row in map(parse_line, _gained(host, since, REQUESTS).splitlines()) if row["client"] != "127.0.0.1"]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMA), out / "server.parquet")
+    logs = out / "logs"
+    logs.mkdir(exist_ok=True)
+    for name, place in now.files.items():
+        if name != REQUESTS and place != since.files.get(name):
+            (logs / name.removeprefix("/var/log/").replace("/", "-")).write_text(_gained(host, since, name))
+    journal = host.run(f"journalctl --no-pager -o short-precise --since=@{since.time_s:.3f} {JOURNAL}", sudo=True, timeout_s=120)
+    (logs / "journal.log").write_text(journal)
     return len(rows)
+
+
+def _gained(host: Host, since: Mark, name: str) -> str:
+    """What the file `name` gained since the mark; all of it where it is new."""
+    size = since.files.get(name, (0, 0))[1]
+    return host.run(f"tail -c +{size + 1} {name}", sudo=True, timeout_s=600)
 
 
 def parse_line(line: str) -> dict:
