@@ -97,6 +97,9 @@ def main() -> int:
     except OSError as error:
         print(storage.disk_full(str(error)) if error.errno == errno.ENOSPC else f"{arguments.action}: {error}")
         return 1
+    except KeyboardInterrupt:
+        print(f"{arguments.action} was interrupted; run it again to go on")
+        return 130
     return 0
 
 

@@ -70,7 +70,7 @@ class ContainerLab:
 
     def destroy(self) -> None:
         """Remove the machine and all that was made for it, whatever state it is in."""
-        if self._machine.folder.exists():
+        if self._machine.exists:
             as_root("destroy", self.name)
 
     def status(self) -> dict[str, Any]:

@@ -41,15 +41,15 @@ def ensure_image() -> str:
     """The name of an image that is there, built first if need be (about a minute, from Debian's packages)."""
     name = image_name()
     storage.IMAGES.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with locked("images") as lock:
+    with locked("images"):
         if not image_path(name).exists():
-            _build(name, lock)
+            _build(name)
             _forget_old()
         os.utime(image_path(name))  # last used, for _forget_old
     return name
 
 
-def _build(name: str, lock: int) -> None:
+def _build(name: str) -> None:
     """Build into a folder of its own, then rename: a half-built image is never taken for a whole one."""
     say("building the base image from Debian's packages: once, about a minute")
     started = time.monotonic()
@@ -58,7 +58,7 @@ def _build(name: str, lock: int) -> None:
     remove_tree(folder)  # of a build that was killed
     folder.mkdir()
     output = folder / "root.tar"
-    run(["env", f"TMPDIR={folder}", str(BUILD), str(output)], "cannot build the base image", lock=lock)
+    run(["env", f"TMPDIR={folder}", str(BUILD), str(output)], "cannot build the base image")
     output.rename(image_path(name))
     remove_tree(folder)
     say(f"base image built in {time.monotonic() - started:.0f} s")

@@ -20,11 +20,11 @@ from typing import Any
 
 from stacklab.errors import LabError
 from stacklab.labs import network, nspawn, storage
-from stacklab.labs.image import ensure_image, image_path
+from stacklab.labs.image import ensure_image, image_name, image_path
 from stacklab.labs.keys import new_key
 from stacklab.labs.network import Subnet
 from stacklab.labs.storage import (
-    PROJECT, locked, read_json, remove_tree, require_free, run, say, write_json,
+    PROJECT, discard, locked, read_json, remove_tree, require_free, run, say, write_json,
 )
 
 RECORD_FORMAT = 1
@@ -60,6 +60,11 @@ class Machine:
     def folder(self) -> Path:
         """Everything of this lab."""
         return storage.LABS / self.name
+
+    @property
+    def exists(self) -> bool:
+        """Is there anything of this lab on the disk, be it the rest of a removal that was killed?"""
+        return self.folder.exists() or (storage.REMOVED / self.name).exists()
 
     @property
     def private(self) -> Path:
@@ -125,11 +130,13 @@ def up(name: str, *, pin: bool, owner: int) -> None:
     The files in ssh/ are given to the user id `owner`. Root only.
     """
     machine = Machine(name)
-    with locked(name) as lock:
+    with locked(f"lab-{name}"):
         record = _reserve(machine)
         subnet = Subnet(record["index"])
         if not record["image"]:
-            record = _make(machine, record, subnet, lock)
+            record = _make(machine, record, subnet)
+        elif record["image"] != image_name():
+            say(f"lab {name} is of an older base image; 'fab destroy', then 'fab up' makes it of the present one")
         _give_keys(machine, owner)
         pinned, generator = split_cpus(os.sched_getaffinity(0)) if pin else (None, None)
         if _must_boot(machine_name(subnet), pinned):
@@ -142,19 +149,19 @@ def up(name: str, *, pin: bool, owner: int) -> None:
 def halt(name: str) -> None:
     """Shut the machine down. Root only."""
     machine = Machine(name)
-    with locked(name):
+    with locked(f"lab-{name}"):
         if record := machine.record():
-            _stop(Subnet(record["index"]))
+            _stop(machine, Subnet(record["index"]))
 
 
 def destroy(name: str) -> None:
     """Shut the machine down and delete all of it. Root only."""
     machine = Machine(name)
-    with locked(name):
+    with locked(f"lab-{name}"):
         record = read_json(machine.folder / "lab.json")
         if record:
-            _stop(Subnet(record["index"]))
-        remove_tree(machine.folder)
+            _stop(machine, Subnet(record["index"]))
+        discard(machine.folder)
 
 
 def _reserve(machine: Machine) -> dict[str, Any]:
@@ -173,7 +180,7 @@ def _reserve(machine: Machine) -> dict[str, Any]:
     return record
 
 
-def _make(machine: Machine, record: dict[str, Any], subnet: Subnet, lock: int) -> dict[str, Any]:
+def _make(machine: Machine, record: dict[str, Any], subnet: Subnet) -> dict[str, Any]:
     """Unpack the base image and make a machine of its own of it. The new root gets its name when it is whole."""
     image = ensure_image()
     require_free(UNPACKED_BYTES, f"the machine of lab {machine.name}")
@@ -186,7 +193,7 @@ def _make(machine: Machine, record: dict[str, Any], subnet: Subnet, lock: int) -
     run(
         ["tar", "--extract", f"--file={image_path(image)}", f"--directory={new}", "--numeric-owner", "--xattrs",
          "--xattrs-include=*"],
-        "cannot unpack the base image", lock=lock,
+        "cannot unpack the base image",
     )
     _personalise(machine, new, subnet)
     new.rename(machine.root)
@@ -246,7 +253,7 @@ def _must_boot(name: str, pinned: list[int] | None) -> bool:
 
 def _boot(machine: Machine, record: dict[str, Any], subnet: Subnet) -> None:
     """Boot the machine as `record` says, after what is left of an earlier boot is gone."""
-    _stop(subnet)
+    _stop(machine, subnet)
     if clash := subnet.clash(network.used_networks()):
         raise LabError(
             f"the network of lab {machine.name}, {subnet.network}, is now used by {clash}; "
@@ -256,8 +263,8 @@ def _boot(machine: Machine, record: dict[str, Any], subnet: Subnet) -> None:
     nspawn.start(machine_name(subnet), machine.root, subnet.interface, record["pinned_cpus"], machine.console)
 
 
-def _stop(subnet: Subnet) -> None:
-    nspawn.stop(machine_name(subnet))
+def _stop(machine: Machine, subnet: Subnet) -> None:
+    nspawn.stop(machine_name(subnet), machine.root)
     network.remove(subnet)
 
 

@@ -19,7 +19,9 @@ from stacklab.errors import LabError
 from stacklab.labs.storage import MOUNTINFO, remove_tree, run
 
 SYSTEMD = Path("/run/systemd/system")  # exists where systemd is PID 1: sd_booted(3)
+NSPAWN = Path("/run/systemd/nspawn")
 HALT_TIMEOUT_S = 20
+KILL_TIMEOUT_S = 5
 HALT_SIGNAL = signal.SIGRTMIN + 3  # systemd(1): shut down
 UNIFIED = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"  # cgroup v2 inside, also where this computer mixes v1 and v2
 
@@ -39,12 +41,12 @@ def cgroups(machine: str) -> list[Path]:
 def processes(machine: str) -> set[int]:
     """The ids of all processes of the machine, systemd-nspawn's own included. Empty: it does not run."""
     found = set()
-    for folder in cgroups(machine):
-        for procs in folder.rglob("cgroup.procs"):
+    for top in cgroups(machine):
+        for folder, _, _ in os.walk(top):
             try:
-                found.update(int(line) for line in procs.read_text().split())
+                found.update(int(line) for line in Path(folder, "cgroup.procs").read_text().split())
             except OSError:
-                pass  # the service ended while we looked
+                pass  # a service that ended while we looked
     return found - {0}
 
 
@@ -116,27 +118,36 @@ def _start_process(machine: str, command: list[str], console: Path) -> None:
         )
 
 
-def stop(machine: str) -> None:
-    """Shut the machine down in order; what is left after 20 s is killed. Clears away what nspawn leaves."""
+def stop(machine: str, root: Path) -> None:
+    """Shut the machine in `root` down in order; what is left after 20 s is killed. Clears away what nspawn leaves."""
     if pid := leader(machine):
         _signal({pid}, HALT_SIGNAL)
         _wait_empty(machine, HALT_TIMEOUT_S)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + KILL_TIMEOUT_S
     while left := processes(machine):
         if time.monotonic() > deadline:
             raise LabError(f"processes of {machine} do not end: {sorted(left)}; look at them with 'ps'")
         _signal(left, signal.SIGKILL)
         _wait_empty(machine, 0.2)
-    _clear(machine)
+    if not SYSTEMD.exists():  # there systemd removes the service's cgroup
+        for folder in cgroups(machine):
+            _remove_cgroup(folder)
+    remove_tree(NSPAWN / "propagate" / machine)
+    if root.exists():
+        (NSPAWN / "locks" / f"inode-{root.stat().st_dev}:{root.stat().st_ino}").unlink(missing_ok=True)
 
 
-def _clear(machine: str) -> None:
-    """Remove the machine's empty cgroups and nspawn's folder for it."""
-    if not SYSTEMD.exists():  # there systemd does it
-        for top in cgroups(machine):
-            for folder, _, _ in os.walk(top, topdown=False):
+def _remove_cgroup(top: Path) -> None:
+    """Remove a cgroup without processes. The kernel refuses for a moment after the last of them is gone."""
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    while top.exists():
+        for folder, _, _ in os.walk(top, topdown=False):
+            try:
                 os.rmdir(folder)
-    remove_tree(Path("/run/systemd/nspawn/propagate", machine))
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise LabError(f"the cgroup {folder} cannot be removed: {error.strerror}") from error
+        time.sleep(0.02)
 
 
 def _signal(pids: set[int], number: int) -> None:

@@ -19,10 +19,13 @@ from stacklab.errors import LabError
 STATE = Path("/var/lib/stacklab")
 IMAGES = STATE / "images"
 LABS = STATE / "labs"
+REMOVED = STATE / "removed"  # labs on their way out
 LOCKS = Path("/run/stacklab")  # emptied by a reboot, as locks should be
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 PROJECT = Path(__file__).resolve().parents[2]
+
+_held: list[int] = []  # file descriptors of the locks this process holds
 
 
 def say(text: str) -> None:
@@ -31,11 +34,10 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[int]:
-    """Hold the lock `name`; waits for whoever holds it. Gives the lock's file descriptor.
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock `name`; waits for whoever holds it.
 
-    A child process that inherits the descriptor holds the lock too: work that outlives a killed parent
-    still keeps others out.
+    What `run` starts inherits the lock, so work that outlives a killed parent still keeps others out.
     """
     LOCKS.mkdir(mode=0o755, exist_ok=True)
     with open(LOCKS / f"{name}.lock", "w") as file:
@@ -44,7 +46,11 @@ def locked(name: str) -> Iterator[int]:
         except BlockingIOError:
             say(f"waiting for another command that works on {name}")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
+        _held.append(file.fileno())
+        try:
+            yield
+        finally:
+            _held.pop()
 
 
 def disk_full(detail: str) -> LabError:
@@ -94,6 +100,18 @@ def _unescape(text: str) -> str:
     return text.encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in text else text
 
 
+def discard(folder: Path) -> None:
+    """Delete the lab's `folder`. It is renamed first, so that a half-deleted one is never taken for a lab."""
+    rest = REMOVED / folder.name
+    remove_tree(rest)  # of a removal that was killed
+    if folder.exists():
+        for point in mounts_below(folder):
+            run(["umount", str(point)], f"cannot unmount {point}, so {folder} is not deleted")
+        REMOVED.mkdir(mode=0o755, exist_ok=True)
+        folder.rename(rest)
+        remove_tree(rest)
+
+
 def remove_tree(folder: Path) -> None:
     """Delete `folder` and what is in it, but nothing that is only mounted there: that is unmounted first."""
     for point in mounts_below(folder):
@@ -101,11 +119,11 @@ def remove_tree(folder: Path) -> None:
     run(["rm", "-rf", "--one-file-system", "--", str(folder)], f"cannot delete {folder}")
 
 
-def run(command: Sequence[str], failure: str, *, input: str | None = None, lock: int | None = None) -> str:
+def run(command: Sequence[str], failure: str, *, input: str | None = None) -> str:
     """The standard output of `command`; LabError with `failure` and the command's own last words if it fails."""
     done = subprocess.run(
         command, input=input, text=True, errors="replace", capture_output=True,
-        stdin=subprocess.DEVNULL if input is None else None, pass_fds=() if lock is None else (lock,),
+        stdin=subprocess.DEVNULL if input is None else None, pass_fds=_held,
     )
     if done.returncode == 0:
         return done.stdout

@@ -1,2 +1,182 @@
-def on_desk(): return False
-class VagrantLab: pass
+"""`VagrantLab`: the machine `web` of the Vagrantfile, from the computer that runs Vagrant, or from the desk machine.
+
+Both know the web host by a small file of one form, {"address", "user", "port", "key_path", "known_hosts_path"}:
+on the desk the provisioning has written it; on the laptop this module does, after `vagrant up`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from stacklab.errors import LabError, LabNotRunning
+from stacklab.host import Host
+from stacklab.labs.storage import PROJECT
+
+DESK = Path("/etc/stacklab/desk.json")
+VAGRANT = PROJECT / ".vagrant"
+WEB = "web"
+FIND_TIMEOUT_S = 3
+STDERR = 2
+
+# Vagrant's own SSH is how we first learn of the machine; from then on its key is pinned.
+ASK = "cat /etc/ssh/ssh_host_ed25519_key.pub && hostname -I"
+
+
+def on_desk() -> bool:
+    """Is this the desk machine, which has the web host for its lab?"""
+    return DESK.exists()
+
+
+class VagrantLab:
+    """The web host that Vagrant runs. On the desk machine it can be used, but not booted or removed."""
+
+    name = "vagrant"
+    kind = "vagrant"
+
+    def up(self, pin: bool = True) -> Host:
+        """`vagrant up web`; the Host answers. Nothing is pinned: the machine has CPUs of its own."""
+        if on_desk():
+            host = self.web()
+            host.run("true")
+            return host
+        _vagrant("up", WEB)
+        host = self.web()
+        host.run("true")
+        return host
+
+    def web(self) -> Host:
+        """The web host; LabNotRunning if Vagrant has not made it."""
+        known = _read(DESK) if on_desk() else self._known()
+        return Host(
+            known["address"], known["user"], known["port"], name=WEB,
+            key_path=Path(known["key_path"]), known_hosts_path=Path(known["known_hosts_path"]),
+        )
+
+    def halt(self) -> None:
+        """`vagrant halt web`."""
+        _only_outside("halt")
+        if _machine_id():
+            _vagrant("halt", WEB)
+
+    def destroy(self) -> None:
+        """`vagrant destroy web`, without asking."""
+        _only_outside("destroy")
+        if _machine_id():
+            _vagrant("destroy", "--force", WEB)
+        shutil.rmtree(VAGRANT / "stacklab", ignore_errors=True)
+
+    def status(self) -> dict[str, Any]:
+        """See `Lab.status`."""
+        state = self._state()
+        return {
+            "lab": self.name, "kind": self.kind, "state": state,
+            "address": self.web().address if state == "running" else None,
+            "pinned_cpus": None, "generator_cpus": None, "client_addresses": [],
+        }
+
+    def _state(self) -> str:
+        if on_desk():
+            host = self.web()
+            try:
+                host.run("true")
+                return "running"
+            except LabNotRunning:
+                return "halted"
+            finally:
+                host.close()
+        if not _machine_id():
+            return "absent"
+        lines = [line.split(",") for line in _ask_vagrant("status", WEB, "--machine-readable").splitlines()]
+        state = next((line[3] for line in lines if len(line) > 3 and line[1:3] == [WEB, "state"]), "unknown")
+        return {"running": "running", "not_created": "absent"}.get(state, "halted")
+
+    def _known(self) -> dict[str, Any]:
+        """What we know of the machine Vagrant has now; found out once for each machine it makes."""
+        machine_id = _machine_id()
+        if not machine_id:
+            raise LabNotRunning("Vagrant has not made the machine 'web' yet: 'vagrant up web'")
+        path = VAGRANT / "stacklab" / "web.json"
+        if path.exists() and (known := _read(path)).get("id") == machine_id:
+            return known
+        known = _find_out(machine_id, path.parent)
+        path.write_text(json.dumps(known, indent=2) + "\n")
+        return known
+
+
+def _find_out(machine_id: str, folder: Path) -> dict[str, Any]:
+    """Ask Vagrant for the machine's key and addresses; pin the key, and take the address that answers with it."""
+    config = paramiko.SSHConfig.from_file(StringIO(_ask_vagrant("ssh-config", WEB))).lookup(WEB)
+    host_key, addresses = _ask_vagrant("ssh", WEB, "--command", ASK).strip().splitlines()[-2:]
+    known_hosts = folder / "known_hosts"
+    folder.mkdir(parents=True, exist_ok=True)
+    candidates = [address for address in addresses.split() if ":" not in address]
+    known_hosts.write_text("".join(f"{address} {host_key}\n" for address in candidates))
+    for address in candidates:
+        known = {
+            "id": machine_id, "address": address, "user": config["user"], "port": 22,
+            "key_path": config["identityfile"][0], "known_hosts_path": str(known_hosts),
+        }
+        host = Host(
+            address, known["user"], key_path=Path(known["key_path"]), known_hosts_path=known_hosts,
+            connect_timeout_s=FIND_TIMEOUT_S,
+        )
+        try:
+            host.run("true")
+            return known
+        except LabNotRunning:
+            continue
+        finally:
+            host.close()
+    raise LabNotRunning(
+        f"the machine 'web' answers on none of its addresses ({', '.join(candidates)}); "
+        "look with 'vagrant status', and at the private network in the provider's settings"
+    )
+
+
+def _machine_id() -> str | None:
+    """Vagrant's own name for the machine `web`; None if it has not made one."""
+    for path in (VAGRANT / "machines" / WEB).glob("*/id"):
+        return path.read_text().strip()
+    return None
+
+
+def _only_outside(action: str) -> None:
+    if on_desk():
+        raise LabError(f"the desk cannot {action} the web host: run 'vagrant {action} web' on the computer that runs Vagrant")
+
+
+def _command(*words: str) -> list[str]:
+    if not shutil.which("vagrant"):
+        raise LabError("there is no 'vagrant' here: install Vagrant (README: the classroom lab), or take another lab")
+    return ["vagrant", *words]
+
+
+def _vagrant(*words: str) -> None:
+    """Run Vagrant for the person to watch."""
+    code = subprocess.run(_command(*words), cwd=PROJECT, stdout=STDERR).returncode
+    if code != 0:
+        raise LabError(f"'vagrant {' '.join(words)}' failed with exit code {code}; its own words are above")
+
+
+def _ask_vagrant(*words: str) -> str:
+    """What Vagrant prints."""
+    done = subprocess.run(
+        _command(*words), cwd=PROJECT, text=True, capture_output=True, stdin=subprocess.DEVNULL, errors="replace"
+    )
+    if done.returncode != 0:
+        raise LabNotRunning(f"'vagrant {' '.join(words)}' failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(f"cannot read {path} ({error}); provision the machine again with 'vagrant up --provision'") from error
