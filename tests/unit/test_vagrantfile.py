@@ -1,0 +1,143 @@
+"""The Vagrantfile and the provisioning scripts, as far as they can be checked without booting a machine."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted(
+    path
+    for folder in ("provision", "provision/box", "provision/image", "tests/vagrant")
+    for path in (ROOT / folder).iterdir()
+    if path.is_file() and path.read_bytes()[:25].split(b"\n")[0] in (b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash")
+)
+# What each provider's own documentation names; a typo in a block that is not in use goes unnoticed by Vagrant.
+KNOWN_SETTINGS = {
+    "virtualbox": {"cpus", "memory", "linked_clone"},
+    "vmware_desktop": {"vmx"},
+    "parallels": {"cpus", "memory"},
+    "libvirt": {"cpus", "memory", "driver", "cpu_mode"},
+}
+
+
+def needs(program):
+    return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed: the Vagrantfile is NOT checked")
+
+
+def read(folder=ROOT, version="2.4.9", **environment):
+    """What the Vagrantfile in `folder` asks for, with this version of Vagrant and these variables."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("STACKLAB_")}
+    done = subprocess.run(
+        ["ruby", ROOT / "tests/unit/vagrantfile_reader.rb", folder / "Vagrantfile", version],
+        env={**clean, **environment}, capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with a Vagrantfile of its own, to put box files into."""
+    shutil.copy(ROOT / "Vagrantfile", tmp_path)
+    shutil.copytree(ROOT / "provision/vagrant", tmp_path / "provision/vagrant")
+    return tmp_path
+
+
+@needs("vagrant")
+def test_vagrant_itself_accepts_the_file(tmp_path):
+    done = subprocess.run(
+        ["vagrant", "validate", "--ignore-provider"], cwd=ROOT, text=True, capture_output=True,
+        env={**os.environ, "VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs("shellcheck")
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_shellcheck_has_nothing_to_say(script):
+    done = subprocess.run(["shellcheck", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@needs("ruby")
+def test_every_provider_gets_cpus_memory_and_a_box_from_one_place():
+    providers = read(STACKLAB_CPUS="3", STACKLAB_MEMORY_MB="1500")["providers"]
+    assert providers.keys() == KNOWN_SETTINGS.keys()
+    for name, blocks in providers.items():
+        settings = blocks["settings"]
+        assert settings.keys() == KNOWN_SETTINGS[name]
+        asked = settings["vmx"] if name == "vmware_desktop" else settings
+        assert {str(asked.get("cpus") or asked["numvcpus"]), str(asked.get("memory") or asked["memsize"])} == {"3", "1500"}
+        assert blocks["override"]["box"]
+
+
+@needs("ruby")
+def test_the_architecture_of_the_box_is_asked_for_only_where_vagrant_knows_it():
+    assert read(version="2.4.9")["settings"]["box_architecture"] == "auto"
+    assert "box_architecture" not in read(version="2.3.4")["settings"]
+
+
+@needs("ruby")
+def test_two_machines_on_one_private_network_and_nothing_forwarded_beyond_loopback():
+    machines = read()["machines"]
+    networks = {name: machine["networks"] for name, machine in machines.items()}
+    private = {name: each["ip"] for name, all_ in networks.items() for each in all_ if each["kind"] == "private_network"}
+    assert private == {"web": "192.168.56.10", "desk": "192.168.56.11"}
+    forwarded = [each for all_ in networks.values() for each in all_ if each["kind"] == "forwarded_port"]
+    assert {(each["guest"], each["host"]) for each in forwarded} == {(8888, 8888), (443, 8443)}
+    assert {each["host_ip"] for each in forwarded} == {"127.0.0.1"}
+
+
+@needs("ruby")
+def test_the_work_on_the_desk_is_kept_before_anything_that_could_lose_it():
+    assert set(read()["machines"]["desk"]["triggers"]) == {"halt", "suspend", "reload", "provision", "destroy"}
+
+
+@needs("ruby")
+def test_the_address_is_told_on_every_up():
+    for machine in read(STACKLAB_JUPYTER_PORT="9999", STACKLAB_SITE_PORT="9998")["machines"].values():
+        last = machine["provisioners"][-1]
+        assert last["name"] == "address" and last["run"] == "always"
+        assert "999" in last["inline"]
+
+
+@needs("ruby")
+def test_a_box_file_in_the_folder_is_taken_where_it_fits(checkout):
+    fitting = "arm64" if os.uname().machine in ("aarch64", "arm64") else "amd64"
+    (checkout / f"stacklab-1-libvirt-{fitting}.box").touch()
+    (checkout / "stacklab-1-virtualbox-sparc.box").touch()
+    providers = read(checkout)["providers"]
+    assert providers["libvirt"]["override"] == {
+        "box": f"stacklab-1-libvirt-{fitting}", "box_url": f"file://{checkout}/stacklab-1-libvirt-{fitting}.box",
+    }
+    assert providers["virtualbox"]["override"] == {"box": "bento/debian-13", "box_url": None}
+
+
+@needs("ruby")
+def test_stacklab_box_goes_before_everything_as_a_name_or_as_a_file(checkout, tmp_path):
+    assert read(STACKLAB_BOX="our/box")["providers"]["parallels"]["override"] == {"box": "our/box", "box_url": None}
+    box = tmp_path / "other.box"
+    box.touch()
+    assert read(STACKLAB_BOX=str(box))["providers"]["libvirt"]["override"] == {"box": "other", "box_url": f"file://{box}"}
+
+
+@needs("ruby")
+def test_emulation_is_a_choice():
+    assert read()["providers"]["libvirt"]["settings"]["driver"] == "kvm"
+    emulated = read(STACKLAB_LIBVIRT_DRIVER="qemu")["providers"]["libvirt"]["settings"]
+    assert (emulated["driver"], emulated["cpu_mode"]) == ("qemu", "maximum")
+
+
+def test_the_lock_without_the_browser_driver_misses_nothing_else():
+    desk = (ROOT / "provision/desk.sh").read_text()
+    line = next(line for line in desk.splitlines() if line.startswith("lock()"))
+    done = subprocess.run(
+        ["bash", "-c", f"source_dir={ROOT}\n{line}\nlock"], capture_output=True, text=True, check=True
+    )
+    whole = (ROOT / "requirements/desk.lock").read_text()
+    names = {text: {line.split("==")[0] for line in text.splitlines() if line[:1].isalpha()} for text in (whole, done.stdout)}
+    assert names[whole] - names[done.stdout] == {"playwright"}
