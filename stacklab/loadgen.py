@@ -93,7 +93,7 @@ def run_load(
     if isinstance(workload, HttpLoad):
         _check_answers(rows.write_requests(raw, out, workload.path), workload.requests, log)
     else:
-        rows.write_chat(raw, out)
+        _check_connections(rows.write_chat(raw, out, workload.rooms))
     shutil.rmtree(raw)
 
 
@@ -106,6 +106,14 @@ def _check_answers(outcomes: dict[str, int], expected: int, log: str) -> None:
         raise LoadError(f"not one request was answered: {error}. Is the stack up, and is the CA this lab's?")
     if counted != expected:
         raise LoadError(f"{counted} of {expected} counted requests came back from Locust", log=log)
+
+
+def _check_connections(outcomes: dict[str, int]) -> None:
+    """Raise LoadError unless somebody connected. `outcomes`: {error, "" for none: attempts to connect}."""
+    failed = {error: count for error, count in outcomes.items() if error}
+    if not outcomes[""]:
+        error = max(failed, key=failed.get, default="nobody tried")
+        raise LoadError(f"not one client came into its room: {error}. Is the stack up, and is the CA this lab's?")
 
 
 def _longest_s(workload: Workload) -> float | None:
@@ -257,12 +265,19 @@ class _Generator:
 
     def _coordinate(self) -> None:
         """Chat processes start connecting together, and count once all clients of all of them are settled."""
-        phases = {report["phase"] for report in self._reports}
+        phases = {self._reports[number]["phase"] for number in self._running}
         for phase, word in (("ready", "go"), ("settled", "count")):
             if phases == {phase}:
-                for process in self._processes:
-                    process.stdin.write(word + "\n")
-                    process.stdin.flush()
+                for number in self._running:
+                    self._say(self._processes[number], word)
+
+    @staticmethod
+    def _say(process: subprocess.Popen, word: str) -> None:
+        try:
+            process.stdin.write(word + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has just ended; its exit code tells why
 
     def _watch(self, began_s: float, timeout_s: float | None) -> None:
         now = time.monotonic()
@@ -278,13 +293,13 @@ class _Generator:
         total = sum(report["total"] for report in reports)
         done = sum(report["done"] for report in reports)
         moved = sum(report.get("received", report["done"]) for report in reports)
-        phase = min((report["phase"] for report in reports), key=_PHASES.index)
+        phase = min((_PHASES[report["phase"]] for report in reports), key=list(_PHASES.values()).index)
         self._recent.append((now, moved))
         while len(self._recent) > 2 and now - self._recent[0][0] > RATE_OVER_S:
             self._recent.popleft()
         (then, before), span_s = self._recent[0], now - self._recent[0][0]
         rate_per_s = (moved - before) / span_s if span_s > 0 else 0.0
-        if not self.http:
+        if not self.http and phase == "load":  # seconds, the same in all processes
             done, total = done / len(reports), total / len(reports)
         left_s = (total - done) / (rate_per_s if self.http else 1) if phase == "load" and rate_per_s else None
         return Progress(done, total, rate_per_s, sum(report["errors"] for report in reports), left_s, phase)
@@ -313,4 +328,8 @@ class _Generator:
             ]
 
 
-_PHASES = ("start", "ready", "ramp", "warmup", "settled", "load", "drain")
+# What a process reports → what people are told, from the first to the last.
+_PHASES = {
+    "start": "ramp", "ready": "ramp", "ramp": "ramp", "settled": "ramp",
+    "warmup": "warmup", "load": "load", "drain": "load", "over": "load",
+}  # fmt: skip

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+
+from stacklab.deliveries import deliveries
 
 GAUGES = pa.schema([("time_s", pa.float64()), ("name", pa.string()), ("value", pa.float64())])
 
@@ -36,6 +39,52 @@ RAW_REQUESTS = pa.schema(
         ("retried", pa.bool_()),
     ]
 )
+RAW_SENT = pa.schema([("client", pa.int32()), ("n", pa.int64()), ("sent_s", pa.float64()), ("warmup", pa.bool_())])
+RAW_RECEIVED = pa.schema(
+    [
+        ("client", pa.int32()),
+        ("sender_name", pa.string()),
+        ("n", pa.int64()),
+        ("message_id", pa.string()),
+        ("received_s", pa.float64()),
+        ("instance", pa.string()),
+    ]
+)
+RAW_CONNECTIONS = pa.schema(
+    [
+        ("client", pa.int32()),
+        ("server_name", pa.string()),
+        ("source_address", pa.string()),
+        ("instance", pa.string()),
+        ("connect_start_s", pa.float64()),
+        ("connect_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("close_code", pa.int32()),
+        ("error", pa.string()),
+        ("attempt", pa.int32()),
+    ]
+)
+MESSAGES = pa.schema(
+    [
+        ("room", pa.string()),
+        ("message_id", pa.string()),
+        ("sender", pa.string()),
+        ("n", pa.int64()),
+        ("sent_s", pa.float64()),
+        ("receiver", pa.string()),
+        ("received_s", pa.float64()),
+        ("latency_s", pa.float64()),
+        ("copies", pa.int32()),
+        ("in_order", pa.bool_()),
+        ("via", pa.string()),
+        ("instance", pa.string()),
+        ("receiver_connected", pa.bool_()),
+        ("warmup", pa.bool_()),
+    ]
+)
+CONNECTIONS = pa.schema([field for field in RAW_CONNECTIONS if field.name != "server_name"]).insert(
+    1, pa.field("room", pa.string())
+).set(0, pa.field("client", pa.string()))
 REQUESTS = ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup", "scheduled_s", "retried")
 
 
@@ -70,6 +119,39 @@ def write_requests(raw: Path, out: Path, name: str) -> dict[str, int]:
     pa.parquet.write_table(table.sort_by("start_s"), out / "requests.parquet")
     errors = table.filter(pc.invert(table["warmup"]))["error"].fill_null("")
     return {count["values"]: count["counts"] for count in errors.value_counts().to_pylist()}
+
+
+def write_chat(raw: Path, out: Path, rooms: int) -> dict[str, int]:
+    """raw/{sent,received,connections}-*.csv → out/messages.parquet and out/connections.parquet.
+
+    Client number 7 is called c00007, its room load-R. Returns {error, "" for none: attempts to connect}.
+    """
+    sent = read_raw(raw.glob("sent-*.csv"), RAW_SENT).to_pandas()
+    received = read_raw(raw.glob("received-*.csv"), RAW_RECEIVED).to_pandas(strings_to_categorical=True)
+    connections = read_raw(raw.glob("connections-*.csv"), RAW_CONNECTIONS).to_pandas()
+
+    messages = deliveries(sent, received, connections, rooms)
+    messages["room"] = _called(messages["room"], "load-{}")
+    messages["sender"] = _called(messages["sender"], "c{:05d}")
+    messages["receiver"] = _called(messages["receiver"], "c{:05d}")
+    _write(messages, MESSAGES, out / "messages.parquet")
+
+    failed = connections.loc[connections["connect_s"].isna(), "error"].fillna("closed before the welcome")
+    connections["room"] = _called(connections["client"] % rooms, "load-{}")
+    connections["client"] = _called(connections["client"], "c{:05d}")
+    _write(connections.sort_values("connect_start_s"), CONNECTIONS, out / "connections.parquet")
+    return {"": len(connections) - len(failed), **failed.value_counts().to_dict()}
+
+
+def _called(numbers: pd.Series, form: str) -> pd.Categorical:
+    """Names for numbers, each made once."""
+    codes, kinds = pd.factorize(numbers)
+    return pd.Categorical.from_codes(codes, [form.format(number) for number in kinds])
+
+
+def _write(frame: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+    columns = {field.name: pa.array(frame[field.name], from_pandas=True) for field in schema}
+    pa.parquet.write_table(pa.table(columns).cast(schema), path)
 
 
 def read_raw(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,91 @@
+"""From what the chat's clients sent and received to one row for each message and expected receiver. Pure.
+
+Three DataFrames come in, with clients as whole numbers:
+
+    sent         client, n, sent_s, warmup
+    received     client, sender_name (the server's name of the sender's socket), n, message_id, received_s, instance
+    connections  client, server_name, source_address, instance, connect_start_s, connect_s, end_s, close_code,
+                 error, attempt
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+MESSAGES = [
+    "room", "message_id", "sender", "n", "sent_s", "receiver", "received_s", "latency_s", "copies",
+    "in_order", "via", "instance", "receiver_connected", "warmup",
+]  # fmt: skip
+
+MIN_FLIGHT_S = 1.0
+
+
+def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataFrame, rooms: int) -> pd.DataFrame:
+    """One row for each message and each client expected to get it (columns MESSAGES, people as numbers).
+
+    Expected are all clients of the room, the sender too, whose first welcome came before the message was sent,
+    whether or not they were connected then. `copies` 0 is lost, 2 and more duplicated. `in_order` is whether
+    the receiver had seen no later message of that sender before; null where it was lost.
+
+    `receiver_connected`: the connection that the receiver had when the message was sent lasted until it arrived.
+    A lost message might have arrived within the run's 99th percentile of latency, and within MIN_FLIGHT_S
+    at least: only a receiver that was connected for so long counts as connected.
+    """
+    welcomed = _welcomed(connections)
+    arrived = _arrived(received, welcomed)
+    rows = _expected(sent, welcomed, rooms).merge(arrived, how="left", on=["sender", "n", "receiver"])
+    rows["copies"] = rows["copies"].fillna(0).astype("int32")
+    rows["latency_s"] = rows["received_s"] - rows["sent_s"]
+    ids = arrived.drop_duplicates(["sender", "n"])[["sender", "n", "message_id"]]
+    rows = rows.drop(columns="message_id").merge(ids, how="left", on=["sender", "n"])
+
+    held = _connection_at(rows, "receiver", welcomed)
+    latest_s = rows["received_s"].fillna(rows["sent_s"] + _flight_s(rows["latency_s"]))
+    rows["receiver_connected"] = (held["end_s"] >= latest_s).to_numpy()
+    rows["via"] = _connection_at(rows, "sender", welcomed)["instance"].to_numpy()
+    return rows.sort_values(["sent_s", "sender", "receiver"], ignore_index=True)[MESSAGES]
+
+
+def _welcomed(connections: pd.DataFrame) -> pd.DataFrame:
+    """The connections that came into their room, with the time of that; one without an end lasts for ever."""
+    inside = connections[connections["connect_s"].notna()].copy()
+    inside["welcome_s"] = inside["connect_start_s"] + inside["connect_s"]
+    inside["end_s"] = inside["end_s"].fillna(np.inf)
+    return inside.sort_values("welcome_s", ignore_index=True)
+
+
+def _arrived(received: pd.DataFrame, welcomed: pd.DataFrame) -> pd.DataFrame:
+    """One row for each message that a client got: its first copy, the number of copies, whether in order.
+
+    Messages of strangers (a person in the same room) are left out.
+    """
+    senders = welcomed[["server_name", "client"]].rename(columns={"server_name": "sender_name", "client": "sender"})
+    rows = received.rename(columns={"client": "receiver"}).merge(senders, on="sender_name")
+    rows = rows.sort_values("received_s", kind="stable", ignore_index=True)
+    rows["copies"] = rows.groupby(["sender", "n", "receiver"])["n"].transform("size")
+    first = rows.drop_duplicates(["sender", "n", "receiver"]).copy()
+    first["in_order"] = (first.groupby(["sender", "receiver"])["n"].cummax() == first["n"]).astype("boolean")
+    return first.drop(columns="sender_name")
+
+
+def _expected(sent: pd.DataFrame, welcomed: pd.DataFrame, rooms: int) -> pd.DataFrame:
+    """Each message with each client that had come into its room before it was sent."""
+    members = welcomed.groupby("client", as_index=False)["welcome_s"].min().rename(columns={"client": "receiver"})
+    members["room"] = members["receiver"] % rooms
+    messages = sent.rename(columns={"client": "sender"}).assign(room=sent["client"] % rooms)
+    rows = messages.merge(members, on="room")
+    return rows[rows["welcome_s"] <= rows["sent_s"]].drop(columns="welcome_s")
+
+
+def _connection_at(rows: pd.DataFrame, who: str, welcomed: pd.DataFrame) -> pd.DataFrame:
+    """For each row, `end_s` and `instance` of the last connection that its `who` had made when it was sent."""
+    asked = rows[[who, "sent_s"]].rename(columns={who: "client"}).rename_axis("row").reset_index().sort_values("sent_s")
+    made = welcomed[["client", "welcome_s", "end_s", "instance"]]
+    found = pd.merge_asof(asked, made, left_on="sent_s", right_on="welcome_s", by="client")
+    return found.set_index("row").loc[rows.index]
+
+
+def _flight_s(latencies_s: pd.Series) -> float:
+    """For how long a message that never came may have been under way."""
+    return float(max(MIN_FLIGHT_S, latencies_s.quantile(0.99) if latencies_s.notna().any() else 0))
