@@ -3,7 +3,7 @@
 # make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark  how long the lab itself takes: boot, changes, experiments
 # make doctor     is this machine ready for a lab, and if not, why
-# make check      formatting and lint
+# make check      lint
 # make clean      halt and remove the lab's machines; results stay
 
 .DEFAULT_GOAL := help
@@ -54,7 +54,6 @@ doctor: .venv/.lock
 
 check: .venv/.lock
 	$(BIN)/ruff check
-	$(BIN)/ruff format --check
 
 clean:
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m stacklab.labs.clean
