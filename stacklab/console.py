@@ -67,8 +67,9 @@ def run_text(run: Run) -> str:
         )
     else:
         seen = (
-            f"delivered {row.delivered_share:.2%} · p50 {row.p50_s * 1000:.0f} ms · p95 {row.p95_s * 1000:.0f} ms · "
-            f"{row.lost:.0f} lost · {row.disconnects:.0f} disconnects"
+            f"{row.clients_connected:.0f} clients · {row.delivered_share:.2%} of {row.deliveries:.0f} deliveries · "
+            f"p50 {row.latency_p50_s * 1000:.0f} ms · p95 {row.latency_p95_s * 1000:.0f} ms · "
+            f"{row.lost:.0f} lost in flight, {row.lost_while_away:.0f} while away · {row.disconnects:.0f} disconnects"
         )
     trust = "valid" if run.validity.valid else "suspect: " + " ".join(run.validity.reasons)
     return f"{seen}\n{trust}\n{run.path}"
