@@ -34,7 +34,7 @@ from stacklab.validity import check
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
-RESULTS = stack.ROOT / "results"
+RESULTS = Path(os.environ.get("STACKLAB_RESULTS") or stack.ROOT / "results")
 PLAN_FILE = "experiment.json"
 
 # For the estimate before an experiment starts, until a run on this machine says better.

@@ -148,22 +148,22 @@ def _apply(host, settings: StackSettings, expect: StackSettings, json: bool) -> 
 # ---------------------------------------------------------------- load
 
 
-def http(lab: str | None = None, **load: Any) -> Run:
+def http(lab: str | None = None, point: str = "", **load: Any) -> Run:
     """Put HTTP load on the stack; save the run in results/adhoc/."""
-    return _measure(lab, HttpLoad(**values(HttpLoad, load)))
+    return _measure(lab, point, HttpLoad(**values(HttpLoad, load)))
 
 
-def chat(lab: str | None = None, **load: Any) -> Run:
+def chat(lab: str | None = None, point: str = "", **load: Any) -> Run:
     """Put chat load on the stack; save the run in results/adhoc/."""
-    return _measure(lab, ChatLoad(**values(ChatLoad, load)))
+    return _measure(lab, point, ChatLoad(**values(ChatLoad, load)))
 
 
-def _measure(lab: str | None, workload: Workload) -> Run:
+def _measure(lab: str | None, point: str, workload: Workload) -> Run:
     from stacklab.console import Bar, run_text
     from stacklab.experiment import bench, measure
 
     with bench(open_lab(lab)) as on, Bar() as bar:
-        run = measure(on, stack.current(on.host), workload, progress=bar)
+        run = measure(on, stack.current(on.host), workload, point=point, progress=bar)
     print(run_text(run))
     return run
 
@@ -224,6 +224,7 @@ def _settings_flags(of: type[Checked]) -> dict[str, str]:
 FLAGS = {
     "lab": "which lab (default: $STACKLAB_LAB, or the container)",
     "json": "print JSON",
+    "point": "what to call this run on plots",
     "pin": "keep the web host and the load generator on different CPUs",
     "quick": "a tenth of the load, one repeat",
     "repeats": "how often each point is measured",
