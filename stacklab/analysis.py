@@ -12,7 +12,7 @@ comparisons are made at once, the intervals are widened so that all of them hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,12 +139,7 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     `instances_silent` (instances that no socket met), `busiest_share` (sockets of the busiest instance ×
     instances: 1.0 is even).
     """
-    rows = []
-    for run in runs:
-        row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
-        row |= {"reasons": " ".join(run.validity.reasons)}
-        row |= _summarize_http(run) if run.kind == "http" else _summarize_chat(run)
-        rows.append(row | _summarize_resources(run, row.get("counted")))
+    rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
     return pd.concat([_labels(runs, FACTORS), pd.DataFrame(rows)], axis=1)
 
 
@@ -172,7 +167,7 @@ def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = Non
     rows = []
     for value in others:
         pairs = _pairs(summary[summary[by] == value], summary[summary[by] == base], metric, apart)
-        effect = _effect(pairs, CONFIDENCE, comparisons=len(others))
+        effect = _effect(pairs, comparisons=len(others))
         rows.append({by: value, "metric": metric, "base": base, **effect, "verdict": _direction(effect, less, more)})
     return pd.DataFrame(rows, columns=[by, "metric", "base", *EFFECT_COLUMNS, "verdict"])
 
@@ -302,12 +297,12 @@ def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
     ]
     rows = []
     for test, group, part in cases:
-        effect = _effect(_sample(test, part, factors(runs)), CONFIDENCE, comparisons=len(cases))
+        effect = _tested(test, part, factors(runs), comparisons=len(cases))
         rows.append(
             {"metric": test.metric, "of": _words(test.of), "than": _words(test.than), "expect": test.expect}
             | {"each": "" if group is None else f"{claim.each}={group}"}
             | effect
-            | {"verdict": _judged(test.expect, effect)}
+            | {"verdict": _judged(test, effect)}
         )
     tests = pd.DataFrame(rows, columns=["metric", "of", "than", "expect", "each", *EFFECT_COLUMNS, "verdict"])
     return Judgement(claim, _together(list(tests["verdict"])), tests)
@@ -373,6 +368,13 @@ def _response_s(table: pd.DataFrame) -> pd.Series:
 def _family(service: str) -> str:
     """"daphne" for daphne@1 …; other services are their own family."""
     return service.partition("@")[0]
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
+    row |= {"reasons": " ".join(run.validity.reasons)}
+    row |= _summarize_http(run) if run.kind == "http" else _summarize_chat(run)
+    return row | _summarize_resources(run, row.get("counted"))
 
 
 def _summarize_http(run: Run) -> dict[str, Any]:
@@ -473,14 +475,16 @@ def _pairs(of: pd.DataFrame, than: pd.DataFrame, metric: str, apart: Sequence[st
     return pairs.assign(suspect=pairs["suspect_of"] + pairs["suspect_than"])[["of", "than", "suspect"]]
 
 
-def _sample(test: Test, table: pd.DataFrame, varying: Sequence[str]) -> pd.DataFrame:
-    """The pairs of a test; for one against a number, each run's value against that number."""
+def _tested(test: Test, table: pd.DataFrame, varying: Sequence[str], comparisons: int) -> dict[str, Any]:
+    """The effect that a test is about: of pairs, or of a single "value" a run where it is held against a number."""
     of = _having(table, test.of)
     if isinstance(test.than, Mapping):
         apart = [name for name in varying if name not in test.of and name not in test.than]
-        return _pairs(of, _having(table, test.than), test.metric, apart)
+        return _effect(_pairs(of, _having(table, test.than), test.metric, apart), comparisons)
     of = of.dropna(subset=[test.metric])
-    return pd.DataFrame({"of": of[test.metric].astype(float), "than": float(test.than), "suspect": ~of["valid"].astype(bool)})
+    estimate, low, high = t_interval(of[test.metric].to_numpy(dtype=float), _widened(comparisons))
+    suspect = int((~of["valid"].astype(bool)).sum())
+    return {"scale": "value", "estimate": estimate, "low": low, "high": high, "n": len(of), "suspect": suspect}
 
 
 def _having(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -496,20 +500,19 @@ def _applies(test: Test, table: pd.DataFrame) -> bool:
     return all(_having(table, side)[test.metric].notna().any() for side in sides)
 
 
-def _effect(pairs: pd.DataFrame, confidence: float, comparisons: int = 1) -> dict[str, Any]:
+def _effect(pairs: pd.DataFrame, comparisons: int) -> dict[str, Any]:
     """Mean of `of` against `than` with its interval: as a ratio where all values are positive, else a difference."""
     of, than = pairs["of"].to_numpy(), pairs["than"].to_numpy()
     ratio = bool(len(pairs)) and bool((of > 0).all() and (than > 0).all())
-    estimate, low, high = t_interval(np.log(of / than) if ratio else of - than, 1 - (1 - confidence) / max(comparisons, 1))
-    back: Callable[[float], float] = np.exp if ratio else float
-    return {
-        "scale": "ratio" if ratio else "difference",
-        "estimate": float(back(estimate)),
-        "low": float(back(low)),
-        "high": float(back(high)),
-        "n": len(pairs),
-        "suspect": int(pairs["suspect"].sum()),
-    }
+    interval = t_interval(np.log(of / than) if ratio else of - than, _widened(comparisons))
+    estimate, low, high = (float(np.exp(end)) if ratio else end for end in interval)
+    scale = "ratio" if ratio else "difference"
+    return {"scale": scale, "estimate": estimate, "low": low, "high": high, "n": len(pairs), "suspect": int(pairs["suspect"].sum())}
+
+
+def _widened(comparisons: int) -> float:
+    """The confidence of each of that many intervals, for all of them to hold together with `CONFIDENCE`."""
+    return 1 - (1 - CONFIDENCE) / max(comparisons, 1)
 
 
 def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
@@ -524,26 +527,30 @@ def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[floa
     return mean, mean - half, mean + half
 
 
+NEUTRAL = {"ratio": 1.0, "difference": 0.0}  # what no change is, by scale
+
+
 def _direction(effect: Mapping[str, Any], less: str, more: str) -> str:
     if effect["n"] < 2:
         return TOO_FEW
-    neutral = 1.0 if effect["scale"] == "ratio" else 0.0
+    neutral = NEUTRAL[effect["scale"]]
     if effect["high"] < neutral:
         return less
     return more if effect["low"] > neutral else NO_DIFFERENCE
 
 
-def _judged(expect: str, effect: Mapping[str, Any]) -> str:
+def _judged(test: Test, effect: Mapping[str, Any]) -> str:
     """The verdict of one test. A limit that is met exactly ("at most", "at least") is met."""
     if effect["n"] < 2:
         return TOO_FEW
-    neutral = 1.0 if effect["scale"] == "ratio" else 0.0
-    below, above = effect["high"] < neutral, effect["low"] > neutral
-    if expect == "at most":
-        below = effect["high"] <= neutral
-    elif expect == "at least":
-        above = effect["low"] >= neutral
-    wanted, other = (below, above) if expect in ("less", "at most") else (above, below)
+    if effect["scale"] == "value":
+        below, above = effect["high"] <= test.than, effect["low"] > test.than
+        if test.expect == "at least":
+            below, above = effect["high"] < test.than, effect["low"] >= test.than
+    else:
+        neutral = NEUTRAL[effect["scale"]]
+        below, above = effect["high"] < neutral, effect["low"] > neutral
+    wanted, other = (below, above) if test.expect in ("less", "at most") else (above, below)
     return "supported" if wanted else "contradicted" if other else NO_DIFFERENCE
 
 

@@ -39,7 +39,7 @@ def response_times_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axe
     ax = _percentiles_by_case(summary, "", ax)
     _finish(ax, "Response times by case", "response time, ms")
     if ax.has_data():
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, ax.get_ylim()[1] * 1.03)
     return ax
 
 
@@ -328,7 +328,8 @@ def _wrapped(words: str, width: int = 15) -> str:
 def _case_ticks(ax: Axes, table: pd.DataFrame) -> None:
     labels = [label for label, _ in _cases(table)]
     ax.set_xticks(range(len(labels)), [_wrapped(label, max(10, 100 // len(labels))) for label in labels])
-    ax.set_xlim(-0.6, len(labels) - 0.4)
+    edge = max(0.6, (4 - len(labels)) / 2)  # a few cases stay in the middle
+    ax.set_xlim(-edge, len(labels) - 1 + edge)
 
 
 def _dots(ax: Axes, place: float, values: pd.Series, valid: pd.Series, colour: str, marker: str = "o") -> None:

@@ -61,8 +61,9 @@ def write_report(runs: Sequence[Run], out: Path) -> Path:
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=", ".join(dict.fromkeys(run.experiment for run in runs)),
         measured=_when(runs),
-        runs=[_run_row(run) for run in runs],
-        suspect=sum(not run.validity.valid for run in runs),
+        count=len(runs),
+        suspect=[run for run in runs if not run.validity.valid],
+        valid=[run for run in runs if run.validity.valid],
         sections=[_section(kind, chosen) for kind in ("http", "chat") if (chosen := [run for run in runs if run.kind == kind])],
         environment=_environment(runs),
         commands=_commands(runs),
@@ -100,7 +101,8 @@ def _when(runs: Sequence[Run]) -> str:
 
 def _setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """What was asked, in two or three sentences."""
-    loads = ", ".join(dict.fromkeys(_load_words(run) for run in runs))
+    by_size = sorted(runs, key=lambda run: (run.workload.users, run.workload.requests) if run.kind == "http" else (run.workload.clients, 0))
+    loads = ", ".join(dict.fromkeys(_load_words(run) for run in by_size))
     repeats = len({(run.experiment, run.repeat) for run in runs})
     times = "once" if repeats == 1 else f"{repeats} times, in random order within each repeat"
     cases = f"{len(points)} cases, each run {times}" if len(points) > 1 else f"One case, run {times}"
@@ -126,10 +128,6 @@ def _load_words(run: Run) -> str:
 
 def _distinct(values: Any) -> list[str]:
     return [str(value) for value in sorted(set(values), key=lambda value: (value is None, isinstance(value, str), value))]
-
-
-def _run_row(run: Run) -> dict[str, Any]:
-    return {"run": run.run, "point": run.point, "valid": run.validity.valid, "reasons": run.validity.reasons}
 
 
 def _by_point(summary: pd.DataFrame, points: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -163,7 +161,7 @@ def _chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "p95, ms": _median(rows, "latency_p95_s", 1000),
         "p99, ms": _median(rows, "latency_p99_s", 1000),
         "connect p95, ms": _median(rows, "connect_p95_s", 1000),
-        "disconnects": _sum(rows, "disconnects"),
+        "dropped": _sum(rows, "disconnects"),
         "Daphne CPU s": _median(rows, "cpu_s_daphne", 1),
         "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
     }
@@ -197,23 +195,23 @@ def _number(value: float) -> str:
 
 
 def _judgement(judgement: Judgement) -> dict[str, Any]:
+    rows = judgement.tests.to_dict("records")
     return {
         "id": judgement.claim.id,
         "sentence": judgement.claim.sentence,
         "verdict": judgement.verdict,
-        "tests": [_test_words(row) for row in judgement.tests.to_dict("records")],
+        "of": "; ".join(dict.fromkeys(row["of"] for row in rows)),
+        "tests": [_test_words(row) for row in rows],
     }
 
 
 def _test_words(row: dict[str, Any]) -> dict[str, str]:
     what = analysis.METRIC_NAMES.get(row["metric"], row["metric"])
-    against = f"{row['of']} against {row['than']}" if row["expect"] in ("less", "more") else f"{row['of']}, {row['expect']} {row['than']}"
-    ratio = row["scale"] == "ratio"
-    figure = f"× {row['estimate']:.3g}" if ratio else f"{row['estimate']:+.3g}"
-    interval = "no interval" if np.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
+    figure = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}"}[row["scale"]].format(row["estimate"])
+    interval = "none" if np.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
     return {
         "what": what + (f", {row['each']}" if row["each"] else ""),
-        "against": against,
+        "than": f"{row['expect']} {row['than']}" if row["scale"] == "value" else row["than"],
         "figure": figure,
         "interval": interval,
         "n": f"{row['n']}" + (f" ({row['suspect']} suspect)" if row["suspect"] else ""),
@@ -298,7 +296,7 @@ def _http_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
         ),
         *_resource_pictures(resources),
         _picture(
-            _single(lambda ax: plots.client_vs_server(summary, ax), width=7.5),
+            _single(lambda ax: plots.client_vs_server(summary, ax), height=5),
             "Percentiles as the client measured them against those in nginx's log, one dot a run.",
             "On the line both agree. Above it, time was spent before nginx saw the request: in the network, in TLS, or in the generator.",
         ),
@@ -420,16 +418,18 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _single(draw: Callable[[Any], Any], width: float = 10.5, height: float = 4.2) -> Figure:
-    figure = _figure(width, height)
+def _single(draw: Callable[[Any], Any], height: float = 4.2) -> Figure:
+    figure = _figure(10.5, height)
     draw(figure.subplots())
     return figure
 
 
 def _paired(left: Callable[[Any], Any], right: Callable[[Any], Any]) -> Figure:
     figure = _figure(10.5, 4.0)
-    for ax, draw in zip(figure.subplots(1, 2), (left, right), strict=True):
+    axes = figure.subplots(1, 2)
+    for ax, draw in zip(axes, (left, right), strict=True):
         draw(ax)
+    _one_legend(figure, axes)
     return figure
 
 
@@ -437,46 +437,51 @@ def _faceted(summary: pd.DataFrame, draw: Callable[..., Any]) -> Figure:
     """`draw` for each number of users side by side, where they differ; one axes otherwise."""
     groups = list(summary.groupby("users")) if "users" in summary else [(None, summary)]
     figure = _figure(10.5, 4.2 * -(-len(groups) // 2))
-    axes = figure.subplots(-(-len(groups) // 2), min(2, len(groups)), squeeze=False, sharey=True).ravel()
+    axes = figure.subplots(-(-len(groups) // 2), min(2, len(groups)), squeeze=False).ravel()
     for ax, (users, rows) in zip(axes, groups, strict=False):
         draw(rows, ax)
         if users is not None:
             ax.set_title(f"{ax.get_title(loc='left')}, {users} users", loc="left", fontsize=12.5, fontweight="bold")
-        if ax is not axes[-1] and ax.get_legend() and len(groups) > 1:
-            ax.get_legend().remove()
+    _one_legend(figure, axes)
     for ax in axes[len(groups) :]:
         ax.remove()
-    tops = [ax.get_ylim()[1] for ax in axes[: len(groups)]]
-    axes[0].set_ylim(0, max(tops))
+    top = max(ax.get_ylim()[1] for ax in axes[: len(groups)])
+    for ax in axes[: len(groups)]:
+        ax.set_ylim(0, top)
     return figure
 
 
 def _small_multiples(resources: pd.DataFrame, draw: Callable[..., Any]) -> Figure:
     """`draw` for each point, up to four a row, on common axes; one legend."""
-    points = list(dict.fromkeys(resources["point"]))
+    points = analysis.point_order(resources)
     if len(points) < 2:
         return _single(lambda ax: draw(resources, ax))
     columns = min(4, len(points))
     rows = -(-len(points) // columns)
     figure = _figure(10.5, 0.6 + 2.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    legends = []
     for place, (ax, point) in enumerate(zip(axes, points, strict=False)):
         draw(resources[resources["point"] == point], ax)
         ax.set_title(point, loc="left", fontsize=10, fontweight="bold")
-        ax.set_xlabel("s" if place >= len(points) - columns else "")
+        ax.set_xlabel("seconds" if place >= len(points) - columns else "")
         if place % columns:
             ax.set_ylabel("")
-        if ax.get_legend():
-            legends.append(ax.get_legend())
     for ax in axes[len(points) :]:
         ax.remove()
-    if legends:
-        longest = max(legends, key=lambda legend: len(legend.legend_handles))
-        figure.legend(handles=longest.legend_handles[::-1], loc="outside upper left", ncols=8, frameon=False, fontsize=9.5, handlelength=1.2)
+    _one_legend(figure, axes, reverse=True)
+    return figure
+
+
+def _one_legend(figure: Figure, axes: Sequence[Any], reverse: bool = False) -> None:
+    """The longest of the axes' legends, above all of them, in place of each one's own."""
+    legends = [legend for ax in axes if (legend := ax.get_legend())]
+    if not legends:
+        return
+    handles = max((legend.legend_handles for legend in legends), key=len)
     for legend in legends:
         legend.remove()
-    return figure
+    figure.legend(handles=handles[:: -1 if reverse else 1], loc="outside upper left", ncols=8, frameon=False,
+                  fontsize=9.5, handlelength=1.2)  # fmt: skip
 
 
 def _picture(figure: Figure, alt: str, caption: str) -> Picture:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -105,7 +105,7 @@ class Run:
     clock_offset_s: float | None = None
     clock_error_s: float | None = None
     events: Sequence[Mapping[str, Any]] = ()
-    _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, name: str) -> bool:
         """Whether the run holds the table `name`."""
@@ -116,9 +116,13 @@ class Run:
 
         ResultsError if the run has no such table, or if the file is damaged or lacks a column.
         """
-        if name not in self._read:
-            self._read[name] = read_table(self.path / f"{name}.parquet", TABLES[name])
-        return self._read[name].copy(deep=False)
+        return self.once(name, lambda: read_table(self.path / f"{name}.parquet", TABLES[name])).copy(deep=False)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make()` returned when `name` was first asked for. A saved run does not change, so it still holds."""
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
     @property
     def kind(self) -> str:

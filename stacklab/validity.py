@@ -49,6 +49,10 @@ def load_window(run: Run) -> tuple[float, float]:
     From the first counted request's start to the last one's end; for chat from the first counted message
     to the last arrival. Where nothing was counted: the run's own start and end.
     """
+    return run.once("load window", lambda: _load_window(run))
+
+
+def _load_window(run: Run) -> tuple[float, float]:
     name = "requests" if run.kind == "http" else "messages"
     table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
     counted = table[~table["warmup"].astype(bool)]
