@@ -20,6 +20,10 @@ def _named(name: str, points: list[Point], quick: bool, repeats: int | None, see
     )
 
 
+# With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
+CHAT = StackSettings(nginx_worker_connections=4096)
+
+
 def chat_load(clients: int, quick: bool, messages_per_s: float = 0.2, networks: int = 16) -> ChatLoad:
     """Chat in rooms of ten, as the first trials had it. Quick: a fifth of the clients for ten seconds."""
     if quick:
@@ -52,8 +56,9 @@ def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1)
     for clients in (300,) if quick else (300, 1000):
         load = chat_load(clients, quick)
         for instances, balance in ((1, "round_robin"), (3, "round_robin"), (3, "hash")):
-            label = f"{load.clients} clients, {instances} × {balance}" if instances > 1 else f"{load.clients} clients, 1 instance"
-            points.append(Point(label, StackSettings(daphne_instances=instances, balance=balance), load))
+            stands = f"{instances} × {balance}" if instances > 1 else "1 instance"
+            label = f"{load.clients} clients, {stands}"
+            points.append(Point(label, CHAT.replace(daphne_instances=instances, balance=balance), load))
     return _named("one-vs-three", points, quick, repeats, seed)
 
 
@@ -61,22 +66,22 @@ def instances(quick: bool = False, repeats: int | None = None, seed: int = 1) ->
     """How many instances: 1, 2, 3, 4, 6, 8, everybody in a room on one of them."""
     load = chat_load(600, quick)
     counts = (1, 2, 4) if quick else (1, 2, 3, 4, 6, 8)
-    points = [Point(f"{n} instances" if n > 1 else "1 instance", StackSettings(daphne_instances=n, balance="hash"), load) for n in counts]
+    points = [Point(f"instances: {n}", CHAT.replace(daphne_instances=n, balance="hash"), load) for n in counts]
     return _named("instances", points, quick, repeats, seed)
 
 
 def balancing(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """Each balancing method over three instances; ip_hash also with all clients in one /24."""
     load = chat_load(600, quick)
-    points = [Point(method, StackSettings(balance=method), load) for method in BALANCE_METHODS]
-    points.append(Point("ip_hash, one /24", StackSettings(balance="ip_hash"), load.replace(networks=1)))
+    points = [Point(method, CHAT.replace(balance=method), load) for method in BALANCE_METHODS]
+    points.append(Point("ip_hash, one /24", CHAT.replace(balance="ip_hash"), load.replace(networks=1)))
     return _named("balancing", points, quick, repeats, seed)
 
 
 def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """The channel layer, one factor at a time from the default: core, its capacity and pool, pubsub, memory."""
     load = chat_load(1000, quick)
-    base = StackSettings()
+    base = CHAT
     points = [
         Point("pubsub", base, load),
         Point("core", base.replace(channel_layer="core"), load),
@@ -93,9 +98,9 @@ def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> 
     load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=15 if quick else 30)
     kill = (Event(5 if quick else 10, kill="daphne@2"),)
     points = [
-        Point("round_robin", StackSettings(), load, kill),
-        Point("hash", StackSettings(balance="hash"), load, kill),
-        Point("hash, chat_resume", StackSettings(balance="hash", chat_resume=True), load, kill),
+        Point("round_robin", CHAT, load, kill),
+        Point("hash", CHAT.replace(balance="hash"), load, kill),
+        Point("hash, chat_resume", CHAT.replace(balance="hash", chat_resume=True), load, kill),
     ]
     return _named("failover", [p for p in points if not quick or p.label != "round_robin"], quick, repeats, seed)
 
@@ -104,7 +109,7 @@ def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     """One instance, then three, then one again, under load: what a client feels of it."""
     load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=30 if quick else 40)
     events = (Event(5, change=(("daphne_instances", 3),)), Event(15, change=(("daphne_instances", 1),)))
-    base = StackSettings(daphne_instances=1)
+    base = CHAT.replace(daphne_instances=1)
     points = [Point("as it is", base, load, events), Point("chat_resume", base.replace(chat_resume=True), load, events)]
     return _named("scaling", points, quick, repeats, seed)
 

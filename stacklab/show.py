@@ -26,6 +26,8 @@ def status_text(status: dict[str, Any]) -> str:
     if status.get("settings") is None:
         return "\n".join([*lines, "the stack is not set up yet: run 'fab provision'"])
     lines.append(f"open {status['url']}/ (its certificate: 'fab ca')")
+    if status["changing"]:
+        lines.append("! a change is being applied at this moment; look again when it has ended")
     if status["unfinished"]:
         lines.append("! a change was cut off half-way; the next 'fab set' or 'fab reset' puts the old settings back first")
     if status["version"] != status["checkout_version"]:
@@ -54,10 +56,11 @@ def value(of: Any) -> str:
 
 def applied_text(applied: Applied) -> str:
     """What a change did: the diff, who took it up, how long each step took."""
-    if not applied.changed:
+    if not applied.changed and not applied.reloaded:
         return "nothing to change: these settings are in force already"
     steps = " · ".join(f"{step} {seconds:.2f} s" for step, seconds in applied.durations_s.items())
-    return f"{applied.diff}\ntaken up by {', '.join(applied.reloaded) or 'nobody'} ({steps})"
+    diff = applied.diff or "no file had to change, but not everything that runs was as asked"
+    return f"{diff}\ntaken up by {', '.join(applied.reloaded) or 'nobody'} ({steps})"
 
 
 def settings_text(settings: StackSettings) -> str:
@@ -66,6 +69,13 @@ def settings_text(settings: StackSettings) -> str:
     return "\n".join(
         f"{name:<26} {value(now):>12}   {rules[name].help} ({rules[name].allowed()})" for name, now in settings.to_dict().items()
     )
+
+
+def raised_text(before: StackSettings, after: StackSettings) -> str:
+    """Which settings are raised for one run."""
+    old, new = before.to_dict(), after.to_dict()
+    raised = ", ".join(f"{name} {old[name]} → {new[name]}" for name in old if old[name] != new[name])
+    return f"so many clients need more connections; for this run alone: {raised} (--as-is leaves the settings alone)"
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacklab import show, stack
+from stacklab.capacity import raised_for
 from stacklab.errors import LabError, LabNotRunning, SettingsError
 from stacklab.labs import open_lab
 from stacklab.settings import Checked, StackSettings
@@ -92,6 +93,7 @@ def _stack_status(machine) -> dict[str, Any]:
         "url": host.url,
         "settings": state["applied"]["settings"],
         "observed": state["observed"],
+        "changing": state["changing"],
         "unfinished": state["unfinished"],
         "version": state["applied"]["version"],
         "checkout_version": code_version(stack.ROOT),
@@ -230,6 +232,7 @@ FLAGS = {
     "repeats": "how often each point is measured",
     "seed": "seed of the random order",
     "fresh": "start over; the runs so far are kept under another name",
+    "as_is": "do not raise settings that cannot hold so many clients",
     "lines": "how many lines to begin with",
     "follow": "go on as new lines come",
     "out": "where to write",
