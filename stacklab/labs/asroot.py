@@ -47,6 +47,12 @@ def check_computer() -> None:
         )
 
 
+def check_possible() -> None:
+    """LabError, with what to do, if this computer cannot have a container lab, or not without asking a person."""
+    check_computer()
+    _sudo()
+
+
 def as_root(action: str, name: str, *, pin: bool = True) -> None:
     """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root. Raises LabError."""
     check_computer()

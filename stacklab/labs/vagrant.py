@@ -1,7 +1,7 @@
 """`VagrantLab`: the machine `web` of the Vagrantfile, from the computer that runs Vagrant, or from the desk machine.
 
-Both know the web host by a small file of one form, {"address", "user", "port", "key_path", "known_hosts_path"}:
-on the desk the provisioning has written it; on the laptop this module does, after `vagrant up`.
+Both know the web host by a small file of one form,
+{"web": {"address", "user", "port", "key_path", "known_hosts_path"}}: on the desk the provisioning has written it; on the laptop this module does, after `vagrant up`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class VagrantLab:
 
     def web(self) -> Host:
         """The web host; LabNotRunning if Vagrant has not made it."""
-        known = _read(DESK) if on_desk() else self._known()
+        known = _read(DESK)[WEB] if on_desk() else self._known()
         return Host(
             known["address"], known["user"], known["port"], name=WEB,
             key_path=Path(known["key_path"]), known_hosts_path=Path(known["known_hosts_path"]),
@@ -103,10 +103,10 @@ class VagrantLab:
         if not machine_id:
             raise LabNotRunning("Vagrant has not made the machine 'web' yet: 'vagrant up web'")
         path = VAGRANT / "stacklab" / "web.json"
-        if path.exists() and (known := _read(path)).get("id") == machine_id:
+        if path.exists() and (known := _read(path)[WEB])["id"] == machine_id:
             return known
         known = _find_out(machine_id, path.parent)
-        path.write_text(json.dumps(known, indent=2) + "\n")
+        path.write_text(json.dumps({WEB: known}, indent=2) + "\n")
         return known
 
 

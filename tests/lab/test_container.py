@@ -1,0 +1,253 @@
+"""The container lab for real: machines are booted, killed, shut down and removed."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stacklab.errors import HostError, LabError, LabNotRunning
+from stacklab.host import Host
+from stacklab.labs import nspawn, storage
+from stacklab.labs.container import all_labs
+from stacklab.labs.machine import machine_name
+from stacklab.labs.network import Subnet
+
+pytestmark = pytest.mark.usefixtures("container_labs")
+
+
+def subnet_of(lab):
+    return Subnet(lab._machine.record()["index"])
+
+
+def start(action, lab):
+    """The command that does `action` as root, as a process that can be killed."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    return subprocess.Popen(
+        [*sudo, sys.executable, "-m", "stacklab.labs.asroot", action, lab.name], cwd=storage.PROJECT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+
+
+def left_of(lab, subnet):
+    """What is there of a lab that should be gone."""
+    paths = [lab._machine.folder, storage.REMOVED / lab.name, Path("/sys/class/net", subnet.interface)]
+    paths += nspawn.cgroups(machine_name(subnet))
+    paths.append(nspawn.NSPAWN / "propagate" / machine_name(subnet))
+    return [path for path in paths if path.exists()] + storage.mounts_below(lab._machine.folder)
+
+
+def test_the_machine_is_debian_under_systemd_and_its_admin_may_become_root(lab):
+    host = lab.web()
+    assert host.run(". /etc/os-release; echo $ID").strip() == "debian"
+    assert host.run("cat /proc/1/comm").strip() == "systemd"
+    assert host.run("id -u", sudo=True).strip() == "0"
+
+
+def test_no_unit_of_the_machine_failed_and_its_cgroups_count_cpu(lab):
+    host = lab.web()
+    assert host.run("systemctl --failed --no-legend").strip() == ""
+    assert int(host.run("systemctl show --value -p CPUUsageNSec ssh")) > 0
+    assert "usage_usec" in host.run("cat /sys/fs/cgroup/cpu.stat")
+
+
+def test_somaxconn_of_the_machine_can_be_set_and_is_its_own(lab):
+    before = Path("/proc/sys/net/core/somaxconn").read_text()
+    lab.web().run("sysctl -w net.core.somaxconn=12345", sudo=True)
+    assert lab.web().run("cat /proc/sys/net/core/somaxconn").strip() == "12345"
+    assert Path("/proc/sys/net/core/somaxconn").read_text() == before
+
+
+def test_every_package_and_wheel_is_in_the_image_so_nothing_is_downloaded(lab):
+    host = lab.web()
+    wanted = [
+        line.split("#")[0].strip() for line in (storage.PROJECT / "provision/packages.txt").read_text().splitlines()
+    ]
+    host.run("dpkg-query --show " + " ".join(filter(None, wanted)))
+    host.write("/tmp/requirements.lock", (storage.PROJECT / "provision/requirements.lock").read_text(), sudo=False)
+    host.run(
+        "python3 -m venv /tmp/venv && /tmp/venv/bin/pip install --dry-run --quiet --no-index "
+        "--find-links /opt/stacklab/wheels --require-hashes -r /tmp/requirements.lock && rm -r /tmp/venv",
+        timeout_s=120,
+    )
+
+
+def test_the_machine_has_no_way_out(lab):
+    assert lab.web().run("ip route show default").strip() == ""
+
+
+def test_a_password_does_not_open_the_machine(lab):
+    host = lab.web()
+    methods = host.run("sshd -T", sudo=True)
+    assert "passwordauthentication no" in methods
+    assert "kbdinteractiveauthentication no" in methods
+    assert "permitrootlogin no" in methods
+
+
+def test_another_machine_at_the_same_address_is_refused(lab, other, tmp_path):
+    other.up()
+    pinned = tmp_path / "known_hosts"
+    other_key = other._machine.known_hosts_path.read_text().split(maxsplit=1)[1]
+    pinned.write_text(f"{lab.status()['address']} {other_key}")
+    stranger = Host(
+        lab.status()["address"], "stacklab", key_path=lab._machine.key_path, known_hosts_path=pinned
+    )
+    with pytest.raises(LabNotRunning, match="another host key"):
+        stranger.run("true")
+
+
+def test_up_again_changes_nothing_and_does_not_boot_again(lab):
+    booted = lab.web().run("cat /proc/sys/kernel/random/boot_id; stat -c %Y /run/systemd/system")
+    status = lab.status()
+    lab.up()
+    assert lab.status() == status
+    assert lab.web().run("cat /proc/sys/kernel/random/boot_id; stat -c %Y /run/systemd/system") == booted
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="pinning needs two CPUs")
+def test_the_machine_and_the_load_generator_get_different_cpus(lab):
+    status = lab.status()
+    assert not set(status["pinned_cpus"]) & set(status["generator_cpus"])
+    on_web = lab.web().run("""python3 -c "import os; print(sorted(os.sched_getaffinity(0)))" """)
+    assert json.loads(on_web) == status["pinned_cpus"]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="pinning needs two CPUs")
+def test_pinning_can_be_given_up_and_taken_again(other):
+    assert other.up(pin=False).run("nproc").strip() == str(len(os.sched_getaffinity(0)))
+    assert other.status()["pinned_cpus"] is None and other.status()["generator_cpus"] is None
+    assert other.up(pin=True).run("nproc").strip() == str(len(other.status()["pinned_cpus"]))
+
+
+def test_the_machine_may_open_as_many_files_as_this_computer_allows(lab):
+    # Asked in a process of its own: to ask is to raise the limit.
+    code = "from stacklab.labs.nspawn import highest_open_files; print(highest_open_files())"
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    most = subprocess.run(
+        [*sudo, sys.executable, "-c", code], cwd=storage.PROJECT, text=True, stdout=subprocess.PIPE, check=True
+    ).stdout
+    assert lab.web().run("grep 'Max open files' /proc/1/limits", sudo=True).split()[4] == most.strip()
+
+
+def test_load_can_come_from_client_addresses_in_sixteen_networks(lab):
+    addresses = lab.status()["client_addresses"]
+    assert len({address.rsplit(".", 1)[0] for address in addresses}) == 16
+    for address in (addresses[0], addresses[-1]):
+        with socket.create_connection((lab.status()["address"], 22), timeout=5, source_address=(address, 0)) as s:
+            assert s.recv(4) == b"SSH-"
+
+
+def test_two_labs_run_at_once_each_with_a_machine_of_its_own(lab, other):
+    other.up()
+    assert other.status()["address"] != lab.status()["address"]
+    for mine, theirs in ((lab, other), (other, lab)):
+        mine.web().run(f"touch /tmp/of-{mine.name}")
+        assert theirs.web().run(f"ls /tmp | grep -c of-{mine.name}", check=False).strip() == "0"
+    machine_ids = {one.web().run("cat /etc/machine-id") for one in (lab, other)}
+    assert len(machine_ids) == 2
+    other.destroy()
+    assert lab.web().run("systemctl is-active ssh").strip() == "active"
+
+
+def test_two_commands_at_once_make_one_machine(other):
+    both = [start("up", other), start("up", other)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    other.up().run("true")
+    assert len([pid for pid in nspawn.processes(machine_name(subnet_of(other))) if nspawn._inner_pids(pid)[1:] == [1]]) == 1
+
+
+def test_halt_keeps_the_disk_and_up_brings_it_back(other):
+    other.up().run("sudo touch /root/kept")
+    other.halt()
+    assert other.status()["state"] == "halted"
+    with pytest.raises(LabNotRunning, match="halted.*fab up"):
+        other.web()
+    other.halt()
+    other.up().run("sudo test -e /root/kept")
+
+
+def test_destroy_leaves_nothing_and_can_be_repeated(other):
+    other.up()
+    subnet = subnet_of(other)
+    other.destroy()
+    assert left_of(other, subnet) == []
+    assert other.status()["state"] == "absent"
+    other.destroy()
+
+
+def test_destroy_does_not_delete_what_is_only_mounted_in_the_machine(other, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    other.up()
+    other.halt()
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    subprocess.run(["mount", "--bind", tmp_path, other._machine.root / "mnt"], check=True)
+    other.destroy()
+    assert kept.read_text() == "mine"
+    assert storage.mounts_below(other._machine.folder) == []
+
+
+def test_the_labs_of_this_checkout_are_found_for_cleaning(lab):
+    assert lab.name in [found.name for found in all_labs()]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_up_goes_on_after_it_was_killed_anywhere(other, seed):
+    process = start("up", other)
+    time.sleep(random.Random(seed).uniform(0.1, 2.5))
+    process.kill()
+    process.wait()
+    assert other.status()["state"] in ("absent", "halted", "running")
+    assert other.up().run("echo whole").strip() == "whole"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_destroy_goes_on_after_it_was_killed_anywhere(other, seed):
+    other.up()
+    subnet = subnet_of(other)
+    process = start("destroy", other)
+    time.sleep(random.Random(seed).uniform(0.1, 1.5))
+    process.kill()
+    process.wait()
+    other.destroy()
+    assert left_of(other, subnet) == []
+
+
+def test_a_machine_whose_nspawn_was_killed_is_seen_and_booted_again(other):
+    if os.geteuid() != 0:
+        pytest.skip("killing root's process needs root")
+    other.up()
+    os.kill(nspawn.supervisor(machine_name(subnet_of(other))), signal.SIGKILL)
+    assert other.up().run("echo whole").strip() == "whole"
+    assert nspawn.supervisor(machine_name(subnet_of(other)))
+
+
+def test_a_machine_that_powers_itself_off_counts_as_halted(other):
+    host = other.up()
+    try:
+        host.run("systemctl poweroff", sudo=True)
+    except (HostError, LabNotRunning):
+        pass  # the connection may break before the command's end is told
+    deadline = time.monotonic() + 20
+    while other.status()["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert other.status()["state"] == "halted"
+    other.up().run("true")
+
+
+def test_a_machine_that_cannot_boot_is_an_error_with_its_last_words(other):
+    if os.geteuid() != 0:
+        pytest.skip("breaking the machine needs root")
+    other.up()
+    other.halt()
+    (other._machine.root / "usr/lib/systemd/systemd").unlink()
+    with pytest.raises(LabError, match="did not boot"):
+        other.up()
+    assert other.status()["state"] == "halted"
