@@ -102,7 +102,8 @@ def apply(host: Host, settings: StackSettings, expect: StackSettings | None = No
 
 
 def state(host: Host) -> dict[str, Any]:
-    """{"applied": the record of the last commit, "observed": the live state, "unfinished": a change was cut off}."""
+    """{"applied": the record of the last commit, "observed": the live state, "changing": a change is being applied
+    now, "unfinished": one was cut off and not yet undone}."""
     _require_provisioned(host)
     return json.loads(host.run(f"{COMMIT} --observe", sudo=True))
 
@@ -110,8 +111,10 @@ def state(host: Host) -> dict[str, Any]:
 def current(host: Host) -> StackSettings:
     """The settings that are applied, as the host itself records them."""
     _require_provisioned(host)
-    record = json.loads(host.run("cat /etc/stacklab/settings.json"))
-    return StackSettings.from_dict(record["settings"])
+    try:
+        return StackSettings.from_dict(json.loads(host.run("cat /etc/stacklab/settings.json"))["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(f"{host.name} has settings that this checkout cannot read ({error}); run 'fab provision'") from error
 
 
 def observe(host: Host) -> dict[str, Any]:
