@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from fabric import Connection
 
 CONNECT_TIMEOUT_S = 10
+# A machine that vanished without a word (halted hard, cable pulled) is noticed after about so long.
+KEEPALIVE_S = 10
+SILENCE_S = 30
 
 # Replaces the file only when its text differs, and then in one step: a reader never sees half of it.
 WRITE = """set -e
@@ -42,7 +46,13 @@ class Stream:
         self._reader.start()
 
     def _read_stderr(self) -> None:
-        while chunk := self._channel.recv_stderr(65536):
+        while True:
+            try:
+                chunk = self._channel.recv_stderr(65536)
+            except TimeoutError:  # `run` has set a limit for the silence of the command's output, not for this
+                continue
+            if not chunk:
+                return
             self._stderr.append(chunk)
 
     def __iter__(self) -> Iterator[str]:
@@ -92,6 +102,7 @@ class Host:
         self.name = name or address
         self.connect_timeout_s = connect_timeout_s
         self._connection: Connection | None = None
+        self._opening = threading.Lock()  # a sampler may use the host from a thread of its own
 
     def __repr__(self) -> str:
         return f"Host({self.user}@{self.address}:{self.port})"
@@ -103,14 +114,18 @@ class Host:
 
     def _open(self) -> Connection:
         """The connection, opened when it is first needed or was lost."""
-        if self._connection is not None and self._connection.is_connected:
+        with self._opening:
+            if self._connection is None or not self._connection.is_connected:
+                self._connection = self._connect()
             return self._connection
+
+    def _connect(self) -> Connection:
         import paramiko
         from fabric import Connection
 
         # What goes wrong is in the error we raise; paramiko's own log would print a traceback above it.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-        keys = {"key_filename": str(self.key_path), "look_for_keys": False, "allow_agent": False} if self.key_path else {}
+        keys = {"pkey": self._key(), "look_for_keys": False, "allow_agent": False} if self.key_path else {}
         connection = Connection(
             self.address, user=self.user, port=self.port, connect_timeout=self.connect_timeout_s, connect_kwargs=keys
         )
@@ -131,15 +146,39 @@ class Host:
             raise LabNotRunning(f"{where} does not accept our key ({error}); check the user name and the key") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise LabNotRunning(f"{where} does not answer on SSH ({error}); start it with 'fab up'") from error
-        self._connection = connection
+        connection.transport.set_keepalive(KEEPALIVE_S)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere TCP itself gives up, after many minutes
+            connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
         return connection
+
+    def _key(self):
+        import paramiko
+
+        try:
+            return paramiko.PKey.from_path(self.key_path)
+        except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
+            raise LabNotRunning(f"the SSH key {self.key_path} of {self.name} cannot be used ({error})") from error
+
+    def _session(self):
+        """A channel for one command. A connection that had died meanwhile is replaced once: nothing was sent on it."""
+        import paramiko
+
+        reused = self._connection is not None
+        try:
+            return self._open().transport.open_session(timeout=self.connect_timeout_s)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            refused = isinstance(error, paramiko.ChannelException)  # by a connection that lives
+            if refused or not reused:
+                raise
+        self.close()
+        return self._open().transport.open_session(timeout=self.connect_timeout_s)
 
     def _start(self, command: str, sudo: bool):
         import paramiko
 
         line = f"sudo -n -- sh -c {shlex.quote(command)}" if sudo else command
         try:
-            channel = self._open().transport.open_session()
+            channel = self._session()
             channel.exec_command(line)
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()

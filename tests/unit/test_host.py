@@ -1,0 +1,247 @@
+"""Host: what it makes of a machine that does not answer, vanishes, or says no. The machine is a tiny SSH server here."""
+
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from stacklab.errors import HostError, LabNotRunning
+from stacklab.host import Host
+
+
+class Session(paramiko.ServerInterface):
+    """Lets one key in and runs each command in a shell of this computer."""
+
+    def __init__(self, allowed: paramiko.PKey):
+        self.allowed = allowed
+
+    def get_allowed_auths(self, username):
+        return "publickey"
+
+    def check_auth_publickey(self, username, key):
+        return paramiko.AUTH_SUCCESSFUL if key == self.allowed else paramiko.AUTH_FAILED
+
+    def check_channel_request(self, kind, chanid):
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel, command):
+        threading.Thread(target=self.execute, args=(channel, command), daemon=True).start()
+        return True
+
+    @staticmethod
+    def execute(channel, command):
+        process = subprocess.Popen(
+            command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+
+        def feed():
+            while chunk := channel.recv(65536):
+                process.stdin.write(chunk)
+                process.stdin.flush()
+            process.stdin.close()
+
+        def pass_on(source, send):
+            while chunk := source.read1(65536):
+                send(chunk)
+
+        threads = [
+            threading.Thread(target=feed, daemon=True),
+            threading.Thread(target=pass_on, args=(process.stdout, channel.sendall), daemon=True),
+            threading.Thread(target=pass_on, args=(process.stderr, channel.sendall_stderr), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads[1:]:
+            thread.join()
+        channel.send_exit_status(process.wait())
+        channel.close()
+
+
+class Machine:
+    """An SSH server on a free port of the loopback address."""
+
+    def __init__(self, folder: Path):
+        self.key = paramiko.RSAKey.generate(2048)
+        self.host_key = paramiko.RSAKey.generate(2048)
+        self.key_path = folder / "key"
+        self.key.write_private_key_file(str(self.key_path))
+        self.known_hosts_path = folder / "known_hosts"
+        self.transports: list[paramiko.Transport] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.pin(self.host_key)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def pin(self, key: paramiko.PKey) -> None:
+        self.known_hosts_path.write_text(f"[127.0.0.1]:{self.port} {key.get_name()} {key.get_base64()}\n")
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(self.host_key)
+            try:
+                transport.start_server(server=Session(self.key))
+            except (paramiko.SSHException, EOFError):
+                continue
+            self.transports.append(transport)
+
+    def cut(self) -> None:
+        """Every connection breaks; new ones are taken."""
+        for transport in self.transports:
+            transport.close()
+        self.transports.clear()
+
+    def close(self) -> None:
+        if self.listener.fileno() != -1:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
+        self.cut()
+
+    def host(self, **changes) -> Host:
+        options = {"key_path": self.key_path, "known_hosts_path": self.known_hosts_path, "connect_timeout_s": 5} | changes
+        return Host("127.0.0.1", "someone", self.port, name="web", **options)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    machine = Machine(tmp_path)
+    yield machine
+    machine.close()
+
+
+@pytest.fixture
+def host(machine):
+    host = machine.host()
+    yield host
+    host.close()
+
+
+def test_run_returns_what_the_command_prints(host):
+    assert host.run("echo 안녕; echo words >&2") == "안녕\n"
+
+
+def test_input_is_the_commands_standard_input(host):
+    assert host.run("cat", input="a" * 300_000) == "a" * 300_000
+    assert host.run("cat") == ""
+
+
+def test_a_command_that_fails_gives_its_own_words(host):
+    with pytest.raises(HostError, match="web: 'echo no room >&2; exit 7' failed with exit code 7: no room") as caught:
+        host.run("echo no room >&2; exit 7")
+    assert (caught.value.exit_code, caught.value.stderr) == (7, "no room")
+    assert host.run("exit 7", check=False) == ""
+
+
+def test_a_silent_command_is_given_up_without_a_traceback_of_any_thread(host, capfd):
+    with pytest.raises(HostError, match=r"'sleep 5' took longer than 0\.3 s"):
+        host.run("sleep 5", timeout_s=0.3)
+    assert "Traceback" not in capfd.readouterr().err
+    assert host.run("echo still here") == "still here\n"
+
+
+def test_what_a_command_says_late_on_standard_error_is_not_lost(host, capfd):
+    with pytest.raises(HostError, match="late words"):
+        host.run("for i in 1 2 3 4 5 6; do echo $i; sleep 0.15; done; echo late words >&2; exit 1", timeout_s=0.5)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_write_changes_a_file_once_and_sets_its_mode(host, tmp_path):
+    file = tmp_path / "a file"
+    assert host.write(str(file), "one\n", mode=0o600, sudo=False)
+    assert not host.write(str(file), "one\n", mode=0o600, sudo=False)
+    assert host.write(str(file), "", mode=0o600, sudo=False)
+    assert file.read_text() == "" and file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.glob(".stacklab*")] == []
+
+
+def test_put_and_get_copy_bytes(host, tmp_path):
+    data = bytes(range(256)) * 5000
+    (tmp_path / "here").write_bytes(data)
+    host.put(tmp_path / "here", str(tmp_path / "there"))
+    host.get(str(tmp_path / "there"), tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == data
+    with pytest.raises(HostError, match="cannot read"):
+        host.get(str(tmp_path / "nothing"), tmp_path / "back")
+
+
+def test_a_stream_gives_lines_as_they_come_and_ends_the_input_on_close(host):
+    with host.stream("while read line; do echo got $line; done; echo bye") as stream:
+        stream.send("one\n")
+        lines = iter(stream)
+        assert next(lines) == "got one"
+        stream.close()
+        assert list(lines) == ["bye"]
+        assert stream.wait() == 0
+
+
+def test_nothing_listens_there():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(LabNotRunning, match=rf"someone@127\.0\.0\.1:{port} does not answer on SSH .*start it with 'fab up'"):
+        Host("127.0.0.1", "someone", port, connect_timeout_s=2).run("true")
+
+
+def test_an_unknown_host_key_is_refused_never_learned(machine):
+    machine.known_hosts_path.write_text("")
+    with pytest.raises(LabNotRunning, match="does not answer on SSH"):
+        machine.host().run("true")
+    assert machine.known_hosts_path.read_text() == ""
+
+
+def test_a_changed_host_key_is_refused_and_named(machine):
+    machine.pin(paramiko.RSAKey.generate(2048))
+    with pytest.raises(LabNotRunning, match="another host key than the one pinned"):
+        machine.host().run("true")
+
+
+def test_a_key_that_is_not_let_in_is_named(machine, tmp_path):
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "other"))
+    with pytest.raises(LabNotRunning, match="does not accept our key"):
+        machine.host(key_path=tmp_path / "other").run("true")
+
+
+@pytest.mark.parametrize("text", [None, "", "no key at all"])
+def test_a_key_that_cannot_be_read_is_named(machine, tmp_path, text):
+    if text is not None:
+        (tmp_path / "bad").write_text(text)
+    with pytest.raises(LabNotRunning, match=r"the SSH key .*bad of web cannot be used"):
+        machine.host(key_path=tmp_path / "bad").run("true")
+
+
+def test_a_connection_that_died_between_two_commands_is_replaced(machine, host):
+    host.run("true")
+    machine.cut()
+    assert host.run("echo again") == "again\n"
+
+
+def test_a_connection_that_dies_under_a_command_is_reported(machine, host):
+    host.run("true")
+    threading.Timer(0.5, machine.cut).start()
+    with pytest.raises(LabNotRunning, match="the SSH connection broke during 'sleep 20'"):
+        host.run("sleep 20")
+    assert host.run("echo again") == "again\n"
+
+
+def test_a_machine_that_is_gone_between_two_commands_is_not_running(machine, host):
+    host.run("true")
+    machine.close()
+    with pytest.raises(LabNotRunning, match="start it with 'fab up'"):
+        host.run("true")
+
+
+def test_two_threads_share_one_connection(machine, host):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(host.run("echo x"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == ["x\n"] * 8
+    assert len(machine.transports) == 1
