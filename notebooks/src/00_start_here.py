@@ -1,0 +1,234 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/src///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Start here
+#
+# You have a web host: a machine of its own that runs nginx, uWSGI, Django, Daphne and Redis.
+# In this notebook you look at it, change **one** setting, and see what the change does to the file,
+# to the processes, and to the people who wait for an answer.
+#
+# Every lesson goes the same way: a question, your prediction, a change, a measurement, and what we have seen.
+# Run the cells from top to bottom with **Shift + Enter**. About three minutes are waiting for measurements.
+
+# %%
+import matplotlib.pyplot as plt
+
+from stacklab import analysis, notebook, plots, stack, tasks
+from stacklab.diagram import stack_diagram
+from stacklab.processes import processes
+
+lab, host = notebook.begin()
+
+# %% [markdown]
+# If the cell above answered with an orange bar, the lab is not up. The bar names the command that starts it.
+#
+# ## Is the lab well?
+#
+# `status` asks the machine itself. The column *asked* is what the settings say, *runs* is what the services
+# say of themselves. They should agree.
+
+# %%
+tasks.status();
+
+# %% [markdown]
+# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
+
+# %%
+found = stack.current(host)
+tasks.reset();
+
+# %% [markdown]
+# ## What does the stack look like?
+#
+# This picture is drawn from the machine's own list of processes. A request comes in on the left. nginx unwraps
+# the TLS and decides: pages (`/`) go to uWSGI, chat (`/ws/`) goes to one of the Daphnes.
+
+# %%
+before = processes(host)
+stack_diagram(before);
+
+# %% [markdown]
+# The same as a table. A *master* starts its *workers* and watches over them: compare the columns `pid` and `parent`.
+
+# %%
+notebook.table(before)
+
+# %% [markdown]
+# ## Question
+#
+# The page `/io/?ms=50` waits 50 ms before it answers, as a page does that asks another service.
+# While it waits, its uWSGI worker can do nothing else.
+# **How many of these pages can five workers serve in a second? And ten?**
+#
+# ## Your prediction
+#
+# Write your numbers in place of `None`. A wrong prediction teaches more than none.
+
+# %%
+my_prediction = {"5 processes": None, "10 processes": None}  # pages per second
+
+# %% [markdown]
+# ## Measure before the change
+#
+# Twenty users ask for the page, again and again. The first requests warm everything up and are not counted.
+
+# %%
+load = {"path": "/io/?ms=50", "users": 20, "requests": 400, "ramp_s": 1, "warmup_s": 1}
+five = tasks.http(point="5 processes", **load)
+
+# %% [markdown]
+# ## Change one setting
+#
+# On the command line this is `fab set --uwsgi-processes 10`. It writes the real file on the web host, has uWSGI
+# take it up without dropping a request, and proves from the running service that it did.
+
+# %%
+applied = stack.apply(host, stack.current(host).replace(uwsgi_processes=10))
+notebook.show_change(applied)
+
+# %% [markdown]
+# The file changed. Did the processes? Boxes in pink were not there before.
+
+# %%
+after = processes(host)
+stack_diagram(after, before=before);
+
+# %% [markdown]
+# **Look closely:** which pid stayed the same in uWSGI, although all of its workers are new? Why is that good
+# for the people who were waiting at that moment?
+#
+# ## Measure after the change
+
+# %%
+ten = tasks.http(point="10 processes", **load)
+
+# %%
+summary = analysis.summarize([five, ten])
+plots.throughput_by_case(summary);
+
+# %% [markdown]
+# Your prediction beside the measurement:
+
+# %%
+measured = summary[["point", "throughput_per_s"]]
+notebook.table(measured.assign(predicted=measured["point"].map(my_prediction)))
+
+# %% [markdown]
+# And the people who wait? The *median* is the time that half of them did not exceed;
+# the *95th percentile* is the time that 19 of 20 did not exceed.
+
+# %%
+plots.response_times_by_case(summary);
+
+# %% [markdown]
+# Each page *takes* 50 ms. The rest of the response time is something else. What?
+#
+# ## What did it cost?
+#
+# CPU first: cores in use, service by service, over the seconds of each measurement. Left of the vertical line
+# the users start and everything warms up; right of it requests are counted.
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layout="constrained")
+plots.cpu_over_time(analysis.resources([five]), left).set_title("CPU, 5 processes", loc="left")
+plots.cpu_over_time(analysis.resources([ten]), right).set_title("CPU, 10 processes", loc="left");
+
+# %% [markdown]
+# Now memory. *PSS* divides a page of memory that several processes share among them, so the areas add up.
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layout="constrained")
+plots.memory_over_time(analysis.resources([five]), left).set_title("Memory, 5 processes", loc="left")
+plots.memory_over_time(analysis.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
+
+# %% [markdown]
+# ## The same change, another page
+#
+# `/cpu/?ms=20` does not wait: it keeps a core busy for about 20 ms.
+# **Will ten processes serve more of these pages than five?** Say yes or no before you run the next cell.
+
+# %%
+load = {"path": "/cpu/?ms=20", "users": 20, "requests": 200, "ramp_s": 1, "warmup_s": 1}
+ten_busy = tasks.http(point="10 processes", **load)
+stack.apply(host, stack.current(host).replace(uwsgi_processes=5))
+five_busy = tasks.http(point="5 processes", **load)
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+plots.throughput_by_case(summary, left).set_title("A page that waits", loc="left")
+plots.throughput_by_case(analysis.summarize([five_busy, ten_busy]), right).set_title("A page that calculates", loc="left");
+
+# %%
+plots.cpu_over_time(analysis.resources([five_busy]))
+notebook.say(f"CPUs that the web host may use: **{stack.observe(host)['cpus']}**.")
+
+# %% [markdown]
+# How many cores were in use, and how many are there?
+#
+# ## What we have seen
+#
+# - A change of a setting is a change of a **file**, then of **processes**, then, perhaps, of **waiting**.
+#   Here you saw all three: the diff, the new pids, the two plots.
+# - Whether more processes help depends on what a page does with its time. Compare the two plots above: in one the
+#   workers *wait*, in the other they *calculate*.
+# - These were single measurements. Run the cells again and the numbers will differ a little. How much of a
+#   difference can you believe? That is the question of the next notebook, `01_eight_cases`.
+#
+# Now put the settings back as you found them.
+
+# %%
+notebook.show_change(stack.apply(host, found))
+
+# %% [markdown]
+# ## Exercises
+#
+# Each of them is a cell or two. `tasks.set_(…)` changes a setting, `tasks.http(point="…", **load)` measures,
+# and `plots.throughput_by_case(analysis.summarize([…]))` shows. End with `tasks.set_(**found.to_dict())`.
+#
+# 1. Twenty users, `/io/?ms=50`: predict the throughput with **20** and with **40** processes, then measure.
+# 2. Leave five processes, but give each `uwsgi_threads=4`. What does that do for the page that waits?
+#    For the page that calculates?
+# 3. Ask for something that is not allowed: `tasks.set_(uwsgi_processes=0)`. What does the message tell you?
+#    What does `tasks.status()` say afterwards?
+# 4. Change `nginx_worker_connections` instead, with `stack_diagram(processes(host), before=…)` around it.
+#    Which processes are new this time, and which pid stays?
+#
+# <details><summary>Answer 1</summary>
+#
+# A worker that waits 50 ms a page serves at most 1 / 0.05 s = 20 pages a second, so *n* workers serve at most
+# 20 *n*. But twenty users who each wait for their answer can never have more than twenty requests under way:
+# beyond 20 processes the rest has nothing to do. Does your measurement come near 400 a second, or does
+# something else run out first? Look at the CPU.
+# </details>
+#
+# <details><summary>Answer 2</summary>
+#
+# Five processes with four threads hold twenty waiting pages at once, like twenty processes, with far less memory.
+# Threads of one Python process take turns at calculating, so they bring the page that calculates nothing that
+# another process would not bring. Compare your two plots with those of exercise 1.
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# The message names the field, the value and the range. Nothing was sent to the web host: the settings in force
+# are the ones from before.
+# </details>
+#
+# <details><summary>Answer 4</summary>
+#
+# nginx starts new workers with the new configuration; the old ones finish what they have and leave. The master
+# keeps its pid, its open port and therefore every waiting connection. uWSGI and Daphne are not touched at all.
+# </details>

@@ -1,0 +1,282 @@
+# %%
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/src///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+
+# %% [markdown]
+# # The eight cases
+#
+# An engineer made a Django site carry heavy traffic and published how. One piece of advice reads:
+# with **4000** connections for each nginx worker and **10** uWSGI processes, the site answers fastest,
+# at 100 users and at 200.
+#
+# It sounds reasonable. More room, more hands. Let us measure it, and learn on the way what it takes
+# to say "faster" and mean it.
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from stacklab import analysis, console, experiment, notebook, plots
+from stacklab.analysis import CLAIMS, judge
+from stacklab.experiments import eight_cases
+from stacklab.results import load_runs
+
+lab, host = notebook.begin()
+
+# %% tags=["parameters"]
+QUICK = notebook.quick_mode()  # a tenth of the requests, one repeat; False (or STACKLAB_FULL=1): full size, three repeats
+
+# %% [markdown]
+# ## Question
+#
+# Two loads (100 users, 200 users), two sizes of nginx's connection table (1024, 4000), two numbers of
+# uWSGI processes (5, 10): eight cases. The page is `/`, the site's real front page.
+# **Which of the four settings answers fastest at 100 users? And at 200?**
+#
+# ## Your prediction
+#
+# Write `"1024/5"`, `"1024/10"`, `"4000/5"` or `"4000/10"`. And before you do, ask yourself: of what is there
+# too little when 200 people wait? Of connections? Of processes? Or of something else?
+
+# %%
+my_fastest = {100: None, 200: None}
+
+# %% [markdown]
+# ## The plan
+#
+# Each case runs once in every repeat, in an order shuffled anew. If the machine grows slower in the afternoon,
+# no case has the bad luck to be always last. The seed makes the order the same for everybody.
+
+# %%
+plan = eight_cases(quick=QUICK)
+pd.DataFrame([{"repeat": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]).head(8)
+
+# %%
+print(console.estimate_text(plan, experiment.estimate(plan)))
+
+# %% [markdown]
+# ## Measure
+#
+# For each case the settings are changed and proven, the users start one after the other, everything warms up,
+# and then the requests are counted. Runs that are on disk already are not measured again, so you can stop
+# this cell and go on later. (`experiment.set_aside(plan.name)` starts over and keeps the old runs.)
+
+# %%
+with console.Bar() as bar:
+    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+summary = analysis.summarize(runs)
+
+# %% [markdown]
+# ## First: did it work at all?
+#
+# **Count errors before you read times.** A site that refuses requests answers very quickly. A run can also be
+# *suspect* for other reasons: the generator was short of CPU, requests are missing, other machines took the processor.
+
+# %%
+notebook.table(summary[["point", "counted", "errors", "valid", "reasons"]])
+
+# %% [markdown]
+# ## Response times
+#
+# For each case, from left to right: the *median* (half of the requests were answered within it), the *95th* and the
+# *99th percentile* (what the unlucky ones met). One dot is one run. Hollow dots are suspect runs.
+#
+# Read the scale first. How far apart are the cases, compared with the distance from median to 99th percentile?
+
+# %%
+plots.response_times_by_case(summary);
+
+# %% [markdown]
+# A percentile is one point of a curve. Here is the curve: pick a time on the axis below and read what share of the
+# requests was answered within it. Further left is faster. A case is faster *everywhere* only if its curve never
+# crosses another one.
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(14, 4), layout="constrained")
+for ax, users in zip(axes, (100, 200), strict=True):
+    chosen = [run for run in runs if run.workload.users == users]
+    plots.latency_distribution(analysis.requests(chosen), ax).set_title(f"{users} users", loc="left")
+
+# %% [markdown]
+# ## Throughput
+#
+# How many pages the site served in a second. Compare 100 users with 200: twice as many people asked.
+# Did twice as many get an answer each second?
+
+# %%
+plots.throughput_by_case(summary);
+
+# %% [markdown]
+# ## A law that needs no machine
+#
+# Each of our users waits for the answer and then asks again at once. That is a *closed loop*, and in it
+#
+# > users = throughput × mean response time
+#
+# must hold, whatever the server is. It is Little's law. Does it hold here?
+
+# %%
+notebook.table(summary.assign(product=summary["throughput_per_s"] * summary["mean_s"])[["point", "users", "throughput_per_s", "mean_s", "product"]])
+
+# %% [markdown]
+# Two consequences. First, a run that breaks the law is broken, not fast; the lab checks it for every run.
+# Second, if the throughput stays the same, twice the users wait twice as long. Then the extra users stand in a
+# queue, and no answer comes faster because the queue has more room.
+#
+# ## Where do they wait?
+#
+# Here are 200 users at 1024/5: connections that are open at nginx, uWSGI workers that are busy, and requests that
+# stand in the queue in front of uWSGI. Add the last two: how many is that?
+
+# %%
+one = next(run for run in runs if run.point == "200 users, 1024/5")
+gauges = analysis.gauges([one])
+plots.gauge_over_time(gauges, ["nginx_active", "uwsgi_listen_queue", "uwsgi_busy_workers"]);
+
+# %% [markdown]
+# **Think:** nginx may hold 1024 connections here. How many does it hold? What would 4000 change?
+#
+# ## What is used up?
+#
+# CPU of each service in the same run, in cores. The dashed line is one core.
+
+# %%
+plots.cpu_over_time(analysis.resources([one]));
+
+# %%
+ten = next(run for run in runs if run.point == "200 users, 1024/10")
+figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layout="constrained")
+plots.memory_over_time(analysis.resources([one]), left).set_title("Memory, 5 processes", loc="left")
+plots.memory_over_time(analysis.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
+
+# %% [markdown]
+# If one core is full, five processes share it and ten processes share it. What do the second five add? What do they cost?
+#
+# ## Two views of the same request
+#
+# Until now we believed the clients. But nginx has a clock too: it notes for each request how long it took from the
+# first byte it read to the last byte it wrote. On the diagonal the two clocks agree. Above it, the
+# client waited longer than nginx knows of: on the way, in the TLS handshake, or because the *client* had no time.
+
+# %%
+plots.client_vs_server(summary);
+
+# %% [markdown]
+# Keep both views. If they part, one of them measures something else than you think; very often it is the load
+# generator that is at its limit, and the server is blamed for it.
+#
+# ## The fastest case
+#
+# By the median, this time, it was:
+
+# %%
+fastest = summary.loc[summary.groupby("users")["p50_s"].idxmin(), ["users", "point", "p50_s"]]
+notebook.table(fastest.assign(predicted=fastest["users"].map(my_fastest)))
+
+# %% [markdown]
+# There is *always* a fastest case. Four identical settings would have one too, and each would win one time in four;
+# the same one would win at both loads one time in four as well. So a winner is no evidence. What is?
+#
+# ## What an honest verdict needs
+#
+# - **Repeats.** Thousands of requests of one run share that run's luck. Only another run has luck of its own.
+# - **Pairs.** Within a repeat the cases ran close together in time; we compare them there.
+# - **An interval.** From how much the repeats differ among themselves we compute how far off their mean may be.
+#   If the interval contains "no difference", we have not detected one, and say so.
+#
+# If you have measured the full experiment, we use its runs. Otherwise those from above.
+
+# %%
+folder = experiment.RESULTS / "eight-cases"
+full = load_runs(folder) if folder.is_dir() else []
+judged = full or runs
+repeats = len({run.repeat for run in judged})
+notebook.say(f"The verdict uses **{len(judged)} runs** of `{judged[0].experiment}`: **{repeats}** repeat{'s' if repeats > 1 else ''} of each case.")
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(14, 3.4), layout="constrained")
+for ax, users in zip(axes, (100, 200), strict=True):
+    chosen = [run for run in judged if run.workload.users == users]
+    plots.comparison(analysis.compare(chosen, "p50_s"), ax)
+
+# %% [markdown]
+# Each dot is a case's median response time divided by that of 1024/5: left of 1 is faster. The bar is the interval.
+# No bar means too few repeats to draw one.
+#
+# Now the advice itself, as claim C5, and two others from the same source that these runs can speak about.
+
+# %%
+claims = {claim.id: claim for claim in CLAIMS}
+notebook.show_judgement(judge(claims["C5"], judged))
+
+# %%
+notebook.show_judgement(judge(claims["C4"], judged))
+
+# %%
+notebook.show_judgement(judge(claims["C3"], judged))
+
+# %%
+if repeats < 2:
+    notebook.say(
+        "One repeat cannot tell an effect from luck: the honest answer is *too few repeats*. "
+        "Measure the full size (`fab experiment eight-cases` in a terminal), then run the cells from *What an honest verdict needs* again.  \n"
+        + console.estimate_text(eight_cases(), experiment.estimate(eight_cases())) + "."
+    )
+
+# %% [markdown]
+# ## What we have seen
+#
+# - Errors first, then times. Both views, the client's and the server's. A scale that starts at zero.
+# - In a closed loop, users = throughput × response time. More users on a full machine wait longer, and that is all.
+# - A setting helps when it adds to what is *used up*. Your plots of CPU, queue and connections show what that was here.
+# - "Fastest" needs repeats and an interval. "No detectable difference" is a result, and a useful one: it saves you
+#   from tuning what does not matter.
+#
+# The experiment has put the settings back as it found them.
+#
+# ## Exercises
+#
+# 1. In `00_start_here` more processes made a great difference for `/io/?ms=50`. Why there and not (or not as much) for `/`?
+#    Look at the CPU plot there and here.
+# 2. Set `uwsgi_listen=100` (the default of uWSGI itself) and run `tasks.http(users=200, requests=2000)`. Look at the
+#    errors *and* at the throughput. What would you conclude if you had not looked at the errors?
+# 3. Lower `nginx_worker_connections` to 64 and try 20, 30 and 40 users. At how many users do errors begin, and why so
+#    far below 64?
+# 4. People do not ask again the moment they have their answer. Repeat a case with `wait_s=1`. What does Little's law say now?
+#
+# <details><summary>Answer 1</summary>
+#
+# A worker that waits leaves the core to others, so more workers use it better, until it is full. The front page
+# calculates (it renders a template): if the core is full with five processes, there is nothing left for ten to use.
+# </details>
+#
+# <details><summary>Answer 2</summary>
+#
+# The queue in front of uWSGI then holds 100 requests. What does not fit is refused at once, and nginx answers 502. A refusal is
+# cheap, so "requests per second" may rise while most users get nothing. The lab counts only successes as throughput,
+# and names the failures on the plot.
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# A request that is passed on takes two connections: one to the client, one to uWSGI. And nginx begins to
+# close idle connections to make room before the table is full. So errors begin near half of the limit, a little below.
+# That is the true form of the claim "nginx serves worker_processes × worker_connections clients".
+# </details>
+#
+# <details><summary>Answer 4</summary>
+#
+# Users = throughput × (response time + wait). With a wait of one second, 100 users can ask for at most 100 pages a second,
+# so the site is no longer full and the response time falls to what the page really takes.
+# </details>

@@ -1,0 +1,119 @@
+"""What the notebooks share: a first look at the lab, errors in one line, and diffs and tables that read well."""
+
+from __future__ import annotations
+
+import html
+import os
+
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import HTML, Markdown, display
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from pandas.io.formats.style import Styler
+
+from stacklab import experiment, show
+from stacklab.analysis import METRIC_NAMES, Judgement, is_time
+from stacklab.errors import LabError
+from stacklab.host import Host
+from stacklab.labs import Lab, open_lab
+from stacklab.stack import Applied
+
+MIB = 1 << 20
+MONOSPACE = "font-family: var(--jp-code-font-family, monospace); font-size: 0.9em; line-height: 1.45"
+BOX = "border-left: 4px solid {colour}; padding: 0.4em 0.9em; margin: 0.3em 0; white-space: pre-wrap"
+LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "@": "rgba(86, 180, 233, 0.20)"}
+
+
+def begin() -> tuple[Lab, Host]:
+    """The lab that is up, and its web host. From now on a LabError is one line, and pictures are sharp.
+
+    LabNotRunning, which names the command that starts it, if the lab is not up.
+    """
+    shell = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((LabError,), _in_one_line)
+        set_matplotlib_formats("retina")
+    lab = open_lab()
+    host = lab.web()
+    status = lab.status()
+    cpus = ""
+    if status.get("pinned_cpus"):
+        cpus = f" It runs on CPU {show.numbers(status['pinned_cpus'])}, the load comes from CPU {show.numbers(status['generator_cpus'])}."
+    say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/).{cpus} Results are kept in `{experiment.RESULTS}`.")
+    return lab, host
+
+
+def quick_mode() -> bool:
+    """Whether to measure a tenth of the load, once: yes, unless the environment says STACKLAB_FULL=1."""
+    return os.environ.get("STACKLAB_FULL") != "1"
+
+
+def _in_one_line(shell, kind, error, traceback, tb_offset=None) -> list[str]:
+    """A LabError as its message in a box; the cell still counts as failed, so that "Run all" stops there."""
+    display(HTML(f'<div style="{BOX.format(colour="#D55E00")}"><b>{kind.__name__}</b>: {html.escape(str(error))}</div>'))
+    return []
+
+
+def say(text: str) -> None:
+    """Show Markdown: words that are made from what was measured."""
+    display(Markdown(text))
+
+
+def show_change(applied: Applied) -> None:
+    """What a change did: the real files' diff in colour, who took it up, and how long each step took."""
+    if not applied.changed:
+        say(show.applied_text(applied).capitalize() + ".")
+        return
+    lines = "".join(_diff_line(line) for line in applied.diff.splitlines())
+    display(HTML(f'<div style="{MONOSPACE}; {BOX.format(colour="#0072B2")}">{lines}</div>'))
+    steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in applied.durations_s.items())
+    say(f"Taken up by **{', '.join(applied.reloaded) or 'nobody'}** ({steps}).")
+
+
+def _diff_line(line: str) -> str:
+    if line.startswith(("+++", "---")):
+        return f"<div><b>{html.escape(line)}</b></div>"
+    colour = LINE_COLOURS.get(line[:1], "transparent")
+    return f'<div style="background: {colour}">{html.escape(line) or "&nbsp;"}</div>'
+
+
+def table(rows: pd.DataFrame) -> Styler:
+    """`rows` to be read: names in words, seconds of waiting in ms, bytes in MiB, shares in percent."""
+    shown, formats = {}, {}
+    for column in rows.columns:
+        name, factor, form = _unit(column, rows[column])
+        shown[name] = rows[column] * factor if form and factor != 1 else rows[column]
+        formats[name] = form or _words
+    left = {name: [{"selector": "th, td", "props": "text-align: left"}] for name, form in formats.items() if form is _words}
+    styler = pd.DataFrame(shown).style.hide(axis="index").format(formats, na_rep="–")
+    return styler.set_table_styles(left, overwrite=False)
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else show.value(value)
+
+
+def _unit(column: str, values: pd.Series) -> tuple[str, float, str | None]:
+    """(name with its unit, factor, format) of a column; no format for what is not a number."""
+    name = METRIC_NAMES.get(column, column.removesuffix("_s").removesuffix("_bytes").removesuffix("_share").replace("_", " "))
+    if values.dtype.kind not in "fi":
+        return name, 1, None
+    if column.endswith("_per_s"):
+        return f"{name}, per second", 1, "{:,.1f}"
+    if column.endswith("_bytes") or "_bytes_" in column:
+        return f"{name}, MiB", 1 / MIB, "{:,.1f}"
+    if is_time(column):
+        return f"{name}, ms", 1000, "{:,.0f}"
+    if column.endswith("_share") and column != "busiest_share":
+        return name, 100, "{:.2f} %"
+    return name, 1, "{:,.0f}" if values.dtype.kind == "i" else "{:,.4g}"
+
+
+def show_judgement(judgement: Judgement) -> None:
+    """A claim, its verdict, and the numbers behind it."""
+    say(f"**{judgement.claim.id}**: {judgement.claim.sentence}. The runs say: **{judgement.verdict}**.")
+    if len(judgement.tests):
+        tests = judgement.tests[["metric", "of", "than", "each", "estimate", "low", "high", "n", "verdict"]]
+        display(table(tests.assign(metric=tests["metric"].map(lambda name: METRIC_NAMES.get(name, name)))))
+    else:
+        say(judgement.claim.note)
