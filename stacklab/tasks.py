@@ -155,17 +155,29 @@ def http(lab: str | None = None, point: str = "", **load: Any) -> Run:
     return _measure(lab, point, HttpLoad(**values(HttpLoad, load)))
 
 
-def chat(lab: str | None = None, point: str = "", **load: Any) -> Run:
+def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: Any) -> Run:
     """Put chat load on the stack; save the run in results/adhoc/."""
-    return _measure(lab, point, ChatLoad(**values(ChatLoad, load)))
+    workload = ChatLoad(**values(ChatLoad, load))
+    return _measure(lab, point, workload, lambda found: found if as_is else raised_for(workload.clients, found))
 
 
-def _measure(lab: str | None, point: str, workload: Workload) -> Run:
+def _measure(
+    lab: str | None, point: str, workload: Workload, fit: Callable[[StackSettings], StackSettings] = lambda found: found
+) -> Run:
+    """Measure the stack as it is set, or as `fit` has it for this run; the settings found are back afterwards."""
     from stacklab.console import Bar, run_text
     from stacklab.experiment import bench, measure
 
     with bench(open_lab(lab)) as on, Bar() as bar:
-        run = measure(on, stack.current(on.host), workload, point=point, progress=bar)
+        found = stack.current(on.host)
+        fitted = fit(found)
+        if fitted != found:
+            print(show.raised_text(found, fitted))
+        try:
+            run = measure(on, fitted, workload, point=point, progress=bar)
+        finally:
+            if fitted != found:
+                stack.apply(on.host, found)
     print(run_text(run))
     return run
 
