@@ -40,6 +40,8 @@ METRIC_NAMES = {
     "latency_p95_s": "95th percentile of the latency",
     "latency_p99_s": "99th percentile of the latency",
     "delivered_share": "share delivered",
+    "away_p50_s": "median time until a client was back",
+    "away_max_s": "longest time until a client was back",
     "cpu_s": "CPU seconds of all services",
     "cpu_s_daphne": "CPU seconds of all Daphnes",
     "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
@@ -79,7 +81,7 @@ def server(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def resources(runs: Sequence[Run]) -> pd.DataFrame:
-    """Every sample of every service, with `cpu_share`: CPU seconds a second since the sample before (1.0 = one core)."""
+    """Every sample of every service, and `cpu_share`: CPU seconds a second since the sample before (1.0 = one core)."""
     table = _tidy(runs, "resources", "time_s").sort_values(["experiment", "run", "service", "time_s"], ignore_index=True)
     grouped = table.groupby(["experiment", "run", "service"], sort=False, observed=True)
     grown = grouped["cpu_s"].diff()
@@ -105,6 +107,17 @@ def connections(runs: Sequence[Run]) -> pd.DataFrame:
     table = _tidy(runs, "connections", "connect_start_s")
     table["t_end_s"] = table["t_s"] + (table["end_s"] - table["connect_start_s"])
     return table
+
+
+def events(runs: Sequence[Run]) -> pd.DataFrame:
+    """What was done to the stack while a run was measured: `what`, `t_s` when it began, `t_end_s` when it was done."""
+    rows = [
+        {"experiment": run.experiment, "run": run.run, "point": run.point or run.run, "what": event["what"]}
+        | {"t_s": event["began_s"] - load_window(run)[0], "t_end_s": event["ended_s"] - load_window(run)[0]}
+        for run in runs
+        for event in run.events
+    ]
+    return pd.DataFrame(rows, columns=["experiment", "run", "point", "what", "t_s", "t_end_s"])
 
 
 def sockets(runs: Sequence[Run]) -> pd.DataFrame:
@@ -134,10 +147,10 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     end), `throughput_per_s` (counted successes / load_s), `mean_s`, `p50_s`, `p95_s`, `p99_s` of the
     successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`.
 
-    Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `deliveries` (expected), `delivered_share`,
-    `lost` (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `latency_p50_s` …,
-    `instances_silent` (instances that no socket met), `busiest_share` (sockets of the busiest instance ×
-    instances: 1.0 is even).
+    Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early
+    end until its client is connected again), `instances_silent` (instances that no socket met), `busiest_share`
+    (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `delivered_share`, `lost`
+    (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `latency_p50_s` ….
     """
     rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
     return pd.concat([_labels(runs, FACTORS), pd.DataFrame(rows)], axis=1)
@@ -233,8 +246,9 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What the runs say of a claim: "supported", "contradicted", "no detectable difference", "too few repeats" or "not tested".
+    """What the runs say of a claim.
 
+    `verdict`: "supported", "contradicted", "no detectable difference", "too few repeats" or "not tested".
     `tests` has one row a test: metric, of, than, expect, `each` value, scale, estimate, low, high, n,
     suspect, verdict.
     """
@@ -324,7 +338,8 @@ def percentiles(seconds: pd.Series, prefix: str = "") -> dict[str, float]:
 def _fields(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a run: every field of its settings and workload."""
     rows = [run.settings.to_dict() | run.workload.to_dict() for run in runs]
-    return pd.DataFrame(rows, columns=[name for name in FACTORS if any(name in row for row in rows)], dtype=object).infer_objects()
+    used = [name for name in FACTORS if any(name in row for row in rows)]
+    return pd.DataFrame(rows, columns=used, dtype=object).infer_objects()
 
 
 def _labels(runs: Sequence[Run], allowed: Sequence[str]) -> pd.DataFrame:
@@ -413,6 +428,8 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
             "clients_connected": opened["client"].nunique(),
             "disconnects": len(disconnects(table)),
             "connect_p95_s": percentiles(opened["connect_s"])["p95_s"],
+            "away_p50_s": _away_s(opened).median(),
+            "away_max_s": _away_s(opened).max(),
             "instances_silent": max(0, run.settings.daphne_instances - len(met)),
             "busiest_share": met.max() / met.sum() * run.settings.daphne_instances if len(met) else np.nan,
         }
@@ -431,6 +448,13 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
             **percentiles(counted["latency_s"], "latency_"),
         }
     return row
+
+
+def _away_s(opened: pd.DataFrame) -> pd.Series:
+    """For each socket that ended early and whose client came back: the seconds until it was connected again."""
+    ordered = opened.sort_values(["client", "connect_start_s"])
+    back_s = (ordered["connect_start_s"] + ordered["connect_s"]).groupby(ordered["client"]).shift(-1)
+    return (back_s - ordered["end_s"]).dropna().clip(lower=0)
 
 
 def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
@@ -506,8 +530,8 @@ def _effect(pairs: pd.DataFrame, comparisons: int) -> dict[str, Any]:
     ratio = bool(len(pairs)) and bool((of > 0).all() and (than > 0).all())
     interval = t_interval(np.log(of / than) if ratio else of - than, _widened(comparisons))
     estimate, low, high = (float(np.exp(end)) if ratio else end for end in interval)
-    scale = "ratio" if ratio else "difference"
-    return {"scale": scale, "estimate": estimate, "low": low, "high": high, "n": len(pairs), "suspect": int(pairs["suspect"].sum())}
+    effect = {"scale": "ratio" if ratio else "difference", "estimate": estimate, "low": low, "high": high}
+    return effect | {"n": len(pairs), "suspect": int(pairs["suspect"].sum())}
 
 
 def _widened(comparisons: int) -> float:

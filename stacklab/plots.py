@@ -35,7 +35,7 @@ MIB = 1 << 20
 
 
 def response_times_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Median, 95th and 99th percentile of each run of each case, from `analysis.summarize`. A bar is the median of the repeats."""
+    """Median, 95th and 99th percentile of each run of each case, from `analysis.summarize`; a bar is the repeats' median."""
     ax = _percentiles_by_case(summary, "", ax)
     _finish(ax, "Response times by case", "response time, ms")
     if ax.has_data():
@@ -123,12 +123,13 @@ def client_vs_server(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     top = 1.06 * 1000 * np.nanmax(summary[[f"{prefix}{name}_s" for name in names for prefix in ("", "server_")]])
     ax.plot([0, top], [0, top], color=MUTED, linewidth=1, zorder=1)
     ax.set(xlim=(0, top), ylim=(0, top), xlabel="nginx's $request_time, ms")
-    _legend(ax, [*_percentile_handles(), Line2D([], [], color=MUTED, linewidth=1, label="the two agree"), *_suspect_handle(summary)])
+    agree = Line2D([], [], color=MUTED, linewidth=1, label="the two agree")
+    _legend(ax, [*_percentile_handles(), agree, *_suspect_handle(summary)])
     return _finish(ax, "Client's view against the server's", "client's response time, ms", grid="both")
 
 
 def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """What share of a run's successful counted requests was answered within a time: a line a run, a colour a point."""
+    """What share of a run's successful counted requests was answered within a time; a line a run, a colour a point."""
     ax = _axes(ax, 6)
     good = requests[~requests["warmup"].astype(bool) & requests["error"].isna()]
     if not _drawable(ax, good, "response_s"):
@@ -151,7 +152,7 @@ def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes
 
 
 def access_log_share(connections: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Which instance met what share, at each point. From `analysis.connections` (sockets) or `analysis.messages` (deliveries)."""
+    """Which instance met what share, at each point; of `analysis.connections` (sockets) or `analysis.messages`."""
     cases = _cases(connections.dropna(subset=["instance"])) if "instance" in connections else []
     ax = _axes(ax, 6, height=1.6 + 0.6 * max(len(cases), 2))
     if not cases:
@@ -175,11 +176,11 @@ def access_log_share(connections: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def failover_timeline(
-    connections: pd.DataFrame, messages: pd.DataFrame, ax: Axes | None = None, killed_t_s: float | None = None
+    connections: pd.DataFrame, messages: pd.DataFrame, ax: Axes | None = None, events: pd.DataFrame | None = None
 ) -> Axes:
     """Clients connected to each instance over time (areas), and deliveries lost a second (bars, right axis), of one run.
 
-    `killed_t_s`: when an instance was killed, in seconds since the start of the counted load.
+    `events`: what was done to the stack meanwhile, from `analysis.events`.
     """
     ax = _axes(ax, 8)
     opened = connections.dropna(subset=["connect_s", "instance"])
@@ -203,9 +204,10 @@ def failover_timeline(
     right.spines[["top", "left"]].set_visible(False)
     right.yaxis.get_major_locator().set_params(integer=True)
     handles += [Patch(color="#CC79A7", label="lost: receiver away"), Patch(color=FAILED, label="lost: receiver there")]
-    if killed_t_s is not None:
-        ax.axvline(killed_t_s, color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
-        ax.annotate("killed", (killed_t_s, 1), (3, -3), ("data", "axes fraction"), textcoords="offset points", va="top", fontsize=9)
+    for event in [] if events is None else events.to_dict("records"):
+        ax.axvline(event["t_s"], color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
+        ax.annotate(event["what"], (event["t_s"], 1), (3, -3), ("data", "axes fraction"), textcoords="offset points",
+                    va="top", fontsize=9)  # fmt: skip
     ax.set(xlim=(times[0], last), xlabel="seconds since counting began")
     ax.set_ylim(0, 1.12 * np.sum(held, axis=0).max())
     _legend(ax, handles, offset=1.12)
@@ -250,7 +252,7 @@ def gauge_over_time(gauges: pd.DataFrame, names: Sequence[str], ax: Axes | None 
 
 
 def comparison(effects: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Ratios to the base with their intervals, from `analysis.compare`. An interval that meets the line detects nothing."""
+    """Ratios to the base with their intervals, from `analysis.compare`; one that meets the line detects nothing."""
     ax = _axes(ax, 6, height=1.6 + 0.5 * max(len(effects), 2))
     if effects.empty or effects["estimate"].isna().all():
         return _nothing(ax, "There is nothing to compare.")

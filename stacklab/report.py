@@ -53,7 +53,7 @@ def write_report(runs: Sequence[Run], out: Path) -> Path:
     ResultsError if there are no runs, or a table of theirs is damaged; missing tables are said in words.
     """
     if not runs:
-        raise ResultsError("there are no runs to report on; measure some first, for example with `fab experiment eight-cases --quick`")
+        raise ResultsError("there are no runs to report on; measure some first ('fab experiment eight-cases --quick')")
     out = Path(out)
     if out.is_dir():
         out = out / "report.html"
@@ -79,15 +79,17 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
     summary = analysis.summarize(runs)
     points = analysis.point_order(summary)
     drawn = [run for run in runs if (run.point or run.run) in points[:MOST_POINTS]]
+    draw = _http_pictures if kind == "http" else _chat_pictures
+    row = _http_row if kind == "http" else _chat_row
     sentences = _setup(runs, points)
     if len(points) > MOST_POINTS:
         sentences.append(f"The pictures show the first {MOST_POINTS} of {len(points)} cases; the table holds all.")
     return Section(
         title="HTTP" if kind == "http" else "Chat",
         sentences=sentences,
-        table=[_http_row(*case) if kind == "http" else _chat_row(*case) for case in _by_point(summary, points)],
+        table=[row(point, summary[summary["point"] == point]) for point in points],
         judgements=[_judgement(judgement) for judgement in analysis.judge_all(runs)],
-        pictures=(_http_pictures if kind == "http" else _chat_pictures)(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
+        pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
     )
 
 
@@ -95,23 +97,25 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
 
 
 def _when(runs: Sequence[Run]) -> str:
-    first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) for t in (runs[0].started_s, max(run.ended_s for run in runs)))
+    ends = min(run.started_s for run in runs), max(run.ended_s for run in runs)
+    first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(end)) for end in ends)
     return f"{first} to {last}" if first != last else first
 
 
 def _setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """What was asked, in two or three sentences."""
-    by_size = sorted(runs, key=lambda run: (run.workload.users, run.workload.requests) if run.kind == "http" else (run.workload.clients, 0))
-    loads = ", ".join(dict.fromkeys(_load_words(run) for run in by_size))
+    by_size = sorted(runs, key=lambda run: run.workload.users if run.kind == "http" else run.workload.clients)
+    loads = "; ".join(dict.fromkeys(_load_words(run) for run in by_size))
     repeats = len({(run.experiment, run.repeat) for run in runs})
     times = "once" if repeats == 1 else f"{repeats} times, in random order within each repeat"
     cases = f"{len(points)} cases, each run {times}" if len(points) > 1 else f"One case, run {times}"
     varying = [name for name in analysis.factors(runs) if name in StackSettings.rules()]
     fields = [run.settings.to_dict() for run in runs]
     differ = "; ".join(f"{name} ({', '.join(_distinct(row[name] for row in fields))})" for name in varying)
-    sentences = [f"{cases}: {loads}.", f"The cases differ in {differ}." if varying else "The settings were the same in all runs."]
+    settings = f"The cases differ in {differ}." if varying else "The settings were the same in all runs."
+    sentences = [f"{cases}: {loads}.", settings]
     if repeats == 1:
-        sentences.append("One repeat cannot tell luck from effect: for verdicts, measure at least two repeats, better three or more.")
+        sentences.append("One repeat cannot tell luck from effect: verdicts need two repeats, better three or more.")
     return sentences
 
 
@@ -128,10 +132,6 @@ def _load_words(run: Run) -> str:
 
 def _distinct(values: Any) -> list[str]:
     return [str(value) for value in sorted(set(values), key=lambda value: (value is None, isinstance(value, str), value))]
-
-
-def _by_point(summary: pd.DataFrame, points: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    return [(point, summary[summary["point"] == point]) for point in points]
 
 
 def _http_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
@@ -162,6 +162,7 @@ def _chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "p99, ms": _median(rows, "latency_p99_s", 1000),
         "connect p95, ms": _median(rows, "connect_p95_s", 1000),
         "dropped": _sum(rows, "disconnects"),
+"back after, s": _median(rows, "away_max_s", 1),
         "Daphne CPU s": _median(rows, "cpu_s_daphne", 1),
         "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
     }
@@ -226,9 +227,13 @@ def _environment(runs: Sequence[Run]) -> list[tuple[str, str]]:
         for name, value in _flat(run.environment):
             facts.setdefault(name, {})[value] = None
         if run.clock_offset_s is not None:
-            facts.setdefault("clock offset, web − desk", {})[f"{run.clock_offset_s * 1000:.1f} ± {(run.clock_error_s or 0) * 1000:.1f} ms"] = None
-    shown = [(name, list(values)) for name, values in facts.items()]
-    return [(name, "; ".join(values[:4]) + (f"; and {len(values) - 4} more" if len(values) > 4 else "")) for name, values in shown]
+            offset = f"{run.clock_offset_s * 1000:.1f} ± {(run.clock_error_s or 0) * 1000:.1f} ms"
+            facts.setdefault("clock offset, web − desk", {})[offset] = None
+    return [(name, _shortened(list(values))) for name, values in facts.items()]
+
+
+def _shortened(values: list[str], most: int = 4) -> str:
+    return "; ".join(values[:most]) + (f"; and {len(values) - most} more" if len(values) > most else "")
 
 
 def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -259,8 +264,8 @@ def _commands(runs: Sequence[Run]) -> list[str]:
 
 
 def _adhoc_commands(run: Run) -> list[str]:
-    task = "http" if run.kind == "http" else "chat"
-    return [f"fab reset && fab set{_flags(run.settings)}" if _flags(run.settings) else "fab reset", f"fab {task}{_flags(run.workload)}"]
+    settings = f"fab reset && fab set{_flags(run.settings)}" if _flags(run.settings) else "fab reset"
+    return [settings, f"fab {run.kind}{_flags(run.workload)}"]
 
 
 def _flags(fields: Any) -> str:
@@ -281,12 +286,13 @@ def _http_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
         _picture(
             _faceted(summary, plots.response_times_by_case),
             f"Response times by case: one dot a run for median, 95th and 99th percentile. {spread}",
-            "One dot a run, a bar at the median of the repeats. Percentiles are of the raw successful counted requests of each run.",
+            "One dot a run, a bar at the median of the repeats. Percentiles are of each run's raw successful counted requests.",
         ),
         _picture(
             _faceted(summary, plots.throughput_by_case),
             f"Throughput by case, one dot a run. {_spread(summary, 'throughput_per_s', 'throughput', 'requests/s', 1)}",
-            "Counted successes over the time from the first counted start to the last counted end. Failures are named where there were any.",
+            "Counted successes over the time from the first counted start to the last counted end. "
+            "Failures are named where there were any.",
         ),
         *_against_first(runs, summary, "p50_s"),
         _picture(
@@ -298,7 +304,7 @@ def _http_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
         _picture(
             _single(lambda ax: plots.client_vs_server(summary, ax), height=5),
             "Percentiles as the client measured them against those in nginx's log, one dot a run.",
-            "On the line both agree. Above it, time was spent before nginx saw the request: in the network, in TLS, or in the generator.",
+            "On the line both agree. Above it, time was spent outside nginx: in the network, in TLS, or in the generator.",
         ),
     ]
 
@@ -389,7 +395,8 @@ def _outage_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture
         return []
     row = summary.loc[summary["disconnects"].fillna(0).idxmax()]
     run = [run for run in runs if run.run == row["run"] and run.experiment == row["experiment"]]
-    figure = _single(lambda ax: plots.failover_timeline(analysis.connections(run), analysis.messages(run), ax))
+    tables = analysis.connections(run), analysis.messages(run)
+    figure = _single(lambda ax: plots.failover_timeline(*tables, ax, analysis.events(run)))
     caption = f"The run {row['run']}, in which most sockets were closed early: {int(row['disconnects']):,}."
     return [_picture(figure, "Clients connected to each instance over time, and deliveries lost each second.", caption)]
 

@@ -23,7 +23,8 @@ ENVIRONMENT = {
     "versions": {"nginx": "1.26.3", "uwsgi": "2.0.30", "daphne": "4.2.3", "redis": "8.0.2", "django": "5.2.19"},
     "web": {"os": "Debian GNU/Linux 13", "cpus": 1, "memory_bytes": 4 << 30},
     "desk": {"os": "Debian GNU/Linux 12", "cpus": 2},
-    "lab": "container",
+    "lab": "stacklab",
+    "kind": "container",
     "pinned_cpus": [0],
     "generator_cpus": [1],
 }
@@ -98,7 +99,7 @@ def samples(start_s: float, end_s: float, shares: dict[str, float], pss: dict[st
 def gauges(start_s: float, end_s: float, steal: float = 0.0) -> pd.DataFrame:
     """The machine's own figures, on the web host's clock."""
     times = np.arange(start_s - 1, end_s + 1, 0.5)
-    cumulative = {"machine_cpu_s": 0.95, "host_cpu_s": 1.4, "host_steal_s": 1.4 * steal, "sampler_cpu_s": 0.02}
+    cumulative = {"machine_cpu_s": 0.95, "host_cpu_s": 1.5, "host_steal_s": 1.5 * steal / (1 - steal), "sampler_cpu_s": 0.02}
     level = {"host_load_1": 1.1, "nginx_active": 100.0, "uwsgi_busy_workers": 5.0, "uwsgi_listen_queue": 90.0}
     rows = [(times + OFFSET_S, name, (times - times[0]) * rate) for name, rate in cumulative.items()]
     rows += [(times + OFFSET_S, name, np.full(len(times), value)) for name, value in level.items()]
@@ -224,6 +225,9 @@ def chat_run(folder: Path, name: str, settings: StackSettings | None = None, wor
     grown = np.clip((resources["time_s"] - OFFSET_S - start_s) / workload.ramp_s, 0, 1)
     daphne = resources["service"].str.startswith("daphne") & resources["pss_bytes"].notna()
     resources.loc[daphne, "pss_bytes"] = 60e6 + 6e4 * grown[daphne] * len(clients) / len(names)
+    if kill_s is not None:
+        happened = {"what": f"kill daphne@{settings.daphne_instances}", "began_s": load_s + kill_s, "ended_s": load_s + kill_s}
+        place["events"] = [happened]
     tables = {"messages": messages, "connections": connections, "resources": resources, "gauges": gauges(start_s, end_s),
               "generator": generator(start_s, end_s)}  # fmt: skip
     return save(folder, name, tables, settings, workload, start_s, end_s, **place)
