@@ -2,7 +2,7 @@
 
 `stacklab.loadgen` runs one process a CPU of the generator; each has every so-many-th client. Client number i
 is in room i modulo rooms. Clients connect slowly, one after the other over `ramp_s`, and begin to send at
-random times; what is sent before every client has tried to connect is warm-up. A client whose connection
+random times; what is sent before every client has tried to connect, and a little after, is warm-up. A client whose connection
 ends comes back as the chat page does, after a growing random wait.
 
 Rows (CSV): sent (client, n, sent_s, warmup), received (client, sender's name at the server, n, message id,
@@ -26,6 +26,7 @@ from share import REPORT_INTERVAL_S, Share, error_text
 CONNECTING_AT_ONCE = 100  # more TLS starts in one process only make each other wait
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0  # as in the chat page (app/chat/static/chat/chat.js)
 FINAL_CODES = {4409}  # the room's name is not allowed: the page does not try again either
+SETTLE_S = 2.0  # between the last client's first attempt and the start of counting
 RESEND_AFTER_S = 1.0
 QUIET_S, LONGEST_DRAIN_S = 2.0, 15.0
 GOODBYE_S = 3.0
@@ -75,6 +76,7 @@ class Crowd:
         while self.tried < self.size:
             gevent.sleep(0.1)
         if self.ever_connected:
+            gevent.sleep(SETTLE_S)
             self.phase = "settled"
             share.words["count"].wait()
             self.count_from_s = share.now()

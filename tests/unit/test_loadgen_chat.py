@@ -1,0 +1,188 @@
+"""Chat load against a local server: who connects, what is sent, and that every fault of delivery is seen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from chat_site import ChatSite
+from hypothesis import given
+from hypothesis import strategies as st
+from load_site import make_ca
+
+from stacklab.errors import LoadError
+from stacklab.loadgen import run_load
+from stacklab.workload import ChatLoad
+
+LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return make_ca(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def server(certificates):
+    with ChatSite(*certificates[1:]) as server:
+        yield server
+
+
+@pytest.fixture
+def site(server):
+    server.reset()
+    return server
+
+
+@pytest.fixture
+def chat(site, certificates, tmp_path):
+    """Run a ChatLoad against the site; returns (messages, connections) as DataFrames."""
+
+    def run(client_addresses=(), cpus=None, progress=None, **fields):
+        load = {"clients": 6, "rooms": 2, "messages_per_s": 4.0, "duration_s": 2.0, "ramp_s": 0.3, "size_bytes": 30}
+        workload = ChatLoad(**{**load, **fields})
+        run_load(
+            workload, site.url, tmp_path, certificates[0],
+            client_addresses=client_addresses, cpus=cpus, progress=progress,
+        )  # fmt: skip
+        return [pq.read_table(tmp_path / f"{name}.parquet").to_pandas() for name in ("messages", "connections")]
+
+    return run
+
+
+def test_every_message_reaches_everyone_in_its_room_once_and_in_order(chat, site):
+    messages, connections = chat()
+    assert list(messages.columns) == [
+        "room", "message_id", "sender", "n", "sent_s", "receiver", "received_s", "latency_s", "copies",
+        "in_order", "via", "instance", "receiver_connected", "warmup",
+    ]  # fmt: skip
+    counted = messages[~messages.warmup]
+    assert len(counted) > 30 and messages.warmup.any()
+    assert (messages.copies == 1).all() and messages.in_order.all() and messages.receiver_connected.all()
+    assert (counted.groupby(["sender", "n"]).receiver.nunique() == 3).all(), "three clients in each room, the sender too"
+    assert (messages.latency_s > 0).all() and (messages.latency_s < 5).all()
+    assert messages.sent_s[messages.warmup].max() <= counted.sent_s.min()
+    assert counted.sent_s.max() - counted.sent_s.min() < 2.5
+    assert {len(frame["text"]) for frame in site.heard} == {30}
+    assert site.origins == {site.url}
+    assert site.pongs >= 6, "pings are answered"
+
+
+def test_every_connection_has_a_row_with_its_room_and_a_proper_goodbye(chat):
+    _, connections = chat(messages_per_s=0.0)
+    assert list(connections.columns) == [
+        "client", "room", "source_address", "instance", "connect_start_s", "connect_s", "end_s", "close_code",
+        "error", "attempt",
+    ]  # fmt: skip
+    assert sorted(connections.client) == [f"c{number:05d}" for number in range(6)]
+    assert dict(connections.room.value_counts()) == {"load-0": 3, "load-1": 3}
+    assert set(connections.close_code) == {1000} and connections.error.isna().all()
+    assert (connections.connect_s > 0).all() and (connections.attempt == 1).all()
+    assert (connections.end_s - connections.connect_start_s).min() > 2.0
+    ramp = connections.connect_start_s.sort_values()
+    assert ramp.max() - ramp.min() > 0.2
+
+
+def test_idle_clients_send_nothing(chat, site):
+    messages, _ = chat(messages_per_s=0.0)
+    assert messages.empty and not site.heard
+
+
+def test_lost_and_doubled_messages_are_counted_exactly(chat, site):
+    site.lose_every, site.double_every = 7, 5
+    messages, _ = chat(rooms=1, clients=4)
+    made = next(site.deliveries) - 1
+    lost, doubled = made // 7, made // 5 - made // 35
+    assert (messages.copies == 0).sum() == lost > 3
+    assert (messages.copies == 2).sum() == doubled > 3
+    assert messages.receiver_connected.all()
+    assert messages.received_s.isna().equals(messages.copies == 0)
+
+
+def test_a_client_that_is_thrown_out_comes_back_and_what_it_missed_is_told_apart(chat, site):
+    site.close_after = {2: 1012}
+    messages, connections = chat(rooms=1, clients=4, messages_per_s=8.0)
+    assert len(connections) == 5
+    (thrown_out,) = connections[connections.close_code == 1012].client
+    attempts = connections[connections.client == thrown_out].sort_values("attempt")
+    assert list(attempts.attempt) == [1, 2] and list(attempts.close_code) == [1012, 1000]
+    lost = messages[messages.copies == 0]
+    away = lost[~lost.receiver_connected]
+    assert len(away) and set(away.receiver) == {thrown_out}
+    in_flight = lost[lost.receiver_connected]
+    assert set(in_flight.sender) == {thrown_out}, "what it said as it was thrown out reached nobody"
+
+
+def test_a_refused_handshake_is_a_row_with_its_status_and_is_tried_again(chat, site):
+    site.refuse = {1, 3}
+    _, connections = chat(messages_per_s=0.0)
+    failed = connections[connections.error.notna()]
+    assert set(failed.error) == {"HandshakeRefused: HTTP 503"} and len(failed) == 2
+    assert failed.connect_s.isna().all() and failed.close_code.isna().all()
+    assert connections[connections.connect_s.notna()].client.nunique() == 6
+
+
+def test_with_history_nothing_is_lost_not_even_what_the_thrown_out_client_said(chat, site):
+    site.history, site.close_after = [], {2: 1012, 3: 1012}
+    messages, connections = chat(rooms=1, clients=4, messages_per_s=8.0, duration_s=4.0)
+    assert (connections.close_code == 1012).sum() == 2
+    assert (messages.copies == 1).all(), messages[messages.copies != 1].to_string()
+    assert not messages.receiver_connected.all(), "some were made up for after coming back"
+
+
+def test_clients_are_shared_among_processes_and_source_addresses(chat):
+    addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+    messages, connections = chat(client_addresses=addresses, cpus=[0, 0], clients=7, rooms=1)
+    assert connections.client.nunique() == 7
+    assert dict(connections.source_address.value_counts()) == {"127.0.0.2": 3, "127.0.0.3": 2, "127.0.0.4": 2}
+    assert (messages[~messages.warmup].groupby(["sender", "n"]).receiver.nunique() == 7).all()
+    assert (messages.copies == 1).all()
+
+
+def test_progress_tells_of_clients_and_then_of_seconds(chat):
+    seen = []
+    chat(progress=seen.append)
+    ramp, load = ([step for step in seen if step.phase == phase] for phase in ("ramp", "load"))
+    assert {step.total for step in ramp} == {6} and {step.total for step in load} == {2.0}
+    assert ramp[-1].done == 6 and load[-1].done == 2.0 and max(step.rate_per_s for step in load) > 0
+
+
+def test_a_wrong_ca_is_one_clear_error(site, tmp_path):
+    wrong, _, _ = make_ca(tmp_path, "another")
+    with pytest.raises(LoadError, match="not one client came into its room: .*CERTIFICATE_VERIFY_FAILED"):
+        run_load(ChatLoad(clients=2, rooms=1, duration_s=1.0, ramp_s=0.0), site.url, tmp_path, wrong)
+
+
+# -- frames ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chatsocket():
+    sys.path.insert(0, str(LOADTESTS))
+    import chatsocket
+
+    yield chatsocket
+    sys.path.remove(str(LOADTESTS))
+
+
+@given(body=st.binary(max_size=300), mask=st.binary(min_size=4, max_size=4))
+def test_masking_is_what_the_standard_says(chatsocket, body, mask):
+    assert chatsocket.masked(body, mask) == bytes(byte ^ mask[i % 4] for i, byte in enumerate(body))
+
+
+@given(sizes=st.lists(st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536]), max_size=5), cut=st.integers(0, 200_000))
+def test_frames_are_read_however_they_are_cut(chatsocket, sizes, cut):
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
+    stream = b""
+    for body in bodies:
+        size = len(body)
+        short = bytes([size]) if size < 126 else None
+        stream += b"\x81" + (
+            short or (b"\x7e" + size.to_bytes(2, "big") if size < 65_536 else b"\x7f" + size.to_bytes(8, "big"))
+        ) + body  # fmt: skip
+    reader = object.__new__(chatsocket.ChatSocket)
+    first, rest = reader._take_frames(stream[:cut])
+    second, rest = reader._take_frames(rest + stream[cut:])
+    assert first + second == bodies and rest == b""
