@@ -1,0 +1,181 @@
+"""StackSettings and the rules of its fields."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stacklab.errors import LabError, SettingsError
+from stacklab.settings import BALANCE_METHODS, CHANNEL_LAYERS, Rule, StackSettings
+
+RULES = StackSettings.rules()
+
+
+def fits(rule: Rule) -> st.SearchStrategy:
+    """Values that `rule` accepts."""
+    if rule.choices:
+        values = st.sampled_from(rule.choices)
+    elif rule.kind is bool:
+        values = st.booleans()
+    elif rule.kind is str:
+        values = st.text(st.characters(codec="ascii", exclude_characters=" \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f")).map("/".__add__)
+    elif rule.kind is float:
+        values = st.floats(rule.low, rule.high)
+    else:
+        values = st.integers(rule.low, rule.high)
+    return values | st.none() if rule.optional else values
+
+
+def stack_settings() -> st.SearchStrategy[StackSettings]:
+    """Every StackSettings that is allowed."""
+    values = st.fixed_dictionaries({name: fits(rule) for name, rule in RULES.items()})
+    allowed = values.filter(lambda v: not (v["chat_resume"] and v["channel_layer"] == "memory"))
+    return allowed.map(StackSettings.from_dict)
+
+
+def outside(name: str, rule: Rule) -> st.SearchStrategy:
+    """Values that the field must refuse."""
+    numbers = st.integers() | st.floats(allow_nan=True, allow_infinity=True)
+    anything = numbers | st.text() | st.booleans() | st.none() | st.lists(st.integers()) | st.binary()
+
+    def refused(value) -> bool:
+        try:
+            rule.check(name, value)
+        except SettingsError:
+            return True
+        return False
+
+    return anything.filter(refused)
+
+
+@given(stack_settings())
+def test_settings_survive_a_dict_and_json(settings):
+    assert StackSettings.from_dict(settings.to_dict()) == settings
+    assert StackSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@given(stack_settings())
+def test_settings_survive_the_command_line(settings):
+    texts = {name: "none" if value is None else str(value) for name, value in settings.to_dict().items()}
+    assert StackSettings(**StackSettings.parse(texts)) == settings
+
+
+@given(st.sampled_from(sorted(RULES)).flatmap(lambda name: st.tuples(st.just(name), outside(name, RULES[name]))))
+def test_what_is_outside_is_refused_with_name_value_and_range(case):
+    name, value = case
+    with pytest.raises(SettingsError) as caught:
+        StackSettings(**{name: value})
+    assert str(caught.value) == f"{name}={value!r} is not allowed: {name} takes {RULES[name].allowed()}"
+
+
+@given(st.sampled_from(sorted(RULES)), st.text())
+def test_any_text_is_parsed_to_an_allowed_value_or_refused(name, text):
+    rule = RULES[name]
+    try:
+        value = rule.parse(name, text)
+    except SettingsError as error:
+        assert name in str(error) and rule.allowed() in str(error)
+    else:
+        rule.check(name, value)
+
+
+@given(st.sampled_from(sorted(RULES)).flatmap(lambda name: st.tuples(st.just(name), fits(RULES[name]))))
+def test_white_space_and_capitals_do_not_matter(case):
+    name, value = case
+    text = "none" if value is None else str(value)
+    assert RULES[name].parse(name, f"  {text.upper()} \n") == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("uwsgi_processes", 0, "uwsgi_processes=0 is not allowed: uwsgi_processes takes a whole number from 1 to 64"),
+        ("uwsgi_processes", "5", "uwsgi_processes='5' is not allowed: uwsgi_processes takes a whole number from 1 to 64"),
+        ("uwsgi_processes", True, "uwsgi_processes=True is not allowed"),
+        ("uwsgi_processes", 5.0, "uwsgi_processes=5.0 is not allowed"),
+        ("uwsgi_processes", math.nan, "uwsgi_processes=nan is not allowed"),
+        ("uwsgi_processes", None, "uwsgi_processes=None is not allowed"),
+        ("asgi_threads", 0, "asgi_threads takes a whole number from 1 to 256, or none"),
+        ("balance", "fair", "balance takes one of round_robin, least_conn, ip_hash, hash, random_two"),
+        ("daphne_tls", 1, "daphne_tls=1 is not allowed: daphne_tls takes true or false"),
+        ("daphne_instances", 17, "daphne_instances takes a whole number from 1 to 16"),
+    ],
+)
+def test_a_refusal_reads_well(name, value, message):
+    with pytest.raises(SettingsError) as caught:
+        StackSettings(**{name: value})
+    assert message in str(caught.value)
+    assert isinstance(caught.value, ValueError) and isinstance(caught.value, LabError)
+
+
+def test_the_ends_of_each_range_are_allowed_and_one_more_is_not():
+    for name, rule in RULES.items():
+        if rule.low is None:
+            continue
+        for end, beyond in ((rule.low, rule.low - 1), (rule.high, rule.high + 1)):
+            assert getattr(StackSettings(**{name: end}), name) == end
+            with pytest.raises(SettingsError):
+                StackSettings(**{name: beyond})
+
+
+@pytest.mark.parametrize(
+    "make", [lambda v: StackSettings().replace(**v), StackSettings.from_dict, StackSettings.parse], ids=["replace", "dict", "parse"]
+)
+def test_an_unknown_setting_is_refused_and_those_there_are_named(make):
+    with pytest.raises(SettingsError, match="StackSettings has no field frob; its fields are nginx_worker_processes, "):
+        make({"frob": "3"})
+
+
+def test_replace_makes_a_checked_copy():
+    settings = StackSettings()
+    assert settings.replace(uwsgi_processes=10).uwsgi_processes == 10
+    assert settings.uwsgi_processes == 5
+    with pytest.raises(SettingsError):
+        settings.replace(uwsgi_processes=0)
+
+
+def test_settings_cannot_be_changed_in_place_and_can_be_keys():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        StackSettings().uwsgi_processes = 6
+    assert {StackSettings(): 1}[StackSettings()] == 1
+
+
+def test_a_missing_field_takes_its_default():
+    assert StackSettings.from_dict({"uwsgi_processes": 7}) == StackSettings(uwsgi_processes=7)
+
+
+def test_parse_leaves_out_what_was_not_given_and_takes_none_as_a_word():
+    assert StackSettings.parse({"uwsgi_processes": None, "asgi_threads": "None"}) == {"asgi_threads": None}
+
+
+@pytest.mark.parametrize("word", ["yes", "on", "True"])
+def test_words_for_true(word):
+    assert StackSettings.parse({"daphne_tls": word}) == {"daphne_tls": True}
+
+
+def test_history_and_the_layer_in_memory_exclude_each_other():
+    with pytest.raises(SettingsError, match="chat_resume=True is not allowed with channel_layer='memory'"):
+        StackSettings(channel_layer="memory", chat_resume=True)
+    with pytest.raises(SettingsError):
+        StackSettings(chat_resume=True).replace(channel_layer="memory")
+
+
+def test_the_posts_own_values():
+    post = StackSettings.post()
+    assert (post.nginx_worker_connections, post.uwsgi_processes, post.daphne_instances) == (1024, 5, 3)
+    assert (post.balance, post.uwsgi_listen, post.channel_layer, post.channel_capacity) == ("round_robin", 100, "core", 100)
+
+
+def test_daphne_ports_go_up_from_8443():
+    assert StackSettings(daphne_instances=3).daphne_ports() == [8443, 8444, 8445]
+    assert StackSettings(daphne_instances=1).daphne_ports() == [8443]
+
+
+def test_each_setting_says_what_it_is():
+    for name, rule in RULES.items():
+        assert rule.help.split(":")[0] in ("nginx", "uWSGI", "Daphne", "Channels", "chat"), name
+    assert set(RULES["balance"].choices) == set(BALANCE_METHODS)
+    assert set(RULES["channel_layer"].choices) == set(CHANNEL_LAYERS)
