@@ -14,6 +14,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from stacklab.labs.storage import (
 RECORD_FORMAT = 1
 ADMIN = "stacklab"
 UNPACKED_BYTES = 1_500_000_000
-SSH_TIMEOUT_S = 30
+BOOT_TIMEOUT_S = 30
 
 SSHD_CONFIG = """# Keys only. There is one host key, made for this machine.
 HostKey /etc/ssh/ssh_host_ed25519_key
@@ -142,8 +143,9 @@ def up(name: str, *, pin: bool, owner: int) -> None:
         if _must_boot(machine_name(subnet), pinned):
             record = {**record, "pinned_cpus": pinned, "generator_cpus": generator}
             _boot(machine, record, subnet)
+        _wait(machine, subnet, "has no network", lambda: network.exists(subnet))
         network.configure(subnet)
-        _wait_for_ssh(machine, subnet)
+        _wait(machine, subnet, "does not answer on SSH", lambda: _answers(subnet))
 
 
 def halt(name: str) -> None:
@@ -268,22 +270,27 @@ def _stop(machine: Machine, subnet: Subnet) -> None:
     network.remove(subnet)
 
 
-def _wait_for_ssh(machine: Machine, subnet: Subnet) -> None:
-    """Wait until the machine's SSH port takes connections; LabError, with its last words, if it dies or hangs."""
-    deadline = time.monotonic() + SSH_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((subnet.web_address, 22), timeout=0.5).close()
-            return
-        except OSError:
-            pass
+def _answers(subnet: Subnet) -> bool:
+    """Does the machine's SSH port take connections?"""
+    try:
+        socket.create_connection((subnet.web_address, 22), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait(machine: Machine, subnet: Subnet, complaint: str, ready: Callable[[], bool]) -> None:
+    """Wait until the booting machine is `ready`; LabError, with its last words, if it dies or takes too long."""
+    deadline = time.monotonic() + BOOT_TIMEOUT_S
+    while not ready():
         if not nspawn.processes(machine_name(subnet)):
             raise LabError(f"the machine of lab {machine.name} did not boot:\n{_last_words(machine)}")
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"the machine of lab {machine.name} ({subnet.web_address}) {complaint} after {BOOT_TIMEOUT_S} s:\n"
+                f"{_last_words(machine)}"
+            )
         time.sleep(0.05)
-    raise LabError(
-        f"the machine of lab {machine.name} does not answer on {subnet.web_address} port 22 after {SSH_TIMEOUT_S} s:\n"
-        f"{_last_words(machine)}"
-    )
 
 
 def _last_words(machine: Machine) -> str:

@@ -8,7 +8,6 @@ the /24 of a client.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -99,13 +98,8 @@ def exists(subnet: Subnet) -> bool:
     return Path("/sys/class/net", subnet.interface).exists()
 
 
-def configure(subnet: Subnet, timeout_s: float = 10) -> None:
-    """Give this computer's end its addresses once nspawn has made it; to repeat it does no harm."""
-    deadline = time.monotonic() + timeout_s
-    while not exists(subnet):
-        if time.monotonic() > deadline:
-            raise LabError(f"the machine's network {subnet.interface} did not appear within {timeout_s:g} s")
-        time.sleep(0.02)
+def configure(subnet: Subnet) -> None:
+    """Give this computer's end of the cable its addresses; to repeat it does no harm."""
     length = subnet.network.prefixlen
     lines = [f"link set dev {subnet.interface} up"]
     for address in (subnet.host_address, *subnet.client_addresses):

@@ -132,7 +132,8 @@ def stop(machine: str, root: Path) -> None:
     if not SYSTEMD.exists():  # there systemd removes the service's cgroup
         for folder in cgroups(machine):
             _remove_cgroup(folder)
-    remove_tree(NSPAWN / "propagate" / machine)
+    for kind in ("propagate", "unix-export"):  # a killed nspawn leaves them, and the next one refuses to start
+        remove_tree(NSPAWN / kind / machine)
     if root.exists():
         (NSPAWN / "locks" / f"inode-{root.stat().st_dev}:{root.stat().st_ino}").unlink(missing_ok=True)
 
