@@ -10,7 +10,7 @@ from django.conf import settings
 from chat import frames
 from chat.allowance import Allowance
 from chat.history import order
-from chat.layers import REDIS_AWAY
+from chat.connections import REDIS_AWAY
 from chat.origin import origin_allowed
 from chat.rooms import group_name, room_problem
 from chat.shared import history, presence
@@ -32,6 +32,7 @@ class ChatConsumer(AsyncConsumer):
         if not origin_allowed(scope["headers"]):
             await send({"type": "websocket.close"})  # before accept: the handshake is answered with 403
             return
+        self.base_send = send
         try:
             await super().__call__(scope, receive, send)
         except REDIS_AWAY:

@@ -1,42 +1,24 @@
 """The two Redis channel layers of channels-redis, made to outlive a Redis that stops and starts again.
 
 `core` keeps messages in a sorted set per process and takes them out with a blocking pop; `pubsub` uses
-Redis's own PUBLISH. Their delivery is theirs; only the handling of connections differs from the library.
+Redis's own PUBLISH. How they deliver is theirs; how they connect is ours.
 """
 
 import asyncio
 import logging
+import uuid
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from channels_redis.core import RedisChannelLayer
-from channels_redis.pubsub import RedisPubSubChannelLayer
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from channels_redis.pubsub import RedisPubSubLoopLayer
+from channels_redis.serializers import registry
+from redis.asyncio import BlockingConnectionPool, Redis
 
-log = logging.getLogger(__name__)
+from chat.connections import REDIS_AWAY, TRY_AGAIN_S, blocking_pool
+from chat.subscriptions import Subscriptions
 
-# What a command raises while Redis is stopped, starting, or not answering.
-REDIS_AWAY = (RedisError, OSError)
-POOL_WAIT_S = 10.0
-# Longer than the blocking pop of the core layer (5 s), so that an idle pop is not taken for a dead Redis.
-ANSWER_WAIT_S = 10.0
-TRY_AGAIN_S = 0.5
-
-
-def connection_options() -> dict[str, Any]:
-    """How every connection to Redis behaves: one retry at once, for a connection that Redis had closed
-    meanwhile; after that the caller is told, and decides. Waiting here would hold up a whole instance.
-    """
-    return {"socket_timeout": ANSWER_WAIT_S, "retry": Retry(NoBackoff(), 1)}
-
-
-def blocking_pool(redis_url: str, connections: int) -> BlockingConnectionPool:
-    """At most `connections`; who finds them all in use waits for one, where the default pool raises."""
-    return BlockingConnectionPool.from_url(
-        redis_url, max_connections=connections, timeout=POOL_WAIT_S, **connection_options()
-    )
+log = logging.getLogger("stacklab.layers")
 
 
 class CoreLayer(RedisChannelLayer):
@@ -61,11 +43,49 @@ class CoreLayer(RedisChannelLayer):
                 log.warning("Redis is away, so this instance hears nothing until it is back: %s", error)
                 await asyncio.sleep(TRY_AGAIN_S)
 
+    async def join_again(self, members: Iterable[tuple[str, str]]) -> None:
+        """Redis came back empty: add each (group, channel) again. The groups of this layer live in Redis."""
+        for group, channel in members:
+            await self.group_add(group, channel)
 
-class PubSubLayer(RedisPubSubChannelLayer):
-    """channels-redis' pubsub layer. It holds two connections, one to publish and one that listens, and
-    subscribes again by itself when Redis is back.
+
+class PubSubLayer(RedisPubSubLoopLayer):
+    """channels-redis' pubsub layer, for groups alone, on connections that mend themselves.
+
+    Each instance subscribes once to a room in which it has clients, and hands on what arrives to them.
     """
 
-    def __init__(self, redis_url: str) -> None:
-        super().__init__(hosts=[{"address": redis_url, **connection_options()}])
+    def __init__(self, redis_url: str, pool: int) -> None:
+        super().__init__(hosts=[redis_url], channel_layer=registry.get_serializer("msgpack"))
+        self._shards = [PubSubConnections(redis_url, pool, self._deliver)]
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        """A channel for one socket, known to this process alone.
+
+        The library subscribes each socket's own channel at Redis as well, so that others may send to it by
+        name. The chat only ever sends to groups: that would be a round trip and a subscription for nothing.
+        """
+        channel = f"{prefix}{uuid.uuid4().hex}"
+        self.channels[channel] = asyncio.Queue()
+        return channel
+
+    def _deliver(self, group_channel: str, data: bytes) -> None:
+        for channel in self.groups.get(group_channel, ()):
+            if channel in self.channels:
+                self.channels[channel].put_nowait(data)
+
+    async def join_again(self, members: Iterable[tuple[str, str]]) -> None:
+        """Redis came back empty: nothing to do, `Subscriptions` has subscribed again by itself."""
+
+
+class PubSubConnections:
+    """What the library calls a shard: one connection that listens, and a pool to publish on."""
+
+    def __init__(self, redis_url: str, pool: int, deliver: Callable[[str, bytes], None]) -> None:
+        subscriptions = Subscriptions(redis_url, deliver)
+        self.subscribe, self.unsubscribe = subscriptions.subscribe, subscriptions.unsubscribe
+        self._redis = Redis(connection_pool=blocking_pool(redis_url, pool))
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Send `message` to whoever listens to `channel` now."""
+        await self._redis.publish(channel, message)

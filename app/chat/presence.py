@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
-from chat.layers import REDIS_AWAY
+from chat.connections import REDIS_AWAY
 
 log = logging.getLogger("stacklab.presence")
 
@@ -148,26 +148,23 @@ class Presence:
                 await self._announce()
             except REDIS_AWAY as error:
                 log.warning("Redis is away, so presence stands still until it is back: %s", error)
+            except Exception:
+                log.exception("one beat failed")  # the next may not; without beats this instance would vanish
             await asyncio.sleep(BEAT_S)
 
     async def _renew(self) -> None:
         kept, alive = await self._counts.renew()
-        if not kept and self._alive:  # and not just the first renewal
-            await self._restore()
         if not kept or self._alive - alive:
             self._changed.update(self._sockets)
-        self._alive = alive
+        first, self._alive = not self._alive, alive
+        if not kept and not first:
+            await self._restore()
 
     async def _restore(self) -> None:
-        """Redis came back empty (or this process was held up for longer than its lease): join everything again.
-
-        The core layer keeps its groups in Redis and would stay deaf otherwise; for pubsub this is no work.
-        """
-        sockets = [socket for room in self._sockets.values() for socket in room]
-        for socket in sockets:
-            await self._layer.group_add(socket.group, socket.channel_name)
-        if sockets:
-            log.info("joined the rooms of %d sockets again", len(sockets))
+        """Redis came back empty, or this process was held up for longer than its lease: join everything again."""
+        members = [(group, socket.channel_name) for group, sockets in self._sockets.items() for socket in sockets]
+        await self._layer.join_again(members)
+        log.info("Redis had forgotten this instance; %d sockets joined their rooms again", len(members))
 
     async def _announce(self) -> None:
         """Tell the rooms that changed since the last beat."""

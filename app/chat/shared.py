@@ -7,7 +7,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from chat.history import History
-from chat.layers import blocking_pool
+from chat.connections import blocking_pool
 from chat.presence import LocalCounts, Presence, RedisCounts
 
 CONNECTIONS = 8

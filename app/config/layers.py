@@ -18,7 +18,7 @@ def channel_layers(kind: str, redis_url: str, *, capacity: int, pool: int) -> di
             "CONFIG": {"redis_url": redis_url, "pool": pool, "capacity": capacity},
         }
     elif kind == "pubsub":
-        config = {"BACKEND": "chat.layers.PubSubLayer", "CONFIG": {"redis_url": redis_url}}
+        config = {"BACKEND": "chat.layers.PubSubLayer", "CONFIG": {"redis_url": redis_url, "pool": pool}}
     else:
         raise ValueError(f"STACKLAB_CHANNEL_LAYER={kind!r} is not a channel layer: take core, pubsub or memory")
     return {"default": config}

@@ -3,6 +3,8 @@
 import logging
 import time
 
+from redis.exceptions import RedisError
+
 QUIET_S = 60.0
 
 
@@ -31,4 +33,8 @@ class Calm(logging.Filter):
         held_back = self._held_back.pop(kind, 0)
         if held_back:
             record.msg = f"{record.msg} ({held_back} more like this since the last)"
+        if record.exc_info and isinstance(record.exc_info[1], (OSError, RedisError)):
+            # a service that is away says so in one line; where in the code that was noticed helps nobody
+            record.msg, record.args = "%s: %s", (record.getMessage(), record.exc_info[1])
+            record.exc_info = None
         return True

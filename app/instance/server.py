@@ -60,7 +60,11 @@ class Instance(Server):
     def _prepare(self) -> None:
         """Daphne has made its factories and opened the port; the reactor is about to run."""
         self.ws_factory.protocol = ChatSocket
-        self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_ANSWER_S)
+        self.ws_factory.setProtocolOptions(
+            failByDrop=False,
+            closeHandshakeTimeout=CLOSE_ANSWER_S,
+            allowNullOrigin=True,  # not allowed at all, but by the application, with 403 like any other
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             twisted_loop.add_signal_handler(number, self.drain)
         twisted_loop.add_signal_handler(signal.SIGHUP, self.access_log.reopen)
@@ -86,15 +90,20 @@ class Instance(Server):
 
     async def _drain(self) -> None:
         notify("STOPPING=1")
-        self._port.stopListening()
-        await self._wait_for_sockets(self.drain_s)
-        for socket in self._open_sockets():
-            socket.close(RESTARTING)
-        self._waited_enough.clear()
-        await self._wait_for_sockets(CLOSE_ANSWER_S)
-        await self._end_applications()
-        await self.on_exit()
-        reactor.stop()
+        try:
+            self._port.stopListening()
+            await self._wait_for_sockets(self.drain_s)
+            for socket in self._open_sockets():
+                socket.close(RESTARTING)
+            self._waited_enough.clear()
+            await self._wait_for_sockets(CLOSE_ANSWER_S)
+            await self._end_applications()
+            await self.on_exit()
+        except Exception:
+            log.exception("the drain did not end well")
+            self.exit_code = 1
+        finally:
+            reactor.stop()
 
     def _open_sockets(self) -> list[ChatSocket]:
         return [

@@ -1,7 +1,10 @@
 """Word to systemd (sd_notify), for units of Type=notify."""
 
+import logging
 import os
 import socket
+
+log = logging.getLogger("stacklab.instance")
 
 
 def notify(state: str) -> None:
@@ -12,4 +15,7 @@ def notify(state: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
-        notifying.sendto(state.encode(), address)
+        try:
+            notifying.sendto(state.encode(), address)
+        except OSError as error:
+            log.warning("systemd was not told %s: %s", state, error)  # no reason not to serve, or not to stop

@@ -1,0 +1,214 @@
+"""The site's own processes, started for real on this machine: Redis on a unix socket, Daphne instances, clients."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import websocket
+
+APP = Path(__file__).resolve().parents[3] / "app"
+ORIGIN = "https://localhost"
+START_S = 20
+ANSWER_S = 10
+
+
+def site_environment(folder: Path, **changes: str) -> dict[str, str]:
+    """The environment that provisioning would give the site, with everything inside `folder`."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("STACKLAB_", "DJANGO_"))}
+    return own | {
+        "STACKLAB_SECRET_KEY": "only-for-tests-" + "0123456789abcdef" * 4,
+        "STACKLAB_ALLOWED_HOSTS": "localhost,127.0.0.1,[::1],web.example",
+        "STACKLAB_DATABASE": str(folder / "site.sqlite3"),
+        "STACKLAB_STATIC": str(folder / "static"),
+        "STACKLAB_REDIS": f"unix://{folder}/redis.sock",
+        "STACKLAB_DAPHNE_TLS": "0",
+        "STACKLAB_DAPHNE_DRAIN_S": "0",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        **changes,
+    }
+
+
+def manage(folder: Path, *arguments: str) -> str:
+    """Run manage.py; its output. Fails the test when manage.py fails."""
+    command = [sys.executable, "manage.py", *arguments]
+    done = subprocess.run(command, cwd=APP, env=site_environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+class RedisServer:
+    """A Redis of the test's own, without persistence, as on the web host."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket_path = folder / "redis.sock"
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket_path), "--save", ""]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers, "Redis answers")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(ANSWER_S)
+            self._process = None
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as trying:
+            try:
+                trying.connect(str(self.socket_path))
+            except OSError:
+                return False
+        return True
+
+
+class Daphne:
+    """One real instance: `daphne_instance.py N` with a port of the test's own."""
+
+    def __init__(self, folder: Path, base_port: int, number: int, **environment: str) -> None:
+        self.port = base_port + number
+        self.access_log = folder / f"daphne{number}.log"
+        self.errors = folder / f"daphne{number}.err"
+        self.certificate: Path | None = None
+        self._notify_path = folder / f"notify{number}.sock"
+        self._environment = site_environment(
+            folder,
+            STACKLAB_DAPHNE_BASE_PORT=str(base_port),
+            STACKLAB_DAPHNE_LOG=str(self.access_log),
+            NOTIFY_SOCKET=str(self._notify_path),
+            **environment,
+        )
+        self._command = [sys.executable, "daphne_instance.py", str(number)]
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "Daphne":
+        """Start it and wait for READY=1, as systemd does."""
+        self._notify_path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+            notified.bind(str(self._notify_path))
+            notified.setblocking(False)
+            with self.errors.open("ab") as errors:
+                self.process = subprocess.Popen(self._command, cwd=APP, env=self._environment, stderr=errors)
+            wait_until(lambda: self._is_ready(notified), "the instance is ready", START_S)
+        return self
+
+    def _is_ready(self, notified: socket.socket) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the instance ended:\n{self.errors.read_text()}")
+        try:
+            return notified.recv(100) == b"READY=1"
+        except BlockingIOError:
+            return False
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = START_S) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(ANSWER_S)
+
+    def client(self, room: str = "lobby", **options: Any) -> "Client":
+        return Client(self, room, **options)
+
+
+class Client:
+    """One WebSocket, as a browser of this site would open it."""
+
+    def __init__(self, daphne: Daphne, room: str, origin: str = ORIGIN, **options: Any) -> None:
+        scheme, trust = "ws", {}
+        if daphne.certificate is not None:
+            scheme, trust = "wss", {"sslopt": {"ca_certs": str(daphne.certificate)}}
+        self.socket = websocket.create_connection(
+            f"{scheme}://localhost:{daphne.port}/ws/chat/{quote(room, safe='')}/",
+            origin=origin,
+            timeout=ANSWER_S,
+            **trust,
+            **options,
+        )
+
+    def welcome(self) -> dict:
+        """The first frame."""
+        return self.next("welcome")
+
+    def send(self, **frame: Any) -> None:
+        self.socket.send(json.dumps(frame))
+
+    def say(self, text: str, n: int | None = None) -> None:
+        self.send(type="message", text=text, n=n)
+
+    def next(self, kind: str) -> dict:
+        """The next frame of this kind; others are passed over."""
+        while True:
+            frame = json.loads(self.socket.recv() or "null")
+            assert frame is not None, f"the socket was closed before a {kind!r} came"
+            if frame["type"] == kind:
+                return frame
+
+    def heard(self, seconds: float = 1.0) -> list[dict]:
+        """Every message that comes until nothing has come for `seconds`."""
+        messages = []
+        self.socket.settimeout(seconds)
+        try:
+            while True:
+                messages.append(self.next("message"))
+        except websocket.WebSocketTimeoutException:
+            return messages
+        finally:
+            self.socket.settimeout(ANSWER_S)
+
+    def wait_for_presence(self, present: int) -> None:
+        while self.next("presence")["present"] != present:
+            pass
+
+    def close_code(self) -> int:
+        """The code with which the server closes the socket; 1006 if it just goes away."""
+        try:
+            while True:
+                opcode, data = self.socket.recv_data()
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    return int.from_bytes(data[:2], "big")
+        except (websocket.WebSocketConnectionClosedException, ConnectionError):
+            return 1006
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def wait_until(condition: Any, what: str, seconds: float = ANSWER_S) -> None:
+    """Poll until `condition()` is true."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def free_base_port() -> int:
+    """A port below twenty free ones."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base = probe.getsockname()[1]
+        if base + 20 < 65_000 and all(_free(port) for port in range(base, base + 20)):
+            return base
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,200 @@
+"""The chat over real sockets, to real instances, with a real Redis between them."""
+
+import signal
+import time
+
+import pytest
+import websocket
+from site_under_test import wait_until
+
+LAYERS = ["core", "pubsub"]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_two_instances_hear_each_other(daphne, layer):
+    ann = daphne(1, STACKLAB_CHANNEL_LAYER=layer).client()
+    bob = daphne(2, STACKLAB_CHANNEL_LAYER=layer).client()
+    ann_is, bob_is = ann.welcome(), bob.welcome()
+    assert (ann_is["instance"], bob_is["instance"]) == ("daphne@1", "daphne@2")
+    assert bob_is["present"] == 2 and bob_is["last_id"] is None
+    ann.send(type="message", text="hello", n=7, sent_s=12.5)
+    heard = bob.next("message")
+    assert heard == {
+        "type": "message", "id": heard["id"], "client": ann_is["client"], "text": "hello", "n": 7,
+        "sent_s": 12.5, "instance": "daphne@2", "via": "daphne@1",
+    }  # fmt: skip
+    assert ann.next("message")["id"] == heard["id"], "the sender hears itself, under the same id"
+
+
+def test_with_the_memory_layer_an_instance_is_an_island(daphne):
+    ann = daphne(1, STACKLAB_CHANNEL_LAYER="memory", STACKLAB_CHAT_RESUME="1").client()
+    near = daphne(2, STACKLAB_CHANNEL_LAYER="memory").client()
+    assert ann.welcome()["present"] == 1 and near.welcome()["present"] == 1
+    ann.say("is anybody there?")
+    assert ann.next("message")["text"] == "is anybody there?"
+    assert near.heard() == []
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_senders_messages_arrive_in_order(daphne, layer):
+    ann = daphne(1, STACKLAB_CHANNEL_LAYER=layer).client()
+    bob = daphne(2, STACKLAB_CHANNEL_LAYER=layer).client()
+    ann.welcome(), bob.welcome()
+    for n in range(35):
+        ann.say("x", n)
+    assert [bob.next("message")["n"] for _ in range(35)] == list(range(35))
+
+
+@pytest.mark.parametrize("room", ["수업", "한글 방 2", "👩‍👩‍👧‍👦", "مختبر", "a%2Fb?#&", "x" * 64])
+def test_rooms_have_names_in_any_script(daphne, room):
+    instance = daphne()
+    ann, other = instance.client(room), instance.client(room + "!" if len(room) < 64 else "y")
+    assert ann.welcome()["room"] == room
+    other.welcome()
+    ann.say("‏שלום \u0000 <b>&amp;</b> 🎈")
+    assert ann.next("message")["text"] == "‏שלום \u0000 <b>&amp;</b> 🎈"
+    assert other.heard(0.3) == []
+
+
+def test_composed_and_decomposed_names_are_one_room(daphne):
+    instance = daphne()
+    composed, decomposed = instance.client("한"), instance.client("\u1112\u1161\u11ab")
+    composed.welcome(), decomposed.welcome()
+    composed.say("same room")
+    assert decomposed.next("message")["text"] == "same room"
+
+
+@pytest.mark.parametrize("room", ["x" * 65, "a/b", " ", ".", "\u0007", "\udcff".encode(errors="surrogateescape")])
+def test_a_room_name_that_is_not_allowed_closes_with_4409(daphne, room):
+    assert daphne().client(room).close_code() == 4409
+
+
+def test_what_a_client_may_not_send_closes_its_own_socket_alone(daphne):
+    instance = daphne()
+    witness = instance.client()
+    witness.welcome()
+    for code, misbehave in {
+        4400: lambda client: client.socket.send("{"),
+        4413: lambda client: client.say("x" * 4097),
+        4415: lambda client: client.socket.send_binary(b"{}"),
+        4429: lambda client: [client.say("x") for _ in range(60)],
+    }.items():
+        client = instance.client("elsewhere")
+        client.welcome()
+        misbehave(client)
+        assert client.close_code() == code
+    huge = instance.client("elsewhere")
+    huge.welcome()
+    huge.say("x" * 300_000)
+    assert huge.close_code() == 4413, "refused when its header has come, before it is buffered"
+    witness.say("still here")
+    assert witness.next("message")["text"] == "still here"
+    assert "Traceback" not in instance.errors.read_text()
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost", "null", "https://localhost.evil.example"])
+def test_a_foreign_origin_is_refused_at_the_handshake(daphne, origin):
+    instance = daphne()
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        instance.client(origin=origin)
+    assert refused.value.status_code == 403
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        instance.client(suppress_origin=True)
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["https://localhost:8443", "https://127.0.0.1", "https://web.example:1", "https://[::1]"])
+def test_an_allowed_host_is_welcome_on_any_port(daphne, origin):
+    assert daphne().client(origin=origin).welcome()
+
+
+def test_an_unknown_path_is_refused(daphne):
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        websocket.create_connection(f"ws://localhost:{daphne().port}/ws/other/", origin="https://localhost")
+
+
+def test_presence_counts_over_all_instances_and_forgets_a_killed_one(daphne):
+    first, second = daphne(1), daphne(2)
+    ann, bob, eve = first.client(), second.client(), second.client()
+    ann.welcome(), bob.welcome()
+    assert eve.welcome()["present"] == 3
+    ann.wait_for_presence(3)
+    eve.close()
+    ann.wait_for_presence(2)
+    second.kill()
+    ann.wait_for_presence(1)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_chat_goes_on_by_itself_after_redis_was_away(daphne, redis, layer):
+    instances = [daphne(number, STACKLAB_CHANNEL_LAYER=layer) for number in (1, 2)]
+    ann, bob = instances[0].client(), instances[1].client()
+    ann.welcome(), bob.welcome()
+    redis.stop()
+    ann.say("into the void", 1)
+    assert ann.next("undelivered")["n"] == 1
+    late = instances[1].client()
+    assert late.close_code() == 1013, "who comes while Redis is away is told to try again later"
+    time.sleep(2)
+    redis.start()
+
+    def heard_again() -> bool:
+        ann.say("back?")
+        return bool(bob.heard(0.5))
+
+    wait_until(heard_again, "messages pass again")
+    assert instances[1].client().welcome()["present"] >= 1
+    ann.wait_for_presence(3)
+    for instance in instances:
+        assert instance.process.poll() is None
+        assert instance.errors.read_text().count("Traceback") <= 3, "a fault is logged once, not for each socket"
+
+
+def test_a_client_that_was_away_resumes_where_it_was(daphne):
+    instances = [daphne(number, STACKLAB_CHAT_RESUME="1") for number in (1, 2)]
+    ann, bob = instances[0].client(), instances[1].client()
+    ann.welcome(), bob.welcome()
+    ann.say("one")
+    seen = bob.next("message")["id"]
+    bob.close()
+    for text in ("two", "three"):
+        ann.say(text)
+        ann.next("message")
+    bob = instances[0].client()
+    assert bob.welcome()["last_id"] > seen
+    bob.send(type="resume", last_id=seen)
+    ann.next("presence")
+    ann.say("four")
+    assert [message["text"] for message in bob.heard()] == ["two", "three", "four"]
+
+
+def test_with_history_a_message_that_the_layer_lost_comes_with_the_next(daphne, redis):
+    """The channel layer delivers at most once; the stream tells a receiver what it missed."""
+    import redis as redis_client
+
+    ann = daphne(1, STACKLAB_CHAT_RESUME="1").client()
+    ann.welcome()
+    ann.say("first")
+    ann.next("message")
+    stream = redis_client.Redis(unix_socket_path=str(redis.socket_path))
+    [key] = stream.keys("stacklab:history:*")
+    stream.xadd(key, {"body": '{"client":"other","text":"lost on the way","n":null,"sent_s":null,"via":"daphne@2"}'})
+    ann.say("last")
+    assert [message["text"] for message in ann.heard()] == ["lost on the way", "last"]
+
+
+@pytest.mark.parametrize("frame", [{"type": "resume", "last_id": "0-0"}, {"type": "resume", "last_id": "now"}])
+def test_resuming_without_history_or_without_an_id_is_malformed(daphne, frame):
+    client = daphne(STACKLAB_CHAT_RESUME="0" if frame["last_id"] == "0-0" else "1").client()
+    client.welcome()
+    client.send(**frame)
+    assert client.close_code() == 4400
+
+
+def test_sigint_and_sigterm_close_every_socket_with_1012(daphne):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        instance = daphne(1)
+        clients = [instance.client() for _ in range(20)]
+        instance.signal(number)
+        assert {client.close_code() for client in clients} == {1012}
+        assert instance.wait() == 0

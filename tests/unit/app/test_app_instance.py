@@ -1,0 +1,162 @@
+"""The launcher: ready when it listens, drained when it stops, bounded for a client that never reads."""
+
+import signal
+import socket
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import psutil
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from site_under_test import APP, Daphne, free_base_port, site_environment, wait_until
+
+MEGABYTE = 1024 * 1024
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_path, key_path = folder / "daphne.crt", folder / "daphne.key"
+    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return certificate_path, key_path
+
+
+def test_a_drain_refuses_new_sockets_and_lets_the_open_ones_talk_on(daphne):
+    instance = daphne(1, STACKLAB_DAPHNE_DRAIN_S="3")
+    ann, bob = instance.client(), instance.client()
+    ann.welcome(), bob.welcome()
+    instance.signal()
+    started_s = time.monotonic()
+
+    def refused() -> bool:
+        with socket.socket() as trying:
+            return trying.connect_ex(("127.0.0.1", instance.port)) != 0
+
+    wait_until(refused, "the port no longer listens", seconds=2)
+    ann.say("still talking")
+    assert bob.next("message")["text"] == "still talking"
+    assert ann.close_code() == 1012 and bob.close_code() == 1012
+    assert 2.5 < time.monotonic() - started_s < 6
+    assert instance.wait() == 0
+
+
+def test_a_drain_ends_as_soon_as_the_last_socket_has_gone(daphne):
+    instance = daphne(1, STACKLAB_DAPHNE_DRAIN_S="60")
+    client = instance.client()
+    client.welcome()
+    instance.signal()
+    client.close()
+    assert instance.wait(5) == 0
+
+
+def test_a_second_signal_ends_the_waiting(daphne):
+    instance = daphne(1, STACKLAB_DAPHNE_DRAIN_S="60")
+    client = instance.client()
+    client.welcome()
+    instance.signal()
+    time.sleep(0.5)
+    instance.signal()
+    assert client.close_code() == 1012
+    assert instance.wait(8) == 0
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_client_that_never_reads_is_cut_off_and_the_others_are_not_held_up(daphne, tmp_path, tls):
+    environment = {}
+    certificate = None
+    if tls:
+        certificate, key = write_certificate(tmp_path)
+        environment = {
+            "STACKLAB_DAPHNE_TLS": "1", "STACKLAB_DAPHNE_CERT": str(certificate), "STACKLAB_DAPHNE_KEY": str(key)
+        }  # fmt: skip
+    instance = daphne(1, **environment)
+    instance.certificate = certificate
+    small_buffer = ((socket.SOL_SOCKET, socket.SO_RCVBUF, 4096),)
+    sleeper = instance.client(sockopt=small_buffer)
+    sleeper.welcome()
+    talkers = [instance.client() for _ in range(4)]
+    process = psutil.Process(instance.process.pid)
+    before_bytes = process.memory_info().rss
+    text = "한" * 4000  # 12,000 bytes each
+    for n in range(500):
+        talker = talkers[n % len(talkers)]
+        talker.say(text, n)
+        assert talker.next("message")["n"] is not None
+        for other in talkers:
+            if other is not talker:
+                other.next("message")
+    assert "does not read" in instance.errors.read_text()
+    assert process.memory_info().rss - before_bytes < 12 * MEGABYTE
+    assert sleeper.close_code() in (4408, 1006)
+    talkers[0].welcome if False else None
+    wait_until(lambda: instance.client("probe").welcome()["present"] >= 1, "it still takes new sockets")
+
+
+def test_the_access_log_has_daphnes_format_and_is_opened_anew_on_sighup(daphne):
+    instance = daphne(1)
+    client = instance.client("수업", header={"X-Forwarded-For": "10.1.2.3"})
+    client.welcome()
+    wait_until(lambda: "WSCONNECT " in instance.access_log.read_text(), "the line is written")
+    first = instance.access_log.read_text().splitlines()[0]
+    assert first.startswith("10.1.2.3:0 - - [") and '"WSCONNECTING /ws/chat/%EC%88%98%EC%97%85/" - -' in first
+    instance.access_log.rename(instance.access_log.with_suffix(".1"))
+    instance.signal(signal.SIGHUP)
+    wait_until(instance.access_log.exists, "the log is opened anew")
+    client.close()
+    wait_until(lambda: "WSDISCONNECT" in instance.access_log.read_text(), "it goes on in the new file")
+
+
+def test_a_port_that_is_taken_gives_one_line_and_an_exit_code(tmp_path, redis):
+    base_port = free_base_port()
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", base_port + 1))
+        squatter.listen()
+        instance = Daphne(tmp_path, base_port, 1)
+        with pytest.raises(AssertionError, match="cannot listen"):
+            instance.start()
+    assert "Traceback" not in instance.errors.read_text()
+
+
+@pytest.mark.parametrize("arguments", [[], ["0"], ["17"], ["one"], ["1", "2"]])
+def test_a_number_that_is_not_an_instance_is_refused(arguments, tmp_path):
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "daphne_instance.py", *arguments],
+        cwd=APP, env=site_environment(tmp_path), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "N from 1 to 16" in done.stderr
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(daphne):
+    process = psutil.Process(daphne(1).process.pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == hard
+
+
+def test_two_instances_with_tls_hear_each_other(daphne, tmp_path):
+    certificate, key = write_certificate(tmp_path)
+    tls = {"STACKLAB_DAPHNE_TLS": "1", "STACKLAB_DAPHNE_CERT": str(certificate), "STACKLAB_DAPHNE_KEY": str(key)}
+    instances = [daphne(number, **tls) for number in (1, 2)]
+    for instance in instances:
+        instance.certificate = certificate
+    ann, bob = (instance.client() for instance in instances)
+    ann.welcome(), bob.welcome()
+    ann.say("over TLS")
+    assert bob.next("message")["text"] == "over TLS"
