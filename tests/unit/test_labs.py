@@ -1,0 +1,290 @@
+"""Which lab is meant, and what each kind says before it touches a machine."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from stacklab.errors import LabError, LabNotRunning
+from stacklab.labs import asroot, open_lab, ssh, storage, vagrant
+from stacklab.labs.container import ContainerLab, all_labs
+from stacklab.labs.ssh import SshLab
+from stacklab.labs.vagrant import VagrantLab
+
+STATUS_KEYS = {"lab", "kind", "state", "address", "pinned_cpus", "generator_cpus", "client_addresses"}
+
+
+@pytest.fixture(autouse=True)
+def no_lab_of_this_computer(monkeypatch, tmp_path):
+    monkeypatch.setattr(storage, "LABS", tmp_path / "labs")
+    monkeypatch.setattr(storage, "REMOVED", tmp_path / "removed")
+    monkeypatch.setattr(vagrant, "DESK", tmp_path / "desk.json")
+    monkeypatch.setattr(vagrant, "VAGRANT", tmp_path / ".vagrant")
+    monkeypatch.setattr(ssh, "SSH_CONFIG", tmp_path / "ssh_config")
+    monkeypatch.delenv("STACKLAB_LAB", raising=False)
+    (tmp_path / "labs").mkdir()
+
+
+def make_record(name, **changes):
+    folder = storage.LABS / name
+    folder.mkdir()
+    record = {
+        "format": 1, "name": name, "project": str(storage.PROJECT), "index": 15, "image": "web-x", "pinned_cpus": [0],
+        "generator_cpus": [1], **changes,
+    }
+    storage.write_json(folder / "lab.json", record)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "name"),
+    [
+        (None, "container", "stacklab"),
+        ("container", "container", "stacklab"),
+        ("class-3", "container", "class-3"),
+        ("vagrant", "vagrant", "vagrant"),
+        ("me@example.org", "ssh", "me@example.org"),
+        ("me@[2001:db8::1]:2222", "ssh", "me@[2001:db8::1]:2222"),
+    ],
+)
+def test_a_word_selects_the_lab(spec, kind, name):
+    lab = open_lab(spec)
+    assert (lab.kind, lab.name) == (kind, name)
+
+
+def test_the_environment_variable_selects_the_lab_and_a_given_word_goes_before_it(monkeypatch):
+    monkeypatch.setenv("STACKLAB_LAB", "from-environment")
+    assert open_lab().name == "from-environment"
+    assert open_lab("given").name == "given"
+
+
+def test_on_the_desk_machine_its_web_host_is_the_lab():
+    vagrant.DESK.write_text("{}")
+    assert open_lab().kind == "vagrant"
+
+
+@pytest.mark.parametrize("name", ["Stack", "-a", "9lives", "a" * 32, "../etc", "a b", "한글"])
+def test_a_bad_name_is_refused_with_the_name_and_the_rule(name):
+    with pytest.raises(LabError, match="not allowed.*small letter") as error:
+        open_lab(name)
+    assert repr(name) in str(error.value)
+
+
+@pytest.mark.parametrize("spec", ["@host", "me@", "me@host:", "me@host:ssh", "me@host:0", "me@host:65536", "me@a b"])
+def test_a_bad_ssh_host_is_refused(spec):
+    with pytest.raises(LabError, match="user@host"):
+        open_lab(spec)
+
+
+def test_the_users_ssh_configuration_gives_name_port_and_key(tmp_path):
+    key = tmp_path / "key"
+    key.touch()
+    ssh.SSH_CONFIG.write_text(f"Host web\n HostName 192.0.2.7\n Port 2200\n IdentityFile {key}\n")
+    host = SshLab("me@web").web()
+    assert (host.address, host.user, host.port, host.key_path) == ("192.0.2.7", "me", 2200, key)
+    assert SshLab("me@web:22").web().port == 22
+    assert SshLab("me@elsewhere").web().key_path is None
+
+
+def test_an_ssh_host_is_neither_halted_nor_destroyed():
+    lab = SshLab("me@192.0.2.7")
+    with pytest.raises(LabError, match="not StackLab's machine"):
+        lab.halt()
+    with pytest.raises(LabError, match="nothing was changed"):
+        lab.destroy()
+
+
+class FakeHost:
+    """Answers commands from a dict; a missing answer is a failure."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def run(self, command, **_):
+        from stacklab.errors import HostError
+
+        for part, answer in self.answers.items():
+            if part in command:
+                return answer
+        raise HostError("failed", command=command, stderr="no")
+
+
+@pytest.mark.parametrize(
+    ("answers", "complaint"),
+    [
+        ({"os-release": "fedora"}, "runs fedora.*Debian or Ubuntu"),
+        ({"os-release": "debian"}, "systemd"),
+        ({"os-release": "linuxmint ubuntu debian", "systemd": ""}, "root.*without a password.*sudoers"),
+    ],
+)
+def test_up_of_an_ssh_host_says_what_it_lacks(monkeypatch, answers, complaint):
+    monkeypatch.setattr(SshLab, "web", lambda self: FakeHost(answers))
+    with pytest.raises(LabError, match=complaint):
+        SshLab("me@192.0.2.7").up()
+
+
+def test_a_container_lab_that_was_never_made_is_absent_and_needs_no_root_to_say_so(monkeypatch):
+    monkeypatch.setattr(asroot, "_sudo", lambda: pytest.fail("asked for root"))
+    lab = ContainerLab("fresh")
+    assert lab.status()["state"] == "absent"
+    assert set(lab.status()) == STATUS_KEYS
+    lab.halt()
+    lab.destroy()
+    with pytest.raises(LabNotRunning, match="fresh is absent.*fab up"):
+        lab.web()
+
+
+def test_a_machine_that_is_not_whole_yet_counts_as_absent():
+    make_record("half", image=None)
+    assert ContainerLab("half").status()["state"] == "absent"
+
+
+def test_a_machine_without_processes_is_halted_whatever_the_record_says():
+    make_record("down")
+    status = ContainerLab("down").status()
+    assert status["state"] == "halted"
+    assert status["address"] == "10.83.240.2"
+    assert status["pinned_cpus"] is None and status["client_addresses"] == []
+
+
+def test_a_record_of_another_version_is_not_read_as_ours():
+    make_record("old", format=99)
+    with pytest.raises(LabError, match="format 99.*fab destroy"):
+        ContainerLab("old").status()
+
+
+def test_a_damaged_record_is_an_error_and_no_traceback():
+    make_record("broken")
+    (storage.LABS / "broken" / "lab.json").write_text('{"format": 1')
+    with pytest.raises(LabError, match="damaged.*fab destroy"):
+        ContainerLab("broken").status()
+
+
+def test_cleaning_finds_the_labs_of_this_checkout_alone():
+    make_record("mine")
+    make_record("theirs", project="/somewhere/else")
+    assert [lab.name for lab in all_labs()] == ["mine"]
+
+
+def test_another_system_than_linux_is_pointed_to_vagrant(monkeypatch):
+    monkeypatch.setattr(asroot.sys, "platform", "darwin")
+    with pytest.raises(LabError, match="darwin.*vagrant up"):
+        ContainerLab("x").up()
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch):
+    monkeypatch.setattr(asroot.shutil, "which", lambda tool, path=None: None if tool == "mmdebstrap" else "/bin/x")
+    monkeypatch.setattr(asroot, "KEYRING", asroot.Path("/nowhere"))
+    with pytest.raises(LabError, match="apt-get install mmdebstrap debian-archive-keyring"):
+        ContainerLab("x").up()
+
+
+def test_without_root_and_without_sudo_the_message_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(asroot, "check_computer", lambda: None)
+    monkeypatch.setattr(asroot.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(asroot.shutil, "which", lambda tool, path=None: None)
+    with pytest.raises(LabError, match="needs root, and there is no sudo.*vagrant up"):
+        ContainerLab("x").up()
+
+
+def test_a_sudo_that_wants_a_password_is_not_asked_where_nobody_can_type(monkeypatch, tmp_path):
+    fake_program(tmp_path, monkeypatch, "sudo", "exit 1")
+    monkeypatch.setattr(asroot, "check_computer", lambda: None)
+    monkeypatch.setattr(asroot.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(asroot.sys, "stdin", open(os.devnull))
+    with pytest.raises(LabError, match="wants a password.*terminal"):
+        ContainerLab("x").up()
+
+
+def test_the_error_of_the_root_part_comes_back_in_its_own_words(monkeypatch, tmp_path):
+    fake_program(tmp_path, monkeypatch, "sudo", '[ "$2" = true ] || { echo "the disk is full"; exit 1; }')
+    monkeypatch.setattr(asroot, "check_computer", lambda: None)
+    monkeypatch.setattr(asroot.os, "geteuid", lambda: 1000)
+    with pytest.raises(LabError, match="^the disk is full$"):
+        ContainerLab("x").up()
+
+
+def fake_program(tmp_path, monkeypatch, name, script):
+    """Put a program of this name first on the PATH."""
+    path = tmp_path / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+
+
+def test_without_vagrant_its_lab_says_so(monkeypatch):
+    monkeypatch.setattr(vagrant.shutil, "which", lambda tool: None)
+    with pytest.raises(LabError, match="no 'vagrant' here"):
+        VagrantLab().up()
+
+
+def test_before_vagrant_up_the_lab_is_absent():
+    assert VagrantLab().status()["state"] == "absent"
+    with pytest.raises(LabNotRunning, match="vagrant up web"):
+        VagrantLab().web()
+    VagrantLab().halt()
+    VagrantLab().destroy()
+
+
+def made_by_vagrant(machine_id="id-1"):
+    path = vagrant.VAGRANT / "machines" / "web" / "libvirt" / "id"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(machine_id)
+
+
+@pytest.mark.parametrize(("word", "state"), [("running", "running"), ("poweroff", "halted"), ("not_created", "absent")])
+def test_the_state_is_read_from_vagrants_own_status(monkeypatch, tmp_path, word, state):
+    made_by_vagrant()
+    fake_program(tmp_path, monkeypatch, "vagrant", f"echo 1,web,provider-name,libvirt; echo 1,web,state,{word}")
+    monkeypatch.setattr(VagrantLab, "web", lambda self: SshLab("vagrant@192.168.56.10").web())
+    status = VagrantLab().status()
+    assert status["state"] == state
+    assert set(status) == STATUS_KEYS
+
+
+def test_the_web_host_is_found_through_vagrant_once_and_its_key_is_pinned(monkeypatch, tmp_path):
+    """Of two addresses the second answers; a machine that Vagrant makes anew is asked anew."""
+    made_by_vagrant()
+    fake_program(
+        tmp_path, monkeypatch, "vagrant",
+        f"""echo $1 >> {tmp_path}/calls
+        case $1 in
+        ssh-config) printf 'Host web\\n  HostName 127.0.0.1\\n  User vagrant\\n  Port 2222\\n  IdentityFile "/keys/web"\\n';;
+        ssh) echo 'ssh-ed25519 AAAAkey root@web'; echo '10.0.2.15 192.168.56.10 fe80::1';;
+        esac""",
+    )
+
+    def run(host, command):
+        if host.address != "192.168.56.10":
+            raise LabNotRunning("no route")
+
+    monkeypatch.setattr(vagrant.Host, "run", run)
+    host = VagrantLab().web()
+    assert (host.address, host.user, host.port, str(host.key_path)) == ("192.168.56.10", "vagrant", 22, "/keys/web")
+    assert "192.168.56.10 ssh-ed25519 AAAAkey" in host.known_hosts_path.read_text()
+    VagrantLab().web()
+    assert (tmp_path / "calls").read_text().split() == ["ssh-config", "ssh"]
+    made_by_vagrant("id-2")
+    VagrantLab().web()
+    assert len((tmp_path / "calls").read_text().split()) == 4
+
+
+def test_the_desk_machine_needs_no_vagrant_but_cannot_halt_or_destroy():
+    web = {"address": "192.168.56.10", "user": "vagrant", "port": 22, "key_path": "/k", "known_hosts_path": "/h"}
+    vagrant.DESK.write_text(json.dumps({"web": web}))
+    host = VagrantLab().web()
+    assert (host.address, host.user, str(host.known_hosts_path)) == ("192.168.56.10", "vagrant", "/h")
+    with pytest.raises(LabError, match="vagrant halt web"):
+        VagrantLab().halt()
+    with pytest.raises(LabError, match="vagrant destroy web"):
+        VagrantLab().destroy()
+
+
+def test_when_vagrant_fails_the_message_names_the_command(monkeypatch, tmp_path):
+    made_by_vagrant()
+    fake_program(tmp_path, monkeypatch, "vagrant", "echo 'the provider is broken' >&2; exit 3")
+    with pytest.raises(LabError, match="vagrant up web.*exit code 3"):
+        VagrantLab().up()
+    with pytest.raises(LabNotRunning, match="the provider is broken"):
+        VagrantLab().web()
