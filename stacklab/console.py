@@ -39,7 +39,8 @@ class Bar:
             self._bar = tqdm(
                 total=progress.total, bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}", leave=True
             )
-        self._bar.n = progress.done
+        # What is counted changes with the phase: clients that connect, then seconds or requests.
+        self._bar.total, self._bar.n = round(progress.total), round(progress.done)
         self._bar.set_description_str(f"{self._name}{progress.phase}", refresh=False)
         left = f", {progress.left_s:.0f} s left" if progress.left_s else ""
         self._bar.set_postfix_str(f"{progress.rate_per_s:.0f}/s, {progress.errors} errors{left}", refresh=True)
@@ -66,10 +67,12 @@ def run_text(run: Run) -> str:
             f"p99 {row.p99_s * 1000:.0f} ms · {row.errors:.0f} errors"
         )
     else:
-        seen = (
-            f"{row.clients_connected:.0f} clients · {row.delivered_share:.2%} of {row.deliveries:.0f} deliveries · "
+        messages = (
+            f"{row.delivered_share:.2%} of {row.deliveries:.0f} deliveries · "
             f"p50 {row.latency_p50_s * 1000:.0f} ms · p95 {row.latency_p95_s * 1000:.0f} ms · "
-            f"{row.lost:.0f} lost in flight, {row.lost_while_away:.0f} while away · {row.disconnects:.0f} disconnects"
+            f"{row.lost:.0f} lost in flight, {row.lost_while_away:.0f} while away"
         )
+        sockets = f"{row.clients_connected:.0f} clients · {row.disconnects:.0f} disconnects"
+        seen = f"{sockets} · {messages}" if row.deliveries else sockets
     trust = "valid" if run.validity.valid else "suspect: " + " ".join(run.validity.reasons)
     return f"{seen}\n{trust}\n{run.path}"
