@@ -55,7 +55,8 @@ def collect(host: Host, since: Mark, out: Path) -> int:
     inode, size = since.files[REQUESTS]
     if now.files[REQUESTS][0] != inode or now.files[REQUESTS][1] < size:
         raise LabError(f"{REQUESTS} was rotated during the run, so the server's rows are not whole; measure it again")
-    rows = [row for row in map(parse_line, _gained(host, since, REQUESTS).splitlines()) if row["client"] != "127.0.0.1"]
+    lines = _gained(host, since, REQUESTS).split("\n")  # and not at what else Unicode takes for the end of a line
+    rows = [row for row in map(parse_line, filter(None, lines)) if row["client"] != "127.0.0.1"]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMA), out / "server.parquet")
     logs = out / "logs"
     logs.mkdir(exist_ok=True)
@@ -76,6 +77,7 @@ def _gained(host: Host, since: Mark, name: str) -> str:
 def parse_line(line: str) -> dict:
     """One line of the log as a row. Where nginx tried several upstreams it lists all; the last one answered."""
     row = json.loads(line)
+    row["status"] = int(row["status"])  # as text in the log: nginx writes 000 for a request it could not answer
     tried = [part.strip() for part in row["upstream_s"].replace(" : ", ", ").split(",")]
     addresses = [part.strip() for part in row["upstream_addr"].replace(" : ", ", ").split(",")]
     row["upstream_s"] = float(tried[-1]) if tried[-1] not in ("", "-") else None

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 from hypothesis import given
+from test_settings import stack_settings
 
 from stacklab.errors import SettingsError
 from stacklab.render import TEMPLATES, ConfigFile, open_files_needed, render, somaxconn_needed
 from stacklab.settings import BALANCE_METHODS, StackSettings
-from test_settings import stack_settings
 
 
 def text_of(settings: StackSettings, path: str) -> str:

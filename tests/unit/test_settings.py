@@ -121,9 +121,7 @@ def test_the_ends_of_each_range_are_allowed_and_one_more_is_not():
                 StackSettings(**{name: beyond})
 
 
-@pytest.mark.parametrize(
-    "make", [lambda v: StackSettings().replace(**v), StackSettings.from_dict, StackSettings.parse], ids=["replace", "dict", "parse"]
-)
+@pytest.mark.parametrize("make", [lambda v: StackSettings().replace(**v), StackSettings.from_dict, StackSettings.parse])
 def test_an_unknown_setting_is_refused_and_those_there_are_named(make):
     with pytest.raises(SettingsError, match="StackSettings has no field frob; its fields are nginx_worker_processes, "):
         make({"frob": "3"})

@@ -31,7 +31,9 @@ def test_the_web_hosts_own_layout_gives_the_same_version(checkout, tmp_path):
     assert code_version(checkout, Path(package)) == code_version(ROOT)
 
 
-@pytest.mark.parametrize("path", ["app/config/wsgi.py", "provision/templates/nginx.conf.j2", "provision/live.py", "stacklab/render.py"])
+@pytest.mark.parametrize(
+    "path", ["app/config/wsgi.py", "provision/templates/nginx.conf.j2", "provision/live.py", "stacklab/render.py"]
+)
 def test_a_changed_file_changes_it(checkout, path):
     (checkout / path).write_text((checkout / path).read_text() + "\n")
     assert code_version(checkout) != code_version(ROOT)

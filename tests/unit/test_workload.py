@@ -5,10 +5,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_settings import fits
 
 from stacklab.errors import SettingsError
 from stacklab.workload import ChatLoad, HttpLoad
-from test_settings import fits
 
 
 def loads(of) -> st.SearchStrategy:

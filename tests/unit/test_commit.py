@@ -1,0 +1,258 @@
+"""commit-settings without a host: its files are swapped, or put back, wherever it is killed.
+
+The script is loaded as a module whose paths lie in a temporary folder. A kill is real: a forked process
+ends itself with SIGKILL at the n-th call that touches the disk.
+"""
+
+import importlib.machinery
+import importlib.util
+import itertools
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacklab.stack import ROOT
+
+SCRIPT = ROOT / "provision" / "commit-settings"
+TOUCHES = ("replace", "link", "fsync", "chmod", "open", "unlink")
+
+
+@pytest.fixture
+def commit(tmp_path, monkeypatch):
+    """The script as a module, with nothing of this computer in its reach."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    loader = importlib.machinery.SourceFileLoader("commit_settings", str(SCRIPT))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("commit_settings", loader))
+    loader.exec_module(module)
+    module.STATE = tmp_path / "state"
+    module.STAGE = module.STATE / "stage"
+    module.JOURNAL = module.STATE / "journal.json"
+    module.LOCK = tmp_path / "lock"
+    module.live.SETTINGS = tmp_path / "etc" / "settings.json"
+    module.STATE.mkdir()
+    return module
+
+
+@pytest.fixture
+def site(tmp_path) -> list[dict]:
+    """Three files to change: two exist, the third is new."""
+    folder = tmp_path / "etc"
+    (folder / "nginx").mkdir(parents=True)
+    (folder / "nginx" / "nginx.conf").write_text("old nginx\n")
+    (folder / "uwsgi.ini").write_text("old uwsgi\n")
+    (folder / "uwsgi.ini").chmod(0o640)
+    return [
+        {"path": str(folder / "nginx" / "nginx.conf"), "text": "new nginx\n", "unit": "nginx"},
+        {"path": str(folder / "uwsgi.ini"), "text": "new uwsgi\n", "unit": "uwsgi"},
+        {"path": str(folder / "daphne.env"), "text": "new daphne\n", "unit": "daphne"},
+    ]
+
+
+OLD = ["old nginx\n", "old uwsgi\n", None]
+NEW = ["new nginx\n", "new uwsgi\n", "new daphne\n"]
+
+
+def texts(site) -> list[str | None]:
+    return [Path(file["path"]).read_text() if Path(file["path"]).exists() else None for file in site]
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*stacklab-*")]
+
+
+def killed(work, at: int) -> bool:
+    """Do `work` in a process of its own that is killed at its `at`-th touch of the disk. Whether it was."""
+    pid = os.fork()
+    if pid == 0:
+        count = itertools.count(1)
+
+        def deadly(function):
+            def call(*args, **kwargs):
+                if next(count) == at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **kwargs)
+
+            return call
+
+        for name in TOUCHES:
+            setattr(os, name, deadly(getattr(os, name)))
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def test_a_swap_and_its_undoing(commit, site, tmp_path):
+    commit.swap(site)
+    assert texts(site) == NEW
+    assert Path(site[1]["path"]).stat().st_mode & 0o777 == 0o640
+    assert commit.put_back() == {"nginx", "uwsgi", "daphne"}
+    assert texts(site) == OLD
+    assert commit.put_back() == {"nginx", "uwsgi", "daphne"}, "once more does no harm"
+    assert texts(site) == OLD
+    assert Path(site[1]["path"]).stat().st_mode & 0o777 == 0o640
+    commit.forget_old()
+    assert not commit.JOURNAL.exists() and leftovers(tmp_path) == []
+
+
+def test_a_swap_that_stands_leaves_nothing_behind(commit, site, tmp_path):
+    commit.swap(site)
+    commit.forget_old()
+    assert texts(site) == NEW
+    assert not commit.JOURNAL.exists() and leftovers(tmp_path) == []
+
+
+def test_killed_anywhere_it_ends_in_the_old_files_or_the_new(commit, site, tmp_path):
+    def change():
+        commit.swap(site)
+        commit.forget_old()
+
+    def undo():
+        commit.put_back()
+        commit.forget_old()
+
+    ends = []
+    for at in itertools.count(1):
+        whole = not killed(change, at)
+        if commit.JOURNAL.exists():
+            for then in itertools.count(1):  # and whoever puts things back is killed too
+                if not commit.JOURNAL.exists() or not killed(undo, then):
+                    break
+            assert texts(site) == OLD, f"killed at touch {at}"
+        ends.append(texts(site))
+        assert ends[-1] in (OLD, NEW), f"killed at touch {at}"
+        for path, text in zip((file["path"] for file in site), OLD, strict=True):
+            Path(path).write_text(text) if text else Path(path).unlink(missing_ok=True)
+        commit.JOURNAL.unlink(missing_ok=True)
+        if whole:
+            break
+    assert ends[0] == OLD and ends[-1] == NEW and len(ends) > 20
+    commit.swap(site)
+    commit.forget_old()
+    assert texts(site) == NEW and leftovers(tmp_path) == [], "what a kill left does not disturb the next change"
+
+
+def test_a_disk_without_room_leaves_all_as_it_was(commit, site, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(commit.Refused, match=r"cannot write .*nginx\.conf: No space left on device; nothing was changed"):
+        commit.swap(site)
+    assert texts(site) == OLD and leftovers(tmp_path) == [] and not commit.JOURNAL.exists()
+
+
+def test_recovery_takes_up_what_came_back_and_forgets_the_journal_last(commit, site, monkeypatch):
+    before = {"settings": {"daphne_instances": 3}}
+    commit.live.SETTINGS.write_text(json.dumps(before))
+    seen = []
+
+    def take_up(units, instances, steps):
+        seen.append((units, instances, texts(site), commit.JOURNAL.exists()))
+
+    monkeypatch.setattr(commit, "take_up", take_up)
+    monkeypatch.setattr(commit, "verify", lambda settings: seen.append(settings))
+    assert commit.recover() is False
+    commit.swap(site)
+    assert commit.recover() is True
+    assert seen == [({"nginx", "uwsgi", "daphne"}, 3, OLD, True), before["settings"]]
+    assert not commit.JOURNAL.exists()
+
+
+def test_a_recovery_that_a_service_refuses_is_not_tried_for_ever(commit, site, monkeypatch):
+    commit.live.SETTINGS.write_text(json.dumps({"settings": {"daphne_instances": 3}}))
+
+    def take_up(units, instances, steps):
+        raise commit.Refused("reloading nginx failed", "nginx", "words")
+
+    monkeypatch.setattr(commit, "take_up", take_up)
+    commit.swap(site)
+    with pytest.raises(commit.Refused, match="reloading nginx failed"):
+        commit.recover()
+    assert texts(site) == OLD and not commit.JOURNAL.exists()
+
+
+def test_an_undoing_that_fails_says_both(commit, site, monkeypatch):
+    def recover(before):
+        raise commit.Refused("starting nginx failed", "nginx", "port taken")
+
+    monkeypatch.setattr(commit, "recover", recover)
+    with pytest.raises(commit.Refused, match="reload failed; and putting the old settings back failed: starting nginx") as caught:
+        commit.undo({}, commit.Refused("reload failed", "uwsgi"))
+    assert (caught.value.unit, caught.value.journal) == ("nginx", "port taken")
+
+
+def test_only_files_that_differ_are_changed_and_shown(commit, site):
+    Path(site[1]["path"]).write_text("new uwsgi\n")
+    changed = commit.changed_files(site)
+    assert [file["unit"] for file in changed] == ["nginx", "daphne"]
+    diff = commit.diff_of(changed)
+    assert f"--- {site[0]['path']}\n+++ {site[0]['path']}\n@@ -1 +1 @@\n-old nginx\n+new nginx\n" in diff
+    assert "+new daphne\n" in diff and "uwsgi" not in diff
+
+
+def test_two_changes_at_once_exclude_each_other(commit):
+    assert not commit.under_way()
+    with commit.locked():
+        assert commit.under_way()
+        with pytest.raises(commit.Refused, match="another change is being applied on this host; wait"), commit.locked():
+            pass
+    assert not commit.under_way()
+
+
+def test_a_change_based_on_old_settings_is_refused(commit, site):
+    commit.live.SETTINGS.write_text(json.dumps({"settings": {"uwsgi_processes": 6}}))
+    request = {"settings": {"uwsgi_processes": 7}, "version": "1", "files": site, "expect": {"uwsgi_processes": 5}}
+    outcome = commit.outcome_of(request)
+    assert outcome["ok"] is False and "the settings changed while this change was being prepared" in outcome["message"]
+    assert texts(site) == OLD
+
+
+def test_what_cannot_be_seen_as_asked_is_named(commit):
+    observed = dict.fromkeys(commit.OBSERVABLE, 1)
+    assert commit.differences(dict.fromkeys(commit.OBSERVABLE, 1), observed) == []
+    assert commit.differences({"uwsgi_processes": 2, "balance": "hash"}, observed) == ["uwsgi_processes"]
+    assert commit.differences({}, observed) == []
+
+
+def test_variables_of_a_units_files_are_read_as_systemd_does(commit, tmp_path):
+    (tmp_path / "app.env").write_text("# words\nA=1\nB=x=y\n\n")
+    (tmp_path / "daphne.env").write_text("A=2\n")
+    variables = commit.environment_of("app.env", "daphne.env", "nothing.env", folder=tmp_path)
+    assert variables == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "A": "2", "B": "x=y"}
+
+
+def test_a_command_that_fails_speaks_for_itself(commit):
+    with pytest.raises(commit.Refused, match="^checking failed$") as caught:
+        commit.call("sh", "-c", "echo no such option >&2; exit 3", doing="checking", unit="")
+    assert caught.value.journal == "no such option"
+    with pytest.raises(commit.Refused, match=r"^checking took longer than 0\.1 s$"):
+        commit.call("sleep", "5", doing="checking", timeout_s=0.1)
+
+
+def test_numbers_are_read_from_nginx_own_words(commit):
+    text = "worker_processes 2;\n  worker_connections   1024;\n# worker_rlimit_nofile 9;\n"
+    assert commit.live.nginx_directive(text, "worker_connections") == 1024
+    assert commit.live.nginx_directive(text, "worker_rlimit_nofile") is None
+
+
+def test_a_lock_dies_with_its_holder(commit):
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with commit.locked():
+            os.write(tell, b"x")
+            signal.pause()
+    os.read(ready, 1)
+    assert commit.under_way()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(ready)
+    os.close(tell)
+    assert not commit.under_way()

@@ -1,0 +1,95 @@
+"""The lines that nginx logged, as rows."""
+
+import json
+
+import pyarrow.parquet
+import pytest
+
+from stacklab import serverlog
+from stacklab.errors import LabError
+from stacklab.render import TEMPLATES
+from stacklab.serverlog import REQUESTS, Mark, collect, parse_line
+
+LINE = {
+    "end_s": 1700000000.123, "duration_s": 0.034, "upstream_s": "0.030", "upstream_addr": "unix:/run/uwsgi/stacklab.sock",
+    "status": "200", "bytes": 512, "path": "/", "client": "10.83.0.10",
+}  # fmt: skip
+
+
+def parsed(**changes) -> dict:
+    return parse_line(json.dumps(LINE | changes))
+
+
+def test_a_line_becomes_a_row_of_numbers():
+    row = parsed()
+    assert (row["status"], row["upstream_s"], row["upstream_addr"]) == (200, 0.030, LINE["upstream_addr"])
+
+
+@pytest.mark.parametrize(
+    ("upstream_s", "upstream_addr", "last_s", "last_addr"),
+    [
+        ("", "", None, None),
+        ("-", "127.0.0.1:8443", None, "127.0.0.1:8443"),
+        ("0.001, 0.020", "127.0.0.1:8443, 127.0.0.1:8444", 0.020, "127.0.0.1:8444"),
+        ("0.001, -", "127.0.0.1:8443, daphne-server", None, "daphne-server"),
+        ("0.001 : 0.002", "127.0.0.1:8443 : 127.0.0.1:8445", 0.002, "127.0.0.1:8445"),
+    ],
+)
+def test_where_several_upstreams_were_tried_the_last_one_counts(upstream_s, upstream_addr, last_s, last_addr):
+    row = parsed(upstream_s=upstream_s, upstream_addr=upstream_addr)
+    assert (row["upstream_s"], row["upstream_addr"]) == (last_s, last_addr)
+
+
+def test_a_request_that_nginx_could_not_answer_has_status_0():
+    assert parsed(status="000")["status"] == 0
+
+
+def test_every_column_is_in_the_log_format():
+    template = (TEMPLATES / "nginx.conf.j2").read_text()
+    for name in serverlog.SCHEMA.names:
+        assert f'"{name}": ' in template
+    assert set(serverlog.SCHEMA.names) == set(LINE)
+
+
+class Log:
+    """A host whose logs are in memory."""
+
+    def __init__(self, text: str, inode: int = 7):
+        self.text, self.inode = text, inode
+
+    def run(self, command, **_):
+        if "stat -c" in command:
+            return f"1700000000.5\n{REQUESTS} {self.inode} {len(self.text.encode())}\n"
+        if command.startswith("tail"):
+            start = int(command.split("+")[1].split()[0])
+            return self.text.encode()[start - 1 :].decode()
+        return "journal\n"
+
+
+def lines(*changes) -> str:
+    return "".join(json.dumps(LINE | change, ensure_ascii=False) + "\n" for change in changes)
+
+
+def test_only_what_was_logged_since_the_mark_is_kept_without_the_labs_own_checks(tmp_path):
+    before = lines({"path": "/before"})
+    log = Log(before)
+    since = serverlog.mark(log)
+    log.text += lines({"path": "/a"}, {"client": "127.0.0.1"}, {"path": "/한글\u2028\x85", "status": "502"})
+    assert collect(log, since, tmp_path) == 2
+    table = pyarrow.parquet.read_table(tmp_path / "server.parquet")
+    assert table.schema == serverlog.SCHEMA
+    assert table["path"].to_pylist() == ["/a", "/한글\u2028\x85"]
+    assert table["status"].to_pylist() == [200, 502]
+
+
+def test_a_run_without_requests_has_an_empty_table(tmp_path):
+    log = Log(lines({}))
+    assert collect(log, serverlog.mark(log), tmp_path) == 0
+    assert pyarrow.parquet.read_table(tmp_path / "server.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize("now", [Log(lines({}, {}), inode=8), Log("")])
+def test_a_log_that_was_rotated_meanwhile_is_an_error(now, tmp_path):
+    since = Mark({REQUESTS: (7, 100)}, 0.0)
+    with pytest.raises(LabError, match="was rotated during the run"):
+        collect(now, since, tmp_path)
