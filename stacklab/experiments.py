@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+from stacklab.capacity import raised_for
 from stacklab.errors import SettingsError
 from stacklab.events import Event
 from stacklab.experiment import Experiment, Point
@@ -114,6 +115,20 @@ def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     return _named("scaling", points, quick, repeats, seed)
 
 
+def sockets(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Open sockets that say nothing, more and more of them: what each costs, and where it ends."""
+    counts = (100, 300, 600) if quick else (1000, 2500, 5000, 10_000)
+    settings = raised_for(max(counts), CHAT)
+    points = [
+        Point(
+            f"{clients} sockets", settings,
+            ChatLoad(clients=clients, rooms=clients // 10, messages_per_s=0, duration_s=5 if quick else 10, ramp_s=clients / 60),
+        )
+        for clients in counts
+    ]
+    return _named("sockets", points, quick, 1 if repeats is None else repeats, seed)
+
+
 EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "eight-cases": eight_cases,
     "one-vs-three": one_vs_three,
@@ -122,6 +137,7 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "channel-layers": channel_layers,
     "failover": failover,
     "scaling": scaling,
+    "sockets": sockets,
 }
 """The experiments by name: each takes quick, repeats and seed."""
 
