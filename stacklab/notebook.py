@@ -16,6 +16,7 @@ from stacklab.analysis import METRIC_NAMES, Judgement, is_time
 from stacklab.errors import LabError
 from stacklab.host import Host
 from stacklab.labs import Lab, open_lab
+from stacklab.report import judgement_words
 from stacklab.stack import Applied
 
 MIB = 1 << 20
@@ -111,9 +112,10 @@ def _unit(column: str, values: pd.Series) -> tuple[str, float, str | None]:
 
 def show_judgement(judgement: Judgement) -> None:
     """A claim, its verdict, and the numbers behind it."""
-    say(f"**{judgement.claim.id}**: {judgement.claim.sentence}. The runs say: **{judgement.verdict}**.")
-    if len(judgement.tests):
-        tests = judgement.tests[["metric", "of", "than", "each", "estimate", "low", "high", "n", "verdict"]]
-        display(table(tests.assign(metric=tests["metric"].map(lambda name: METRIC_NAMES.get(name, name)))))
+    words = judgement_words(judgement)
+    say(f"**{words['id']}**: {words['sentence']}. The runs say: **{words['verdict']}**.")
+    if words["tests"]:
+        names = {"what": "measured", "than": f"{words['of']} against", "figure": "estimate", "interval": "interval", "n": "pairs"}
+        display(table(pd.DataFrame(words["tests"]).rename(columns=names)))
     else:
         say(judgement.claim.note)

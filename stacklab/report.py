@@ -88,7 +88,7 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
         title="HTTP" if kind == "http" else "Chat",
         sentences=sentences,
         table=[row(point, summary[summary["point"] == point]) for point in points],
-        judgements=[_judgement(judgement) for judgement in analysis.judge_all(runs)],
+        judgements=[judgement_words(judgement) for judgement in analysis.judge_all(runs)],
         pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
     )
 
@@ -195,7 +195,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
-def _judgement(judgement: Judgement) -> dict[str, Any]:
+def judgement_words(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as text: id, sentence, verdict, `of` (what was compared), and `tests`, one dict of text a test."""
     rows = judgement.tests.to_dict("records")
     return {
         "id": judgement.claim.id,

@@ -1,4 +1,3 @@
-# %%
 # ---
 # jupyter:
 #   jupytext:
@@ -12,6 +11,7 @@
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # The eight cases
@@ -35,7 +35,8 @@ from stacklab.results import load_runs
 lab, host = notebook.begin()
 
 # %% tags=["parameters"]
-QUICK = notebook.quick_mode()  # a tenth of the requests, one repeat; False (or STACKLAB_FULL=1): full size, three repeats
+# True: a tenth of the requests, one repeat. False, or STACKLAB_FULL=1 in the environment: full size, three repeats.
+QUICK = notebook.quick_mode()
 
 # %% [markdown]
 # ## Question
@@ -60,7 +61,8 @@ my_fastest = {100: None, 200: None}
 
 # %%
 plan = eight_cases(quick=QUICK)
-pd.DataFrame([{"repeat": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]).head(8)
+order = [{"repeat": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]
+notebook.table(pd.DataFrame(order).head(8))
 
 # %%
 print(console.estimate_text(plan, experiment.estimate(plan)))
@@ -75,7 +77,7 @@ print(console.estimate_text(plan, experiment.estimate(plan)))
 # %%
 with console.Bar() as bar:
     runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
-summary = analysis.summarize(runs)
+summary = analysis.summarize(runs).sort_values(["users", "nginx_worker_connections", "uwsgi_processes", "repeat"])
 
 # %% [markdown]
 # ## First: did it work at all?
@@ -127,9 +129,12 @@ plots.throughput_by_case(summary);
 # must hold, whatever the server is. It is Little's law. Does it hold here?
 
 # %%
-notebook.table(summary.assign(product=summary["throughput_per_s"] * summary["mean_s"])[["point", "users", "throughput_per_s", "mean_s", "product"]])
+law = summary[["point", "users", "throughput_per_s", "mean_s"]]
+notebook.table(law.assign(product=law["throughput_per_s"] * law["mean_s"]))
 
 # %% [markdown]
+# A short measurement gives a little less than it should: at its end the users leave one after another.
+#
 # Two consequences. First, a run that breaks the law is broken, not fast; the lab checks it for every run.
 # Second, if the throughput stays the same, twice the users wait twice as long. Then the extra users stand in a
 # queue, and no answer comes faster because the queue has more room.
@@ -141,8 +146,7 @@ notebook.table(summary.assign(product=summary["throughput_per_s"] * summary["mea
 
 # %%
 one = next(run for run in runs if run.point == "200 users, 1024/5")
-gauges = analysis.gauges([one])
-plots.gauge_over_time(gauges, ["nginx_active", "uwsgi_listen_queue", "uwsgi_busy_workers"]);
+plots.gauge_over_time(analysis.gauges([one]), ["nginx_active", "uwsgi_listen_queue", "uwsgi_busy_workers"]);
 
 # %% [markdown]
 # **Think:** nginx may hold 1024 connections here. How many does it hold? What would 4000 change?
@@ -202,7 +206,7 @@ folder = experiment.RESULTS / "eight-cases"
 full = load_runs(folder) if folder.is_dir() else []
 judged = full or runs
 repeats = len({run.repeat for run in judged})
-notebook.say(f"The verdict uses **{len(judged)} runs** of `{judged[0].experiment}`: **{repeats}** repeat{'s' if repeats > 1 else ''} of each case.")
+notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(14, 3.4), layout="constrained")
@@ -229,10 +233,10 @@ notebook.show_judgement(judge(claims["C3"], judged))
 # %%
 if repeats < 2:
     notebook.say(
-        "One repeat cannot tell an effect from luck: the honest answer is *too few repeats*. "
-        "Measure the full size (`fab experiment eight-cases` in a terminal), then run the cells from *What an honest verdict needs* again.  \n"
-        + console.estimate_text(eight_cases(), experiment.estimate(eight_cases())) + "."
+        "One repeat cannot tell an effect from luck. Measure the full size (`fab experiment eight-cases` in a "
+        "terminal), then run the cells from *What an honest verdict needs* on again."
     )
+    print(console.estimate_text(eight_cases(), experiment.estimate(eight_cases())))
 
 # %% [markdown]
 # ## What we have seen
