@@ -1,0 +1,279 @@
+"""Every reason to doubt a run is found, with its number; a sound run has none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stacklab.results import Run
+from stacklab.settings import StackSettings
+from stacklab.validity import check, disconnects, little_users, load_window
+from stacklab.workload import ChatLoad, HttpLoad
+
+LOAD = HttpLoad(requests=2000, users=20, ramp_s=1.0, warmup_s=0.5)
+CHAT = ChatLoad(clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=3)
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory):
+    return synthetic.http_run(tmp_path_factory.mktemp("http"), "run", workload=LOAD)
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory):
+    return synthetic.chat_run(tmp_path_factory.mktemp("chat"), "run", workload=CHAT)
+
+
+def with_table(run: Run, tmp_path, name: str, change) -> Run:
+    """The run with one table changed (and the others as they were), as if it was not saved yet."""
+    for file in run.path.glob("*.parquet"):
+        (tmp_path / file.name).symlink_to(file)
+    table = change(run.table(name))
+    (tmp_path / f"{name}.parquet").unlink()
+    if table is not None:
+        table.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    return replace(run, path=tmp_path)
+
+
+def the_reason(run: Run) -> str:
+    """The only reason there is to doubt `run`."""
+    validity = check(run)
+    assert validity.state == "suspect"
+    assert len(validity.reasons) == 1, validity.reasons
+    assert validity.reasons[0].endswith(".")
+    return validity.reasons[0]
+
+
+def edited(**columns):
+    """A change of a table: the given columns take the given values (or what a function makes of the table)."""
+    return lambda table: table.assign(**columns)
+
+
+def test_sound_runs_are_valid(http, chat):
+    assert check(http).reasons == ()
+    assert check(chat).reasons == ()
+    assert check(http).state == "valid"
+
+
+def test_a_saved_run_and_the_same_run_before_saving_are_judged_alike(tmp_path):
+    saved = synthetic.http_run(tmp_path, "run", fail=3)
+    assert saved.validity == check(saved)
+    assert saved.validity.state == "suspect"
+
+
+def test_what_was_noticed_while_measuring_is_a_reason(http):
+    assert check(http, ["The link was too slow."]).reasons == ("The link was too slow.",)
+
+
+def test_errors_are_counted_by_kind(http, tmp_path):
+    def fail(table):
+        table.loc[table.index[-30:-10], "error"] = "HTTP 502"
+        table.loc[table.index[-10:], "error"] = "ConnectionResetError: Connection reset by peer"
+        return table
+
+    reason = the_reason(with_table(http, tmp_path, "requests", fail))
+    assert reason == (
+        "30 of 2,000 counted requests failed: HTTP 502 (20), ConnectionResetError: Connection reset by peer (10)."
+    )
+
+
+def test_failures_while_warming_up_do_not_count(http, tmp_path):
+    def fail(table):
+        table.loc[table["warmup"], "error"] = "HTTP 502"
+        return table
+
+    assert check(with_table(http, tmp_path, "requests", fail)).state == "valid"
+
+
+def test_requests_that_are_missing_are_counted(http, tmp_path):
+    reason = the_reason(with_table(http, tmp_path, "requests", lambda table: table.iloc[:-7]))
+    assert reason == "1,993 counted requests are on disk, 2,000 were asked for."
+
+
+def test_rows_that_nginx_did_not_log_are_counted(http, tmp_path):
+    reason = the_reason(with_table(http, tmp_path, "server", lambda table: table.iloc[5:]))
+    assert "5 rows are missing" in reason
+
+
+def test_requests_that_nginx_never_saw_are_no_missing_rows(http, tmp_path):
+    def refuse(table):
+        table.loc[table.index[-1], ["status", "error"]] = [0, "ConnectionRefusedError"]
+        return table
+
+    run = with_table(http, tmp_path, "requests", refuse)
+    (tmp_path / "server.parquet").unlink()
+    http.table("server").iloc[:-1].to_parquet(tmp_path / "server.parquet")
+    assert "failed" in the_reason(run)
+
+
+@pytest.mark.parametrize("name", ["requests", "server", "resources", "gauges", "generator"])
+def test_a_missing_table_is_a_reason(http, tmp_path, name):
+    assert f"The table {name} is missing." in check(with_table(http, tmp_path, name, lambda _: None)).reasons
+
+
+def test_a_damaged_table_is_a_reason_and_no_traceback(http, tmp_path):
+    run = with_table(http, tmp_path, "server", lambda _: None)
+    (tmp_path / "server.parquet").write_bytes(b"PAR1")
+    assert "cannot be read" in the_reason(run)
+
+
+def test_settings_that_are_not_as_asked_are_named(http):
+    reason = the_reason(replace(http, observed=http.observed | {"uwsgi_processes": 4}))
+    assert reason == "uwsgi_processes was 4 on the web host, 5 was asked for."
+
+
+def test_ports_and_units_that_are_not_as_asked_are_named(http):
+    units = http.observed["units"] | {"daphne@3": "failed"}
+    run = replace(http, observed=http.observed | {"daphne_ports": [8443, 8444], "units": units})
+    assert check(run).reasons == (
+        "Daphne listened on 8443, 8444, not on 8443, 8444, 8445.",
+        "The unit daphne@3 was failed, not active.",
+    )
+
+
+def test_a_host_that_says_less_of_itself_is_not_doubted_for_that(http):
+    assert check(replace(http, observed={})).state == "valid"
+
+
+def test_littles_law_finds_users_that_were_not_there(http):
+    reason = the_reason(replace(http, workload=LOAD.replace(users=40)))
+    assert "Little's law" in reason
+    assert "makes 19.9 users, 40 were asked for (-50%)" in reason
+
+
+def test_littles_law_holds_with_waits(tmp_path):
+    load = HttpLoad(requests=1500, users=30, ramp_s=1.0, warmup_s=0.5, wait_s=0.05)
+    run = synthetic.http_run(tmp_path, "run", workload=load, per_s=300)
+    assert check(run).state == "valid"
+    without = replace(run, workload=load.replace(wait_s=0.0))
+    assert "Little's law" not in "".join(check(run).reasons)
+    assert little_users(without.table("requests"), 0.0) < little_users(run.table("requests"), 0.05)
+
+
+def test_on_a_schedule_late_starts_are_found_and_littles_law_is_not_asked(http, tmp_path):
+    scheduled = LOAD.replace(requests_per_s=800)
+    on_time = with_table(http, tmp_path, "requests", edited(scheduled_s=lambda table: table["start_s"] - 0.001))
+    assert check(replace(on_time, workload=scheduled)).state == "valid"
+    (tmp_path / "late").mkdir()
+    late = with_table(http, tmp_path / "late", "requests", edited(scheduled_s=lambda table: table["start_s"] - 0.3))
+    assert "0.30 s or more behind its schedule" in the_reason(replace(late, workload=scheduled))
+
+
+def test_a_generator_short_of_cpu_is_found(tmp_path):
+    assert "used 97% of a core" in the_reason(synthetic.http_run(tmp_path, "run", generator_cpu=0.97))
+
+
+def test_a_generator_that_was_not_watched_is_found(http, tmp_path):
+    assert "was not measured" in the_reason(with_table(http, tmp_path, "generator", lambda table: table.iloc[:0]))
+
+
+def test_steal_is_found(tmp_path):
+    assert the_reason(synthetic.http_run(tmp_path, "run", steal=0.031)).startswith("Steal: 3.1% of the CPU time")
+
+
+def test_a_costly_sampler_and_other_work_on_the_computer_are_found(http, tmp_path):
+    def busy(table):
+        table.loc[table["name"].isin(["sampler_cpu_s", "host_cpu_s"]), "value"] *= 4
+        return table
+
+    reasons = check(with_table(http, tmp_path, "gauges", busy)).reasons
+    assert "The sampler itself took 8.0% of a core." in reasons
+    assert any("Other work on the web host's computer took 4." in reason for reason in reasons)
+
+
+def test_gaps_in_the_samples_are_found(http, tmp_path):
+    start, _ = load_window(http)
+    missing = pd.Interval(start + synthetic.OFFSET_S + 0.3, start + synthetic.OFFSET_S + 2.0)
+    run = with_table(http, tmp_path, "resources", lambda table: table[[t not in missing for t in table["time_s"]]])
+    assert "The samples have a gap of" in the_reason(run)
+
+
+def test_samples_that_end_before_the_load_are_a_gap(tmp_path):
+    run = synthetic.http_run(tmp_path, "long", workload=LOAD.replace(requests=5000))
+    start, _ = load_window(run)
+    (tmp_path / "cut").mkdir()
+    cut = with_table(run, tmp_path / "cut", "resources", lambda t: t[t["time_s"] < start + synthetic.OFFSET_S + 1])
+    assert "The samples have a gap of" in the_reason(cut)
+
+
+def test_a_service_that_is_gone_for_a_while_is_no_gap(http, tmp_path):
+    change = edited(service=lambda table: table["service"])
+    run = with_table(http, tmp_path, "resources", lambda t: change(t)[(t["service"] != "daphne@2") | (t.index % 40 < 8)])
+    assert check(run).state == "valid"
+
+
+def test_clocks_that_are_known_too_badly_are_found(http):
+    assert "known to within 0.400 s only" in the_reason(replace(http, clock_error_s=0.4))
+    assert "was not measured" in the_reason(replace(http, clock_offset_s=None, clock_error_s=None))
+
+
+def test_lost_and_doubled_messages_are_counted_apart(chat, tmp_path):
+    def lose(table):
+        table.loc[table.index[:5], ["copies", "receiver_connected"]] = [0, True]
+        table.loc[table.index[5:8], ["copies", "receiver_connected"]] = [0, False]
+        table.loc[table.index[8:10], "copies"] = 2
+        return table
+
+    reasons = check(with_table(chat, tmp_path, "messages", lose)).reasons
+    assert len(reasons) == 3
+    assert reasons[0].startswith("5 of ") and "to connected receivers were lost" in reasons[0]
+    assert reasons[1].startswith("3 of 3 ") and "to receivers that were away" in reasons[1]
+    assert reasons[2].startswith("2 of ") and "more than once" in reasons[2]
+
+
+def test_sockets_that_are_refused_or_closed_early_are_found(chat, tmp_path):
+    def break_some(table):
+        table.loc[0, ["close_code", "end_s"]] = [1006, table["connect_start_s"][0] + 5]
+        table.loc[1, "connect_s"] = np.nan
+        table.loc[1, "error"] = "HTTP 403"
+        return table
+
+    reasons = check(with_table(chat, tmp_path, "connections", break_some)).reasons
+    assert "29 clients connected, 30 were asked for." in reasons
+    assert "1 attempts to connect failed: HTTP 403 (1)." in reasons
+    assert "1 open sockets were closed early: 1006 (1)." in reasons
+
+
+def test_what_an_event_costs_is_the_result_and_no_reason_to_doubt(tmp_path):
+    run = synthetic.chat_run(tmp_path, "killed", workload=CHAT, kill_s=4)
+    assert len(disconnects(run.table("connections"))) == 10
+    assert run.validity.state == "valid"
+    assert check(replace(run, events=())).state == "suspect"
+
+
+def test_a_generator_that_sent_too_little_is_found(chat):
+    reason = the_reason(replace(chat, workload=CHAT.replace(messages_per_s=1.0)))
+    assert "about 300 were asked for: the generator lagged" in reason
+
+
+def test_a_run_that_counted_nothing_is_doubted_without_a_traceback(http, tmp_path):
+    run = with_table(http, tmp_path, "requests", edited(warmup=True))
+    assert any("0 counted requests are on disk" in reason for reason in check(run).reasons)
+
+
+def test_the_load_window_is_that_of_the_counted_requests(http):
+    requests = http.table("requests")
+    counted = requests[~requests["warmup"]]
+    assert load_window(http) == (counted["start_s"].min(), (counted["start_s"] + counted["duration_s"]).max())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    users=st.integers(1, 40),
+    per_s=st.floats(50, 5000),
+    wait_s=st.sampled_from([0.0, 0.01, 0.2]),
+    seed=st.integers(0, 1000),
+)
+def test_littles_law_counts_the_users_of_any_closed_loop(users, per_s, wait_s, seed):
+    load = HttpLoad(requests=users * 40, users=users, ramp_s=0.5, warmup_s=0.5, wait_s=wait_s)
+    requests = synthetic.closed_loop(load, per_s, np.random.default_rng(seed))
+    assert little_users(requests, wait_s) == pytest.approx(users, rel=0.08)
+
+
+def test_settings_that_differ_only_in_what_cannot_be_observed_are_not_doubted(tmp_path):
+    run = synthetic.http_run(tmp_path, "run", StackSettings(daphne_drain_s=9, redis_pool=7))
+    assert run.validity.state == "valid"
