@@ -61,7 +61,8 @@ class Events:
         self, events: Sequence[Event], host: Host, settings: StackSettings, progress: Callable[[Progress], None] | None
     ):
         self.done: list[dict[str, Any]] = []
-        self._events, self._host, self._settings = sorted(events, key=lambda event: event.at_s), host, settings
+        self.settings = settings  # those that hold now
+        self._events, self._host = sorted(events, key=lambda event: event.at_s), host
         self._forward = progress or (lambda progress: None)
         self._counting, self._over = threading.Event(), threading.Event()
         self._error: LabError | None = None
@@ -89,13 +90,12 @@ class Events:
     def _run(self) -> None:
         self._counting.wait()
         start = time.monotonic()
-        settings = self._settings
         for event in self._events:
             if self._over.wait(max(0.0, start + event.at_s - time.monotonic())):
                 return
             began_s = time.time()
             try:
-                settings = event.happen(self._host, settings)
+                self.settings = event.happen(self._host, self.settings)
             except LabError as error:
                 self._error = error
                 return

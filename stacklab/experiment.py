@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from stacklab.events import Event, Events
 from stacklab.host import Host
 from stacklab.labs import Lab
 from stacklab.loadgen import Progress, run_load
-from stacklab.results import RUN_FILE, Run, load_runs, writing_run
+from stacklab.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, writing_run
 from stacklab.sampling import sampling
 from stacklab.settings import StackSettings
 from stacklab.validity import check
@@ -42,6 +43,12 @@ GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
 BYTES_PER_REQUEST = 60
 BYTES_PER_RUN = 300_000
+
+CHANGE_ENDS_WITHIN_S = 60.0
+
+MACHINE = """nproc
+awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo
+sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1"""
 
 
 @dataclass(frozen=True)
@@ -132,11 +139,7 @@ def bench(lab: Lab, root: Path = RESULTS) -> Iterator[Bench]:
     host = lab.web()
     folder = root / ".bench" / lab.name.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(f"the lab {lab.name} is being measured by another process; wait for it to end") from None
+    with alone(folder / "lock", f"the lab {lab.name} is being measured by another process"):
         ca = folder / "ca.crt"
         ca.write_text(stack.ca_certificate(host))
         status = lab.status()
@@ -146,10 +149,21 @@ def bench(lab: Lab, root: Path = RESULTS) -> Iterator[Bench]:
         )
 
 
+@contextmanager
+def alone(lock: Path, otherwise: str) -> Iterator[None]:
+    """Hold the lock file for as long as the block runs; LabError, `otherwise`, if another process holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f"{otherwise}; wait for it to end") from None
+        yield
+
+
 def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
     """The machines and the versions, as run.json keeps them."""
-    machine = host.run("nproc; awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo; sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1")
-    cpus, memory, *model = machine.splitlines()
+    cpus, memory, *model = host.run(MACHINE).splitlines()
     return {
         "versions": stack.versions(host),
         "web": {"cpus": int(cpus), "memory_bytes": int(memory), "model": (model or [""])[0]},
@@ -205,13 +219,16 @@ def measure(
             )
             ended_s = time.time()
         serverlog.collect(on.host, before, out)
+        problems = list(samples.problems)
+        if stack.current(on.host) != happened.settings:
+            problems.append("The settings were changed by somebody else during the run.")
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
             experiment=folder.name, run=name, point=point, repeat=repeat, position=position,
             started_s=started_s, ended_s=ended_s, under_load_s=under_load_s(out, workload), events=happened.done,
             clock_offset_s=samples.clock_offset_s, clock_error_s=samples.clock_error_s,
         )
-        draft.record(replace(run, validity=check(run)))
+        draft.record(replace(run, validity=check(run, problems)))
     return draft.run
 
 
@@ -246,11 +263,13 @@ class Estimate:
     disk_bytes: int
 
 
-def estimate(experiment: Experiment, root: Path = RESULTS) -> Estimate:
-    """How much is left to do, by the pace of earlier runs of the same point where there are any."""
+def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) -> Estimate:
+    """How much is left to do (all of it, if it starts `fresh`), by the pace of earlier runs of the same point."""
     folder = root / experiment.name
-    known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
-    left = [planned for planned in experiment.plan() if not (folder / planned.name / RUN_FILE).exists()]
+    with warnings.catch_warnings():  # of runs that were cut off: they are about to be measured again
+        warnings.simplefilter("ignore", UnfinishedRunWarning)
+        known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
+    left = [planned for planned in experiment.plan() if fresh or not (folder / planned.name / RUN_FILE).exists()]
     seconds = sum(known.get(p.point.label) or guessed_s(p.point.workload) for p in left)
     disk = sum(BYTES_PER_RUN + BYTES_PER_REQUEST * rows_of(p.point.workload) for p in left)
     return Estimate(len(left), seconds + BETWEEN_RUNS_S * len(left), disk)
@@ -279,25 +298,30 @@ def run_experiment(
     lab: Lab,
     root: Path = RESULTS,
     *,
+    fresh: bool = False,
     on_run: Callable[[Planned, int, int], None] = lambda planned, number, total: None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Run]:
     """Measure every run of the plan that is not on disk yet; all runs of the experiment, old and new.
 
-    Interrupted at any point, the next call goes on where it stopped. The settings that the host had
-    before the experiment are back when it ends, also after an error. `on_run(planned, number, total)`
-    is called before each run. LabError if the folder holds another plan or the disk is too small.
+    Interrupted at any point, the next call goes on where it stopped; with `fresh` it starts over, and the runs
+    so far are kept under another name. The settings that the host had before the experiment are back when it
+    ends, also after an error; after a kill, when the next call ends. `on_run(planned, number, total)` is called
+    before each run. LabError if the folder holds another plan, or another lab's runs, or the disk is too small.
     """
     folder = root / experiment.name
-    left = estimate(experiment, root)
-    if left.runs:
-        _require_disk(root, left.disk_bytes)
-        with bench(lab, root) as on:
-            restore = _open_plan(experiment, folder, on.host)
-            try:
-                _measure_all(experiment, folder, on, on_run, progress)
-            finally:
-                stack.apply(on.host, restore)
+    with alone(root / ".bench" / f"{experiment.name}.lock", f"the experiment {experiment.name} is being measured"):
+        if fresh:
+            set_aside(experiment.name, root)
+        left = estimate(experiment, root)
+        if left.runs or _restore_of(folder):
+            _require_disk(root, left.disk_bytes)
+            with bench(lab, root) as on:
+                _open_plan(experiment, folder, on)
+                try:
+                    _measure_all(experiment, folder, on, on_run, progress)
+                finally:
+                    _restore(folder, on.host)
     names = {planned.name for planned in experiment.plan()}
     return [run for run in load_runs(folder) if run.run in names]
 
@@ -322,24 +346,50 @@ def _require_disk(root: Path, needed_bytes: int) -> None:
         raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")
 
 
-def _open_plan(experiment: Experiment, folder: Path, host: Host) -> StackSettings:
-    """Write experiment.json, or check that the one there is the same plan. The settings to go back to at the end."""
+def _open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
+    """Write experiment.json, or check that the one there is the same plan. It holds the settings to go back to."""
     file = folder / PLAN_FILE
-    plan = experiment.to_dict()
+    now = {"format": 1, "plan": experiment.to_dict(), "lab": on.lab.name, "started_s": time.time()}
     if file.exists():
         written = json.loads(file.read_text())
-        if written["plan"] != plan:
+        if written["plan"] != now["plan"]:
             raise LabError(
                 f"{folder} holds runs of another plan of the same name; "
                 "start over with --fresh (the old runs are kept under another name)"
             )
-        return StackSettings.from_dict(written["restore"])
-    restore = stack.current(host)
+        measured = written.setdefault("lab", now["lab"])
+        if measured != now["lab"]:
+            raise LabError(
+                f"{folder} holds runs of the lab {measured}, and runs of two machines cannot be compared; "
+                "start over with --fresh (the old runs are kept under another name), or set STACKLAB_RESULTS to another folder"
+            )
+        now = written
     folder.mkdir(parents=True, exist_ok=True)
+    # A restore that stands there already is of an experiment that was killed: those settings were the user's.
+    _write_plan(file, {"restore": stack.current(on.host).to_dict()} | now)
+
+
+def _write_plan(file: Path, plan: dict[str, Any]) -> None:
     new = file.with_suffix(".new")
-    new.write_text(json.dumps({"format": 1, "plan": plan, "restore": restore.to_dict(), "started_s": time.time()}, indent=1))
+    new.write_text(json.dumps(plan, indent=1) + "\n")
     new.replace(file)
-    return restore
+
+
+def _restore_of(folder: Path) -> dict[str, Any] | None:
+    """The settings that an experiment, running or killed, has yet to go back to."""
+    file = folder / PLAN_FILE
+    return json.loads(file.read_text()).get("restore") if file.exists() else None
+
+
+def _restore(folder: Path, host: Host) -> None:
+    """Go back to the settings from before the experiment; wait for a change that an interrupt left under way."""
+    end = time.monotonic() + CHANGE_ENDS_WITHIN_S
+    while stack.state(host)["changing"] and time.monotonic() < end:
+        time.sleep(0.5)
+    file = folder / PLAN_FILE
+    plan = json.loads(file.read_text())
+    stack.apply(host, StackSettings.from_dict(plan.pop("restore")))
+    _write_plan(file, plan)
 
 
 def set_aside(name: str, root: Path = RESULTS) -> Path | None:

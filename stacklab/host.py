@@ -182,7 +182,9 @@ class Host:
             channel.exec_command(line)
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
-            raise LabNotRunning(f"{self.name}: the SSH connection broke ({error}); try again, or look with 'fab status'") from error
+            raise LabNotRunning(
+                f"{self.name}: the SSH connection broke ({error}); try again, or look with 'fab status'"
+            ) from error
         return channel
 
     def run(

@@ -188,15 +188,19 @@ def experiment(
 ) -> list[Run]:
     """Measure an experiment; goes on where it was interrupted."""
     from stacklab import console
-    from stacklab.experiment import estimate, run_experiment, set_aside
+    from stacklab.experiment import estimate, run_experiment
     from stacklab.experiments import experiment_named
 
     plan = experiment_named(name, quick, whole_number("repeats", repeats), whole_number("seed", seed))
-    if fresh and (kept := set_aside(plan.name)):
-        print(f"the runs so far are kept in {kept}")
-    print(console.estimate_text(plan, estimate(plan)))
-    with console.Bar() as bar:
-        runs = run_experiment(plan, open_lab(lab), on_run=bar.on_run, progress=bar)
+    if fresh:
+        print(f"starting over; runs there are already are kept as {plan.name}.1 and so on")
+    print(console.estimate_text(plan, estimate(plan, fresh=fresh)))
+    try:
+        with console.Bar() as bar:
+            runs = run_experiment(plan, open_lab(lab), fresh=fresh, on_run=bar.on_run, progress=bar)
+    except KeyboardInterrupt:
+        print("\nstopped; without --fresh, the same command goes on from here")
+        raise
     report(plan.name)
     return runs
 
@@ -281,11 +285,16 @@ def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
             function(**flags)
         except LabError as error:
             raise Exit(f"fab {name}: {error}", code=1) from error
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise Exit(f"fab {name}: {error.strerror or error}{where}", code=1) from error
         except KeyboardInterrupt:
             raise Exit(f"fab {name}: stopped", code=130) from None
 
     # No annotations, no numbers as defaults: Invoke would convert flags by them, and end in a traceback.
-    plain = [p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    empty = inspect.Parameter.empty
+    given = inspect.signature(function).parameters.values()
+    plain = [p.replace(annotation=empty) for p in given if p.kind is not p.VAR_KEYWORD]
     fields = flags_of.rules() if flags_of else {}
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     body.__signature__ = inspect.Signature([
