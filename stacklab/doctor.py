@@ -263,9 +263,9 @@ def gather(root: Path | None = None) -> Facts:
     return Facts(
         system=system,
         architecture=_architecture(system),
-        virtualization=_has_virtualization(system),
+        virtualization=has_virtualization(system),
         hypervisor_takes_it=system == "Windows" and _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True",
-        kvm=_try_kvm() if system == "Linux" else None,
+        kvm=try_kvm() if system == "Linux" else None,
         libvirt=_try_libvirt(),
         libvirt_driver=os.environ.get("STACKLAB_LIBVIRT_DRIVER", "kvm"),
         vagrant=vagrant,
@@ -326,7 +326,7 @@ def _architecture(system: str) -> str:
     return "arm64" if translated or platform.machine().lower() in ("arm64", "aarch64") else "amd64"
 
 
-def _has_virtualization(system: str) -> bool | None:
+def has_virtualization(system: str) -> bool | None:
     if system == "Linux" and platform.machine() in ("x86_64", "AMD64"):
         flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         return bool(flags and {"vmx", "svm"} & set(flags.group(1).split()))
@@ -340,7 +340,7 @@ def _has_virtualization(system: str) -> bool | None:
     return None
 
 
-def _try_kvm() -> str | None:
+def try_kvm() -> str | None:
     """Really ask KVM for a machine: /dev/kvm may be there and refuse."""
     import fcntl  # Linux only
 
