@@ -1,7 +1,8 @@
 """Chat load: clients in rooms, each message numbered and stamped, every reception written down.
 
-`stacklab.loadgen` runs one process a CPU of the generator; each has every so-many-th client. Client number i
-is in room i modulo rooms. Clients connect slowly, one after the other over `ramp_s`, and begin to send at
+`stacklab.loadgen` runs one process a CPU of the generator; each has every so-many-th client. Rooms are filled
+evenly, in an order of their own: clients that follow each other are given instances in turn by round robin,
+and must not by that alone end up with their room on one instance. Clients connect slowly, one after the other over `ramp_s`, and begin to send at
 random times; what is sent before every client has tried to connect, and a little after, is warm-up. A client whose connection
 ends comes back as the chat page does, after a growing random wait.
 
@@ -26,6 +27,7 @@ from share import REPORT_INTERVAL_S, Share, error_text
 CONNECTING_AT_ONCE = 100  # more TLS starts in one process only make each other wait
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0  # as in the chat page (app/chat/static/chat/chat.js)
 FINAL_CODES = {4409}  # the room's name is not allowed: the page does not try again either
+ROOMS_SEED = 1  # the same in all processes, and in all runs that are to be compared
 SETTLE_S = 2.0  # between the last client's first attempt and the start of counting
 RESEND_AFTER_S = 1.0
 QUIET_S, LONGEST_DRAIN_S = 2.0, 15.0
@@ -38,6 +40,7 @@ class Connection:
     """One attempt to connect, and what became of it: a row, written when it is over."""
 
     client: int
+    room: int
     server_name: str | None  # what the server calls this socket
     source_address: str | None
     instance: str | None
@@ -57,6 +60,8 @@ class Crowd:
         load = share.workload
         self.indexes = iter(range(share.number, load["clients"], share.processes))
         self.size = len(range(share.number, load["clients"], share.processes))
+        self.rooms = [client % load["rooms"] for client in range(load["clients"])]
+        random.Random(ROOMS_SEED).shuffle(self.rooms)
         self.gate = BoundedSemaphore(CONNECTING_AT_ONCE)
         self.text = "x" * load["size_bytes"]
         self.phase = "ready"
@@ -151,7 +156,7 @@ class Client(User):
         self.share = self.crowd.share
         self.index = next(self.crowd.indexes)
         self.crowd.members.append(self)
-        self.room = f"load-{self.index % self.share.workload['rooms']}"
+        self.room = self.crowd.rooms[self.index]
         self.socket: ChatSocket | None = None
         self.connection: Connection | None = None
         self.welcomed = False
@@ -184,10 +189,10 @@ class Client(User):
         self.attempts += 1
         source_address = self.share.source_address(self.index)
         with self.crowd.gate:
-            row = Connection(self.index, None, source_address, None, self.share.now(), attempt=self.attempts)
+            row = Connection(self.index, self.room, None, source_address, None, self.share.now(), attempt=self.attempts)
             self.connection = row
             try:
-                self.socket = ChatSocket(self.share, self.room, source_address)
+                self.socket = ChatSocket(self.share, f"load-{self.room}", source_address)
             except OSError as error:
                 row.error = error_text(error)
         if self.socket:

@@ -4,7 +4,7 @@ Three DataFrames come in, with clients as whole numbers:
 
     sent         client, n, sent_s, warmup
     received     client, sender_name (the server's name of the sender's socket), n, message_id, received_s, instance
-    connections  client, server_name, source_address, instance, connect_start_s, connect_s, end_s, close_code,
+    connections  client, room, server_name, source_address, instance, connect_start_s, connect_s, end_s, close_code,
                  error, attempt
 """
 
@@ -21,7 +21,7 @@ MESSAGES = [
 MIN_FLIGHT_S = 1.0
 
 
-def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataFrame, rooms: int) -> pd.DataFrame:
+def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     """One row for each message and each client expected to get it (columns MESSAGES, people as numbers).
 
     Expected are all clients of the room, the sender too, whose first welcome came before the message was sent,
@@ -34,7 +34,7 @@ def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataF
     """
     welcomed = _welcomed(connections)
     arrived = _arrived(received, welcomed)
-    rows = _expected(sent, welcomed, rooms).merge(arrived, how="left", on=["sender", "n", "receiver"])
+    rows = _expected(sent, welcomed).merge(arrived, how="left", on=["sender", "n", "receiver"])
     rows["copies"] = rows["copies"].fillna(0).astype("int32")
     rows["latency_s"] = rows["received_s"] - rows["sent_s"]
     ids = arrived.drop_duplicates(["sender", "n"])[["sender", "n", "message_id"]]
@@ -69,12 +69,11 @@ def _arrived(received: pd.DataFrame, welcomed: pd.DataFrame) -> pd.DataFrame:
     return first.drop(columns="sender_name")
 
 
-def _expected(sent: pd.DataFrame, welcomed: pd.DataFrame, rooms: int) -> pd.DataFrame:
+def _expected(sent: pd.DataFrame, welcomed: pd.DataFrame) -> pd.DataFrame:
     """Each message with each client that had come into its room before it was sent."""
-    members = welcomed.groupby("client", as_index=False)["welcome_s"].min().rename(columns={"client": "receiver"})
-    members["room"] = members["receiver"] % rooms
-    messages = sent.rename(columns={"client": "sender"}).assign(room=sent["client"] % rooms)
-    rows = messages.merge(members, on="room")
+    first = welcomed.drop_duplicates("client")[["client", "room", "welcome_s"]]
+    messages = sent.merge(first[["client", "room"]], on="client").rename(columns={"client": "sender"})
+    rows = messages.merge(first.rename(columns={"client": "receiver"}), on="room")
     return rows[rows["welcome_s"] <= rows["sent_s"]].drop(columns="welcome_s")
 
 

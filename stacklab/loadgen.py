@@ -93,7 +93,7 @@ def run_load(
     if isinstance(workload, HttpLoad):
         _check_answers(rows.write_requests(raw, out, workload.path), workload.requests, log)
     else:
-        _check_connections(rows.write_chat(raw, out, workload.rooms))
+        _check_connections(rows.write_chat(raw, out))
     shutil.rmtree(raw)
 
 

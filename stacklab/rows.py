@@ -53,6 +53,7 @@ RAW_RECEIVED = pa.schema(
 RAW_CONNECTIONS = pa.schema(
     [
         ("client", pa.int32()),
+        ("room", pa.int32()),
         ("server_name", pa.string()),
         ("source_address", pa.string()),
         ("instance", pa.string()),
@@ -82,9 +83,13 @@ MESSAGES = pa.schema(
         ("warmup", pa.bool_()),
     ]
 )
-CONNECTIONS = pa.schema([field for field in RAW_CONNECTIONS if field.name != "server_name"]).insert(
-    1, pa.field("room", pa.string())
-).set(0, pa.field("client", pa.string()))
+CONNECTIONS = pa.schema(
+    [
+        pa.field(field.name, pa.string() if field.name in ("client", "room") else field.type)
+        for field in RAW_CONNECTIONS
+        if field.name != "server_name"
+    ]
+)
 REQUESTS = ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup", "scheduled_s", "retried")
 
 
@@ -121,23 +126,23 @@ def write_requests(raw: Path, out: Path, name: str) -> dict[str, int]:
     return {count["values"]: count["counts"] for count in errors.value_counts().to_pylist()}
 
 
-def write_chat(raw: Path, out: Path, rooms: int) -> dict[str, int]:
+def write_chat(raw: Path, out: Path) -> dict[str, int]:
     """raw/{sent,received,connections}-*.csv → out/messages.parquet and out/connections.parquet.
 
-    Client number 7 is called c00007, its room load-R. Returns {error, "" for none: attempts to connect}.
+    Client number 7 is called c00007, room number 3 load-3. Returns {error, "" for none: attempts to connect}.
     """
     sent = read_raw(raw.glob("sent-*.csv"), RAW_SENT).to_pandas()
     received = read_raw(raw.glob("received-*.csv"), RAW_RECEIVED).to_pandas(strings_to_categorical=True)
     connections = read_raw(raw.glob("connections-*.csv"), RAW_CONNECTIONS).to_pandas()
 
-    messages = deliveries(sent, received, connections, rooms)
+    messages = deliveries(sent, received, connections)
     messages["room"] = _called(messages["room"], "load-{}")
     messages["sender"] = _called(messages["sender"], "c{:05d}")
     messages["receiver"] = _called(messages["receiver"], "c{:05d}")
     _write(messages, MESSAGES, out / "messages.parquet")
 
     failed = connections.loc[connections["connect_s"].isna(), "error"].fillna("closed before the welcome")
-    connections["room"] = _called(connections["client"] % rooms, "load-{}")
+    connections["room"] = _called(connections["room"], "load-{}")
     connections["client"] = _called(connections["client"], "c{:05d}")
     _write(connections.sort_values("connect_start_s"), CONNECTIONS, out / "connections.parquet")
     return {"": len(connections) - len(failed), **failed.value_counts().to_dict()}

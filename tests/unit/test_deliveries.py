@@ -14,11 +14,11 @@ from stacklab.rows import RAW_CONNECTIONS, RAW_RECEIVED, RAW_SENT
 START_S, END_S = 100.0, 200.0
 
 
-def connected(*clients: int, start_s: float = START_S, end_s: float = END_S, attempt: int = 1) -> list[dict]:
+def connected(*clients: int, start_s: float = START_S, end_s: float = END_S, attempt: int = 1, rooms: int = 1) -> list[dict]:
     """A connection for each client; the server calls the socket of client 3, attempt 1, "s3-1"."""
     return [
         {
-            "client": client, "server_name": f"s{client}-{attempt}", "source_address": None,
+            "client": client, "room": client % rooms, "server_name": f"s{client}-{attempt}", "source_address": None,
             "instance": f"daphne@{client}", "connect_start_s": start_s - 0.5, "connect_s": 0.5, "end_s": end_s,
             "close_code": 1000, "error": None, "attempt": attempt,
         }
@@ -37,7 +37,7 @@ def got(client: int, sender: int, n: int, received_s: float, attempt: int = 1) -
     }  # fmt: skip
 
 
-def judged(sent_rows: list[dict], received_rows: list[dict], connection_rows: list[dict], rooms: int = 1):
+def judged(sent_rows: list[dict], received_rows: list[dict], connection_rows: list[dict]):
     """The deliveries, by (sender, n, receiver)."""
     tables = [
         pa.Table.from_pylist(rows, schema=schema).to_pandas()
@@ -45,13 +45,13 @@ def judged(sent_rows: list[dict], received_rows: list[dict], connection_rows: li
             (sent_rows, RAW_SENT), (received_rows, RAW_RECEIVED), (connection_rows, RAW_CONNECTIONS),
         )
     ]  # fmt: skip
-    rows = deliveries(*tables, rooms)
+    rows = deliveries(*tables)
     assert list(rows.columns) == MESSAGES
     return rows.set_index(["sender", "n", "receiver"])
 
 
 def test_every_client_of_the_room_is_expected_to_get_a_message_the_sender_too():
-    rows = judged([sent(0, 1, 110.0)], [got(0, 0, 1, 110.1), got(2, 0, 1, 110.2)], connected(0, 1, 2, 3), rooms=2)
+    rows = judged([sent(0, 1, 110.0)], [got(0, 0, 1, 110.1), got(2, 0, 1, 110.2)], connected(0, 1, 2, 3, rooms=2))
     assert list(rows.index) == [(0, 1, 0), (0, 1, 2)]
     assert list(rows.copies) == [1, 1]
     assert list(rows.latency_s) == pytest.approx([0.1, 0.2])
@@ -139,5 +139,5 @@ def test_copies_add_up_to_what_was_received(data):
     expected = [(c, n, r) for c, n in messages for r in range(clients) if r % rooms == c % rooms]
     copies = {key: data.draw(st.integers(0, 3)) for key in expected}
     arrivals = [got(r, c, n, 120.0 + n) for (c, n, r), count in copies.items() for _ in range(count)]
-    rows = judged([sent(c, n, 110.0 + n) for c, n in messages], arrivals, connected(*range(clients)), rooms)
+    rows = judged([sent(c, n, 110.0 + n) for c, n in messages], arrivals, connected(*range(clients), rooms=rooms))
     assert rows.copies.to_dict() == copies
