@@ -196,6 +196,12 @@ def point_order(table: pd.DataFrame) -> list[str]:
     return [point for _, point in sorted(zip(ranks, firsts["point"], strict=True), key=lambda pair: pair[0])]
 
 
+def in_order(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a summary in the order in which plots show their points; repeats in their own."""
+    places = {point: place for place, point in enumerate(point_order(summary))}
+    return summary.sort_values(["point", "repeat"], key=lambda column: column.map(places) if column.name == "point" else column, ignore_index=True)
+
+
 UNORDERED = ("duration_s",)  # also a column of `requests`, where it is no factor
 
 

@@ -115,7 +115,8 @@ def show_judgement(judgement: Judgement) -> None:
     words = judgement_words(judgement)
     say(f"**{words['id']}**: {words['sentence']}. The runs say: **{words['verdict']}**.")
     if words["tests"]:
-        names = {"what": "measured", "than": f"{words['of']} against", "figure": "estimate", "interval": "interval", "n": "pairs"}
+        say(f"`{words['of']}` against:")
+        names = {"what": "measured", "than": "against", "figure": "estimate", "n": "pairs"}
         display(table(pd.DataFrame(words["tests"]).rename(columns=names)))
     else:
         say(judgement.claim.note)

@@ -77,7 +77,7 @@ print(console.estimate_text(plan, experiment.estimate(plan)))
 # %%
 with console.Bar() as bar:
     runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
-summary = analysis.summarize(runs).sort_values(["users", "nginx_worker_connections", "uwsgi_processes", "repeat"])
+summary = analysis.in_order(analysis.summarize(runs))
 
 # %% [markdown]
 # ## First: did it work at all?

@@ -1,0 +1,222 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/src///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Chat and Daphne: one against three
+#
+# A page is asked for, answered, and forgotten. A chat keeps a connection open for every person in it, a *WebSocket*,
+# and Daphne is the server that holds them. Daphne is **one process on one core**. So the same engineer advised:
+# run three of them behind nginx, and they will need **less CPU and less memory** than one.
+#
+# Is that so?
+
+# %%
+import matplotlib.pyplot as plt
+
+from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
+from stacklab.analysis import CLAIMS, judge
+from stacklab.diagram import stack_diagram
+from stacklab.experiments import one_vs_three
+from stacklab.processes import processes
+from stacklab.results import load_runs
+
+lab, host = notebook.begin()
+found = stack.current(host)
+tasks.reset();
+
+# %% tags=["parameters"]
+# True: a fifth of the clients, ten seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
+QUICK = notebook.quick_mode()
+
+# %% [markdown]
+# ## Have a chat first
+#
+# Open the address below in two windows and choose the same room. Your browser does not know this lab's certificate
+# authority; `fab ca` writes its certificate and says how to trust it. Each window tells which instance serves it.
+# Are they the same? Close one window, open it again: and now?
+
+# %%
+notebook.say(f"The chat: [{host.url}/chat/]({host.url}/chat/)")
+stack_diagram(processes(host));
+
+# %% [markdown]
+# ## What is measured
+#
+# Thirty clients in three rooms chat for ten seconds. Every message is numbered. Each member of the room,
+# the sender too, should receive it exactly once, and for each of them one row is written.
+
+# %%
+first = tasks.chat(clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=2)
+
+# %%
+rows = analysis.messages([first])
+notebook.table(rows[["room", "sender", "receiver", "latency_s", "copies", "via", "instance"]].head(6))
+
+# %% [markdown]
+# `via` is the instance that took the message from its sender, `instance` the one that handed it to the receiver.
+# Where they differ, the message went from one process to another, by way of Redis.
+#
+# The post's own check was another one: look whether each instance's access log grew. So let us look.
+
+# %%
+print(host.run("for log in /var/log/daphne/daphne*.log; do echo $log; tail -n 2 $log; done", sudo=True))
+
+# %% [markdown]
+# It shows that the *sockets* were spread. Does it show that the *work* became less? That needs a measurement.
+#
+# ## Question
+#
+# The same clients, the same rooms, the same messages. Once with one Daphne, once with three that nginx fills in turn
+# (*round robin*), once with three where everybody in a room meets the same instance (*hash*).
+# **How much CPU and memory do three need, compared with one? And who delivers faster?**
+#
+# ## Your prediction
+#
+# As multiples of what one instance needs: 0.5 is half, 2 is twice.
+
+# %%
+my_prediction = {"CPU, round robin": None, "CPU, hash": None, "memory, round robin": None, "memory, hash": None}
+
+# %% [markdown]
+# ## Measure
+
+# %%
+plan = one_vs_three(quick=QUICK)
+print(console.estimate_text(plan, experiment.estimate(plan)))
+
+# %%
+with console.Bar() as bar:
+    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+summary = analysis.in_order(analysis.summarize(runs))
+
+# %% [markdown]
+# ## First: did the messages arrive?
+#
+# With web pages we counted errors. With chat there is no error to count: a message that is lost is simply not there.
+# That is why they were numbered.
+
+# %%
+plots.delivered_by_point(summary);
+
+# %%
+notebook.table(summary[["point", "deliveries", "lost", "duplicated", "out_of_order", "disconnects", "valid"]])
+
+# %% [markdown]
+# ## How long did they take?
+#
+# From the moment a sender sends to the moment a receiver has it. The scale is logarithmic: one step up is ten times as long.
+
+# %%
+plots.messages_latency_by_point(summary);
+
+# %% [markdown]
+# ## What did it cost?
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4), layout="constrained")
+plots.daphne_cost_by_point(summary, left)
+plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
+
+# %% [markdown]
+# As multiples of what one instance needed, to set beside your prediction:
+
+# %%
+costs = summary.groupby("point")[["cpu_s_daphne", "pss_peak_bytes_daphne"]].median()
+smallest = min(run.workload.clients for run in runs)
+costs = costs[costs.index.str.startswith(f"{smallest} ")]
+ratios = (costs / costs.loc[f"{smallest} clients, 1 instance"]).round(2)
+notebook.table(ratios.rename(columns={"cpu_s_daphne": "CPU", "pss_peak_bytes_daphne": "memory"}).reset_index())
+
+# %% [markdown]
+# ## Why?
+#
+# A message to a room must reach every instance that holds a member of the room. Count, for each case, on how many
+# instances a room's members are, and what share of the deliveries went from one instance to another:
+
+# %%
+delivered = analysis.messages(runs).dropna(subset=["via", "instance"])
+notebook.table(
+    delivered.assign(crossed_share=delivered["via"] != delivered["instance"])
+    .groupby(["point", "room"]).agg(instances=("instance", "nunique"), crossed_share=("crossed_share", "mean"))
+    .groupby("point").mean().rename(columns={"instances": "instances that a room is spread over"}).reset_index()
+)
+
+# %% [markdown]
+# Each crossing is work twice: the message is packed, sent to Redis, fetched by another process, unpacked. And three
+# processes each carry Python, Django and Twisted in memory before the first client has come.
+#
+# ## The verdict
+#
+# If you have measured the full experiment (`fab experiment one-vs-three`), we use its runs. Otherwise those from above.
+
+# %%
+folder = experiment.RESULTS / "one-vs-three"
+full = load_runs(folder) if folder.is_dir() else []
+judged = full or runs
+repeats = len({run.repeat for run in judged})
+notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
+
+# %%
+claims = {claim.id: claim for claim in CLAIMS}
+notebook.show_judgement(judge(claims["C9"], judged))
+
+# %% [markdown]
+# ## What we have seen
+#
+# - A socket is not a request. It stays where it was put, and what it costs depends on who else sits there.
+# - "The messages show up in all three logs" proves that sockets are spread. It proves nothing about cost.
+# - Delivery must be *counted*: number the messages, and ask every receiver.
+# - What three instances cost and bring depends on **who shares an instance with whom**. Compare *round robin* with *hash*
+#   above. That is what the next notebook, `03_balancing`, is about.
+#
+# Now put the settings back as you found them.
+
+# %%
+notebook.show_change(stack.apply(host, found))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. The classic mistake: `tasks.set_(channel_layer="memory")`, with three instances. Predict what share of the
+#    deliveries arrives, then run `tasks.chat(clients=60, rooms=6, duration_s=10)`.
+# 2. Is it better with `balance="hash"` as well? Why would you still not do it?
+# 3. `fab experiment instances` measures 1, 2, 3, 4, 6 and 8 instances (`--quick`: 1, 2, 4). On your machine, where does
+#    one more instance stop helping? How many cores does the web host have?
+# 4. When *are* several instances the right way (claim C8)? Look at the CPU of a single Daphne while you raise the clients.
+#
+# <details><summary>Answer 1</summary>
+#
+# The in-memory layer lives inside one process. A message reaches only those members of the room who sit on the sender's
+# own instance. With three instances filled in turn that is about one in three, always including the sender: which is why the
+# mistake is so easily overlooked by somebody who tests alone.
+# </details>
+#
+# <details><summary>Answer 2</summary>
+#
+# With hash all members of a room meet one instance, so all messages arrive, for now. Stop one instance, or add one, and rooms
+# move while some sockets stay. Then they are split, and nothing tells you.
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# Instances beyond the number of cores take turns on them. They add memory, and a little work for switching. What your machine
+# does, the plot of the experiment's report says.
+# </details>
+#
+# <details><summary>Answer 4</summary>
+#
+# When one Daphne fills its core and there is another core for a second one. Before that, a second instance brings safety (one may
+# fail, see `04_failover`), but no speed.
+# </details>

@@ -1,0 +1,198 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/src///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Balancing: who sits with whom
+#
+# nginx decides which Daphne a new WebSocket meets. It knows several ways:
+#
+# | method | nginx gives a new socket to … |
+# |---|---|
+# | `round_robin` | the next instance in turn |
+# | `least_conn` | the one that holds the fewest sockets |
+# | `ip_hash` | the one that the client's network (the first three numbers of its address) always gets |
+# | `hash` | the one that this *room* always gets |
+# | `random_two` | the less busy of two that it draws |
+
+# %%
+import matplotlib.pyplot as plt
+
+from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
+from stacklab.analysis import CLAIMS, judge
+from stacklab.experiments import balancing
+from stacklab.results import load_runs
+
+lab, host = notebook.begin()
+found = stack.current(host)
+tasks.reset();
+
+# %% tags=["parameters"]
+# True: a fifth of the clients, ten seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
+QUICK = notebook.quick_mode()
+
+# %% [markdown]
+# ## Question
+#
+# **Which method spreads the sockets most evenly? And is that the one that delivers fastest and cheapest?**
+#
+# One more case is in the plan: `ip_hash`, when all clients come from one network, as a class behind one router does.
+#
+# ## Your prediction
+
+# %%
+my_prediction = {"most even": None, "fastest": None, "least CPU": None}  # names from the table above
+
+# %% [markdown]
+# ## The change
+#
+# A method is one line of nginx's configuration. Here is the change to `hash` and what nginx does with it:
+
+# %%
+notebook.show_change(stack.apply(host, stack.current(host).replace(balance="hash")))
+
+# %% [markdown]
+# Did any Daphne restart? Who took the change up? Sockets that are open now stay where they are: only *new* ones meet
+# the new method.
+#
+# ## Measure
+#
+# The clients come from sixteen networks (`/24`), so that `ip_hash` has something to tell apart.
+
+# %%
+plan = balancing(quick=QUICK)
+print(console.estimate_text(plan, experiment.estimate(plan)))
+
+# %%
+with console.Bar() as bar:
+    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+summary = analysis.in_order(analysis.summarize(runs))
+
+# %% [markdown]
+# ## Who met whom?
+#
+# The share of the sockets that each instance was given. This is what the instances' access logs would show.
+
+# %%
+plots.access_log_share(analysis.connections(runs));
+
+# %% [markdown]
+# *Even* would be a third each. How near does each method come? Which instances met nobody?
+
+# %%
+notebook.table(summary[["point", "clients_connected", "busiest_share", "instances_silent", "disconnects", "valid"]])
+
+# %% [markdown]
+# ## Did the messages arrive, and how fast?
+
+# %%
+plots.delivered_by_point(summary);
+
+# %%
+plots.messages_latency_by_point(summary);
+
+# %% [markdown]
+# ## What did it cost?
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4), layout="constrained")
+plots.daphne_cost_by_point(summary, left)
+plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
+
+# %% [markdown]
+# ## Why?
+#
+# On how many instances are the members of one room, and what share of the deliveries had to cross from one instance to another?
+
+# %%
+delivered = analysis.messages(runs).dropna(subset=["via", "instance"])
+crossings = (
+    delivered.assign(crossed_share=delivered["via"] != delivered["instance"])
+    .groupby(["point", "room"]).agg(instances=("instance", "nunique"), crossed_share=("crossed_share", "mean"))
+    .groupby("point").mean().reset_index()
+)
+notebook.table(crossings.rename(columns={"instances": "instances that a room is spread over"}))
+
+# %% [markdown]
+# Set this table beside the CPU. *Even* is a virtue among strangers. In a chat, people are not strangers: they come in rooms.
+#
+# ## The verdict
+#
+# Two claims about the spread: it is even (C11), and no instance stays without sockets (C12). If you have measured
+# the full experiment (`fab experiment balancing`), we use its runs.
+
+# %%
+folder = experiment.RESULTS / "balancing"
+full = load_runs(folder) if folder.is_dir() else []
+judged = full or runs
+repeats = len({run.repeat for run in judged})
+notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
+
+# %%
+claims = {claim.id: claim for claim in CLAIMS}
+notebook.show_judgement(judge(claims["C11"], judged))
+notebook.show_judgement(judge(claims["C12"], judged))
+
+# %% [markdown]
+# And each method's CPU against round robin. An interval that meets the line detects nothing; no bar means too few repeats.
+
+# %%
+effects = analysis.compare(judged, "cpu_s_daphne", base="round_robin")
+plots.comparison(effects);
+
+# %% [markdown]
+# ## What we have seen
+#
+# - A balancing method answers two questions at once: how *even* is the spread, and who sits *together*. They can
+#   pull in different directions.
+# - What the method should look at depends on the work: for pages any instance is as good as another, for rooms it is not.
+# - A method that looks at addresses is only as good as the addresses are. Look at the row *ip_hash, one /24*.
+#
+# Now put the settings back as you found them.
+
+# %%
+notebook.show_change(stack.apply(host, found))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Set `nginx_worker_processes=2` and `balance_zone=False`, balance with `least_conn`, and run
+#    `tasks.chat(clients=60, rooms=6, duration_s=10)`. Then with `balance_zone=True`. What does each nginx worker know of the other?
+# 2. With `hash`, make the rooms unequal: `tasks.chat(clients=60, rooms=2)`. Look at `access_log_share`. What is the price of keeping a room together?
+# 3. `fab experiment channel-layers` compares ways to carry messages between the instances. Which balancing method
+#    makes this choice matter least?
+# 4. A real site stands behind another proxy, and every connection comes from *its* address. What does that do to `ip_hash`?
+#
+# <details><summary>Answer 1</summary>
+#
+# Without a zone each nginx worker counts only the sockets that it passed on itself. "Fewest" is then "fewest that I know of". With a
+# zone they share the counts.
+# </details>
+#
+# <details><summary>Answer 2</summary>
+#
+# Two rooms can be on two instances at most, so one has nothing to do. Rooms of very different size make it worse.
+# Affinity is bought with unevenness.
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# The one in which the fewest messages cross. What stays on one instance hardly needs a channel layer, though it still passes through it.
+# </details>
+#
+# <details><summary>Answer 4</summary>
+#
+# All clients look like one network, as in the case *one /24*. nginx must then be told whose word on the client's
+# address to believe (`set_real_ip_from`).
+# </details>

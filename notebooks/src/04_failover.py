@@ -1,0 +1,184 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/src///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Failover: when an instance dies
+#
+# Three instances share the sockets. One of them is killed, without a warning: `kill -9`, as the kernel does when
+# memory runs out. Its clients see their connection break and connect again, with a little patience between attempts.
+
+# %%
+from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
+from stacklab.experiments import failover, scaling
+
+lab, host = notebook.begin()
+found = stack.current(host)
+tasks.reset();
+
+# %% tags=["parameters"]
+# True: a fifth of the clients, fifteen seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
+QUICK = notebook.quick_mode()
+
+# %% [markdown]
+# ## Question
+#
+# **How long are the clients of the dead instance away? How many messages are lost, and for whom?
+# What do the clients of the other two feel?**
+#
+# A message can be lost in two ways. The receiver was *away* when it was sent; or the receiver was *there* all the time,
+# and it was lost all the same, on the way through the instance that died. We count them apart.
+#
+# ## Your prediction
+
+# %%
+my_prediction = {"seconds away": None, "lost, receiver away": None, "lost, receiver there": None}
+
+# %% [markdown]
+# ## One death by hand
+#
+# Before the measurement, look at it once. We kill an instance and ask systemd what became of it.
+
+# %%
+print(host.run("systemctl show daphne@2 -P MainPID,NRestarts,ActiveState; systemctl kill --signal=KILL daphne@2", sudo=True))
+
+# %%
+print(host.run("sleep 4; systemctl show daphne@2 -P MainPID,NRestarts,ActiveState; journalctl -u daphne@2 -n 6 --no-pager -o cat", sudo=True))
+
+# %% [markdown]
+# A new pid and one restart more: nobody had to get up at night.
+#
+# ## Measure
+#
+# Now under load. With `chat_resume` the rooms' history is kept in Redis, and a client that comes back asks for what it missed.
+
+# %%
+plan = failover(quick=QUICK)
+print(console.estimate_text(plan, experiment.estimate(plan)))
+
+# %%
+with console.Bar() as bar:
+    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+summary = analysis.in_order(analysis.summarize(runs))
+
+# %% [markdown]
+# ## The course of one death
+#
+# The areas are clients connected to each instance. The bars, on the right-hand scale, are deliveries lost in each second.
+# The dashed line is the kill. Find the hole, and find where its clients went.
+
+# %%
+first = next(run for run in runs if run.point == "hash")
+plots.failover_timeline(analysis.connections([first]), analysis.messages([first]), events=analysis.events([first]));
+
+# %% [markdown]
+# The same, with `chat_resume`:
+
+# %%
+second = next(run for run in runs if run.point == "hash, chat_resume")
+plots.failover_timeline(analysis.connections([second]), analysis.messages([second]), events=analysis.events([second]));
+
+# %% [markdown]
+# ## In numbers
+#
+# *Away* counts from the end of a socket to the moment its client is connected again.
+
+# %%
+notebook.table(summary[["point", "disconnects", "away_p50_s", "away_max_s", "deliveries", "lost", "lost_while_away", "valid"]])
+
+# %% [markdown]
+# ## What do the others feel?
+#
+# Clients who stayed on an instance that lived, before the kill and in the five seconds after it:
+
+# %%
+killed_s = analysis.events([first])["t_s"].iloc[0]
+stayed = analysis.messages([first]).query("instance != 'daphne@2' and receiver_connected and not warmup")
+around = stayed[stayed["t_s"] < killed_s + 5]
+notebook.table(
+    around.assign(when=(around["t_s"] >= killed_s).map({False: "before", True: "after"}))
+    .groupby("when", sort=False)["latency_s"].agg(p50_s="median", p95_s=lambda s: s.quantile(0.95)).reset_index()
+)
+
+# %% [markdown]
+# ## Going on purpose
+#
+# An instance that is *told* to stop behaves better than one that is killed: it takes no new sockets, tells its clients
+# to come again (close code 1012), and goes. Here one instance becomes three under load, and then one again.
+# **Predict:** is anything lost now?
+
+# %%
+plan = scaling(quick=QUICK)
+print(console.estimate_text(plan, experiment.estimate(plan)))
+
+# %%
+with console.Bar() as bar:
+    scaled = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+
+# %%
+first = next(run for run in scaled if run.point == "as it is")
+plots.failover_timeline(analysis.connections([first]), analysis.messages([first]), events=analysis.events([first]));
+
+# %%
+summary = analysis.in_order(analysis.summarize(scaled))
+notebook.table(summary[["point", "disconnects", "away_p50_s", "away_max_s", "deliveries", "lost", "lost_while_away", "valid"]])
+
+# %% [markdown]
+# ## What we have seen
+#
+# - Somebody must start a dead instance again (systemd), somebody must stop sending clients to it (nginx), and the clients
+#   must come back by themselves. Each of the three takes its time, and *away* is their sum.
+# - Channels delivers a message **at most once**. What was sent while you were away is gone, unless somebody keeps it.
+#   `chat_resume` keeps it; compare the last column of the tables.
+# - "Lost" is not one number. *Receiver away* and *receiver there* have different causes and different cures.
+# - Stopping on purpose is not dying. Compare the two timelines.
+#
+# Now put the settings back as you found them.
+
+# %%
+notebook.show_change(stack.apply(host, found))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. `fab experiment failover` at full size also kills an instance under `round_robin`. Where do the clients go then,
+#    and who loses messages: one room, or every room?
+# 2. nginx passes over an instance for `balance_fail_timeout_s` after `balance_max_fails` failures. Try 1 and 30 seconds
+#    with `fab experiment failover --quick --fresh` after a `fab set`? Careful: an experiment sets its own settings. Where would
+#    you change them?
+# 3. What does `chat_resume` cost? Compare `cpu_s_redis` and `latency_p95_s` of the two cases, with several repeats.
+# 4. Look into the journal of the instance that you killed by hand (`fab logs daphne@2`). What does systemd say of its death?
+#
+# <details><summary>Answer 1</summary>
+#
+# With round robin every room has members on every instance, so each room loses a third of its members for a moment. With hash
+# some rooms lose all of theirs and the others nobody.
+# </details>
+#
+# <details><summary>Answer 2</summary>
+#
+# In `stacklab/experiments.py`: an experiment is a list of points, and a point is settings, a load and events. Write a function like
+# `failover` with your two points, and give it to `run_experiment` from this notebook.
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# Each message is also written to a stream in Redis. Whether that can be told from luck, only repeats can say:
+# `failover(quick=True, repeats=3)`.
+# </details>
+#
+# <details><summary>Answer 4</summary>
+#
+# That the main process was killed by signal 9, that the unit failed, and that a restart was scheduled.
+# </details>
