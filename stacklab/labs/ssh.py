@@ -50,7 +50,8 @@ class SshLab:
         host = self.web()
         system = host.run(". /etc/os-release; echo $ID $ID_LIKE").split()
         if "debian" not in system and "ubuntu" not in system:
-            raise LabError(f"{self.name} runs {system[0] if system else 'an unknown system'}; the stack needs Debian or Ubuntu")
+            name = system[0] if system else "an unknown system"
+            raise LabError(f"{self.name} runs {name}; the stack needs Debian or Ubuntu")
         try:
             host.run("test -d /run/systemd/system")
         except HostError as error:

@@ -128,7 +128,8 @@ def run(command: Sequence[str], failure: str, *, input: str | None = None) -> st
     if done.returncode == 0:
         return done.stdout
     words = done.stderr.strip() or done.stdout.strip()
+    for line in words.splitlines():
+        if os.strerror(errno.ENOSPC) in line:
+            raise disk_full(line)
     tail = "\n".join(words.splitlines()[-15:])
-    if os.strerror(errno.ENOSPC) in words:
-        raise disk_full(tail)
     raise LabError(f"{failure}: {tail or f'{command[0]} ended with {done.returncode}'}")

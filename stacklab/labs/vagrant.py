@@ -1,7 +1,8 @@
 """`VagrantLab`: the machine `web` of the Vagrantfile, from the computer that runs Vagrant, or from the desk machine.
 
-Both know the web host by a small file of one form,
-{"web": {"address", "user", "port", "key_path", "known_hosts_path"}}: on the desk the provisioning has written it; on the laptop this module does, after `vagrant up`.
+Both know the web host by a small file of one form, {"web": {"address", "user", "port", "key_path",
+"known_hosts_path"}}. On the desk the provisioning has written it; on the laptop this module does, once the machine
+is there.
 """
 
 from __future__ import annotations
@@ -149,7 +150,9 @@ def _machine_id() -> str | None:
 
 def _only_outside(action: str) -> None:
     if on_desk():
-        raise LabError(f"the desk cannot {action} the web host: run 'vagrant {action} web' on the computer that runs Vagrant")
+        raise LabError(
+            f"the desk cannot {action} the web host: run 'vagrant {action} web' on the computer that runs Vagrant"
+        )
 
 
 def _command(*words: str) -> list[str]:
@@ -179,4 +182,4 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise LabError(f"cannot read {path} ({error}); provision the machine again with 'vagrant up --provision'") from error
+        raise LabError(f"cannot read {path} ({error}); mend it with 'vagrant up --provision'") from error

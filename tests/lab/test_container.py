@@ -14,8 +14,8 @@ import pytest
 
 from stacklab.errors import HostError, LabError, LabNotRunning
 from stacklab.host import Host
-from stacklab.labs import nspawn, storage
-from stacklab.labs.container import all_labs
+from stacklab.labs import machine, nspawn, storage
+from stacklab.labs.container import ContainerLab, all_labs
 from stacklab.labs.machine import machine_name
 from stacklab.labs.network import Subnet
 
@@ -159,7 +159,8 @@ def test_two_commands_at_once_make_one_machine(other):
     both = [start("up", other), start("up", other)]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
     other.up().run("true")
-    assert len([pid for pid in nspawn.processes(machine_name(subnet_of(other))) if nspawn._inner_pids(pid)[1:] == [1]]) == 1
+    inner_pids = [nspawn._inner_pids(pid) for pid in nspawn.processes(machine_name(subnet_of(other)))]
+    assert len([pids for pids in inner_pids if pids[1:] == [1]]) == 1
 
 
 def test_halt_keeps_the_disk_and_up_brings_it_back(other):
@@ -198,7 +199,7 @@ def test_the_labs_of_this_checkout_are_found_for_cleaning(lab):
     assert lab.name in [found.name for found in all_labs()]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_up_goes_on_after_it_was_killed_anywhere(other, seed):
     process = start("up", other)
     time.sleep(random.Random(seed).uniform(0.1, 2.5))
@@ -208,7 +209,7 @@ def test_up_goes_on_after_it_was_killed_anywhere(other, seed):
     assert other.up().run("echo whole").strip() == "whole"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_destroy_goes_on_after_it_was_killed_anywhere(other, seed):
     other.up()
     subnet = subnet_of(other)
@@ -240,6 +241,22 @@ def test_a_machine_that_powers_itself_off_counts_as_halted(other):
         time.sleep(0.1)
     assert other.status()["state"] == "halted"
     other.up().run("true")
+
+
+def test_a_disk_that_fills_up_while_the_machine_is_unpacked_is_one_clear_error(lab, monkeypatch, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    small = tmp_path / "labs"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=50m", "small", small], check=True)
+    try:
+        monkeypatch.setattr(storage, "LABS", small)
+        monkeypatch.setattr(machine, "UNPACKED_BYTES", 0)  # as if the space went to somebody else meanwhile
+        with pytest.raises(LabError, match="is full.*free some space"):
+            machine.up(f"{lab.name}-full", pin=False, owner=0)
+        assert ContainerLab(f"{lab.name}-full").status()["state"] == "absent"
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_a_machine_that_cannot_boot_is_an_error_with_its_last_words(other):

@@ -250,7 +250,7 @@ def test_the_web_host_is_found_through_vagrant_once_and_its_key_is_pinned(monkey
         tmp_path, monkeypatch, "vagrant",
         f"""echo $1 >> {tmp_path}/calls
         case $1 in
-        ssh-config) printf 'Host web\\n  HostName 127.0.0.1\\n  User vagrant\\n  Port 2222\\n  IdentityFile "/keys/web"\\n';;
+        ssh-config) printf 'Host web\\n HostName 127.0.0.1\\n User vagrant\\n Port 2222\\n IdentityFile "/keys/web"\\n';;
         ssh) echo 'ssh-ed25519 AAAAkey root@web'; echo '10.0.2.15 192.168.56.10 fe80::1';;
         esac""",
     )

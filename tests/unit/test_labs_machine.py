@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from ipaddress import IPv4Address, IPv4Network
 
@@ -69,7 +68,7 @@ def test_the_name_of_the_cable_is_not_one_that_systemd_networkd_would_take():
 
 
 def test_the_machines_network_file_comes_before_systemds_own():
-    (path,) = [path for path in network.machine_files(Subnet(0)) if "networkd" not in path and path.endswith(".network")]
+    (path,) = [path for path in network.machine_files(Subnet(0)) if path.endswith(".network")]
     assert path.rsplit("/", 1)[1] < "80-container-host0.network"
 
 
@@ -194,7 +193,7 @@ with storage.locked("lab-x"):
 
 def holder(state, seconds):
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLD), str(storage.LOCKS), str(seconds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(storage.LOCKS), str(seconds)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "held\n"
     return process
