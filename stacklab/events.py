@@ -17,7 +17,7 @@ from stacklab.settings import StackSettings
 
 @dataclass(frozen=True)
 class Event:
-    """`at_s` seconds after counting began: kill the main process of `kill` (SIGKILL), or change settings to `change`."""
+    """`at_s` seconds after the load began (its ramp included): kill the main process of `kill` (SIGKILL), or change settings to `change`."""
 
     at_s: float
     kill: str = ""
@@ -53,7 +53,7 @@ class Events:
             run_load(…, progress=happened.progress)
         happened.done       # [{"what", "began_s", "ended_s"}], seconds since the epoch on the desk's clock
 
-    Time counts from the first Progress whose phase is "load". Leaving the block waits for an event that
+    Time counts from the first Progress. Leaving the block waits for an event that
     is under way, drops those to come, and raises the LabError of one that failed.
     """
 
@@ -64,14 +64,13 @@ class Events:
         self.settings = settings  # those that hold now
         self._events, self._host = sorted(events, key=lambda event: event.at_s), host
         self._forward = progress or (lambda progress: None)
-        self._counting, self._over = threading.Event(), threading.Event()
+        self._begun, self._over = threading.Event(), threading.Event()
         self._error: LabError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def progress(self, progress: Progress) -> None:
-        """Pass the progress on; note when counting begins."""
-        if progress.phase == "load":
-            self._counting.set()
+        """Pass the progress on; the first one starts the clock."""
+        self._begun.set()
         self._forward(progress)
 
     def __enter__(self) -> Events:
@@ -81,14 +80,14 @@ class Events:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._over.set()
-        self._counting.set()
+        self._begun.set()
         if self._events:
             self._thread.join()
         if self._error and kind is None:
             raise self._error
 
     def _run(self) -> None:
-        self._counting.wait()
+        self._begun.wait()
         start = time.monotonic()
         for event in self._events:
             if self._over.wait(max(0.0, start + event.at_s - time.monotonic())):

@@ -97,7 +97,7 @@ def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 
 def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """One of three instances is killed under load: how long until its clients are back, and what is lost."""
     load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=15 if quick else 30)
-    kill = (Event(5 if quick else 10, kill="daphne@2"),)
+    kill = (Event(load.ramp_s + (5 if quick else 10), kill="daphne@2"),)
     points = [
         Point("round_robin", CHAT, load, kill),
         Point("hash", CHAT.replace(balance="hash"), load, kill),
@@ -108,8 +108,10 @@ def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> 
 
 def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """One instance, then three, then one again, under load: what a client feels of it."""
-    load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=30 if quick else 40)
-    events = (Event(5, change=(("daphne_instances", 3),)), Event(15, change=(("daphne_instances", 1),)))
+    load = chat_load(300, quick, messages_per_s=0.5).replace(ramp_s=10 if quick else 20, duration_s=20 if quick else 30)
+    # The new instances come while clients still arrive: sockets that are open stay where they are.
+    up, down = Event(2, change=(("daphne_instances", 3),)), Event(load.ramp_s + 8, change=(("daphne_instances", 1),))
+    events = (up, down)
     base = CHAT.replace(daphne_instances=1)
     points = [Point("as it is", base, load, events), Point("chat_resume", base.replace(chat_resume=True), load, events)]
     return _named("scaling", points, quick, repeats, seed)
