@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json as json_format
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,18 @@ def values(of: type[Checked], given: dict[str, Any]) -> dict[str, Any]:
     return others | of.parse(texts)
 
 
-def whole_number(name: str, given: str | int | None) -> int | None:
-    """A whole number from a command line; SettingsError if it is none."""
+def whole_number(name: str, given: str | int | None, low: int | None = None) -> int | None:
+    """A whole number, at least `low`, from a command line; SettingsError if it is none."""
+    if given is None:
+        return None
     try:
-        return None if given is None else int(given)
+        number = int(given)
     except ValueError:
-        raise SettingsError(f"{name}={given!r} is not allowed: {name} takes a whole number") from None
+        number = None
+    if number is None or (low is not None and number < low):
+        words = "a whole number" if low is None else f"a whole number from {low} up"
+        raise SettingsError(f"{name}={given!r} is not allowed: {name} takes {words}")
+    return number
 
 
 # ---------------------------------------------------------------- the machine
@@ -111,7 +118,7 @@ def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
 def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bool = True) -> None:
     """Follow the journal of nginx, uwsgi, daphne, daphne@1 or redis."""
     unit = stack.unit_of(service)
-    count = whole_number("lines", lines)
+    count = whole_number("lines", lines, low=0)
     host = open_lab(lab).web()
     with host.stream(f"journalctl --no-pager -n {count} {'-f' if follow else ''} -u '{unit}'", sudo=True) as journal:
         for line in journal:
@@ -269,6 +276,40 @@ def namespace():
     for name, (function, flags_of) in TASKS.items():
         collection.add_task(_as_task(name, function, flags_of))
     return collection
+
+
+def refuse_mistakes() -> None:
+    """Read the command line as `fab` is about to, and say in the lab's own words what cannot be meant.
+
+    Invoke's own are "No idea what '--frob' is!". Called while `fab` loads the tasks; elsewhere it does nothing.
+    """
+    from fabric.main import program
+    from invoke import ParseError, Parser
+    from invoke.exceptions import Exit
+
+    if not hasattr(program, "core"):
+        return
+    try:
+        # Of a namespace of its own: reading a task's flags uses its help up.
+        Parser(initial=program.initial_context, contexts=namespace().to_contexts()).parse_argv(program.core.unparsed)
+    except ParseError as error:
+        raise Exit(_mistake(str(error), error.context), code=1) from None
+
+
+def _mistake(words: str, task) -> str:
+    """What Invoke says, put so that one knows what to do."""
+    named = task.name if task is not None else None
+    unknown = re.fullmatch(r"No idea what '(.+)' is!", words)
+    if named is None:
+        return f"fab: there is no task {unknown[1]!r}; 'fab --list' names those there are" if unknown else f"fab: {words}"
+    if unknown:
+        flags = ", ".join(flag for flag in task.flags if flag.startswith("--"))
+        return f"fab {named}: {unknown[1]!r} is not known; there are {flags} (see 'fab --help {named}')"
+    if needy := re.fullmatch(r"Flag <Argument: (\w+)> needed value and was not given one!", words):
+        return f"fab {named}: --{needy[1].replace('_', '-')} needs a value (see 'fab --help {named}')"
+    if missing := re.fullmatch(r"'.+' did not receive required positional arguments: (.+)", words):
+        return f"fab {named}: {missing[1]} is missing (see 'fab --help {named}')"
+    return f"fab {named}: {words}"
 
 
 def _as_text(default: Any) -> Any:
