@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -493,8 +494,10 @@ def _one_legend(figure: Figure, axes: Sequence[Any], reverse: bool = False) -> N
 
 
 def _picture(figure: Figure, alt: str, caption: str) -> Picture:
+    """`figure` as SVG whose words stay text: the browser has fonts for any script, and they can be searched."""
     image = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "stacklab"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "stacklab"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of the layout's font, not of the browser's
         figure.savefig(image, format="svg", metadata={"Date": None})
     data = base64.b64encode(image.getvalue()).decode("ascii")
     return Picture(f"data:image/svg+xml;base64,{data}", alt, caption)
