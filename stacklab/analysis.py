@@ -49,6 +49,8 @@ METRIC_NAMES = {
     "pss_peak_bytes_daphne": "peak memory of all Daphnes",
     "busiest_share": "sockets on the busiest instance, as a multiple of an even share",
     "instances_silent": "instances that no socket met",
+    "instances_per_room": "instances that a room is spread over",
+    "crossed_share": "deliveries that crossed between instances",
 }
 """Columns of `summarize` in words, for titles and sentences."""
 
@@ -100,6 +102,20 @@ def gauges(runs: Sequence[Run]) -> pd.DataFrame:
 def messages(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a message and expected receiver; `t_s` is when it was sent."""
     return _tidy(runs, "messages", "sent_s")
+
+
+def crossings(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a point: how far its rooms are spread, and how many deliveries went from one instance to another.
+
+    Columns `point`, `instances_per_room` (instances that delivered in a room, mean over rooms) and
+    `crossed_share` (of the deliveries that arrived; the others went out by the instance they came in by).
+    """
+    arrived = messages(runs).dropna(subset=["via", "instance"])
+    crossed = arrived.assign(crossed_share=arrived["via"] != arrived["instance"])
+    rooms = crossed.groupby(["experiment", "run", "point", "room"]).agg(
+        instances_per_room=("instance", "nunique"), crossed_share=("crossed_share", "mean")
+    )
+    return rooms.groupby("point").mean().reset_index()
 
 
 def connections(runs: Sequence[Run]) -> pd.DataFrame:

@@ -86,6 +86,7 @@ def delivered_by_point(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     least = summary["delivered_share"].min()
     room = max(1 - least, 0.01)
     ax.set_ylim(max(least - 0.35 * room, -0.1), 1 + 0.1 * room)
+    ax.set_yticks([share for share in ax.get_yticks() if least - 0.35 * room <= share <= 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     _case_ticks(ax, summary)
     _suspect_legend(ax, summary)
@@ -429,9 +430,10 @@ def _open_at(begun: pd.Series, ended: pd.Series, times: np.ndarray) -> np.ndarra
 
 
 def _log_axis(axis: Any) -> None:
-    """Logarithmic, with ticks at 1, 2 and 5 in plain numbers."""
+    """Logarithmic, with ticks at 1, 2 and 5 in plain numbers; at more of them where little more than a decade is seen."""
     axis.axes.set_xscale("log") if axis.axis_name == "x" else axis.axes.set_yscale("log")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 15 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 

@@ -116,13 +116,7 @@ plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 # On how many instances are the members of one room, and what share of the deliveries had to cross from one instance to another?
 
 # %%
-delivered = analysis.messages(runs).dropna(subset=["via", "instance"])
-crossings = (
-    delivered.assign(crossed_share=delivered["via"] != delivered["instance"])
-    .groupby(["point", "room"]).agg(instances=("instance", "nunique"), crossed_share=("crossed_share", "mean"))
-    .groupby("point").mean().reset_index()
-)
-notebook.table(crossings.rename(columns={"instances": "instances that a room is spread over"}))
+notebook.table(analysis.crossings(runs))
 
 # %% [markdown]
 # Set this table beside the CPU. *Even* is a virtue among strangers. In a chat, people are not strangers: they come in rooms.
