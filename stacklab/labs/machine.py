@@ -160,10 +160,19 @@ def destroy(name: str) -> None:
     """Shut the machine down and delete all of it. Root only."""
     machine = Machine(name)
     with locked(f"lab-{name}"):
-        record = read_json(machine.folder / "lab.json")
-        if record:
-            _stop(machine, Subnet(record["index"]))
+        for index in _indices(machine):
+            _stop(machine, Subnet(index))
         discard(machine.folder)
+
+
+def _indices(machine: Machine) -> list[int]:
+    """The number of the lab, whatever version wrote its record; from what runs, where the record is damaged."""
+    try:
+        record = read_json(machine.folder / "lab.json")
+        return [record["index"]] if record else []
+    except (LabError, KeyError, TypeError):
+        every = range(len(network.SUBNETS))
+        return [index for index in every if nspawn.boots(machine_name(Subnet(index)), machine.root)]
 
 
 def _reserve(machine: Machine) -> dict[str, Any]:

@@ -60,6 +60,12 @@ def supervisor(machine: str) -> int | None:
     return next((pid for pid in processes(machine) if len(_inner_pids(pid)) == 1), None)
 
 
+def boots(machine: str, root: Path) -> bool:
+    """Is it the machine in `root` that runs under this name?"""
+    pid = supervisor(machine)
+    return pid is not None and f"--directory={root}" in Path("/proc", str(pid), "cmdline").read_text().split("\0")
+
+
 def _inner_pids(pid: int) -> list[int]:
     """The process's id in each PID namespace from ours inwards; empty if it is gone."""
     try:

@@ -182,6 +182,18 @@ def test_destroy_leaves_nothing_and_can_be_repeated(other):
     other.destroy()
 
 
+def test_a_lab_whose_record_is_damaged_can_be_destroyed_while_it_runs(other):
+    if os.geteuid() != 0:
+        pytest.skip("damaging the record needs root")
+    other.up()
+    subnet = subnet_of(other)
+    (other._machine.folder / "lab.json").write_text("{")
+    with pytest.raises(LabError, match="damaged.*fab destroy"):
+        other.status()
+    other.destroy()
+    assert left_of(other, subnet) == []
+
+
 def test_destroy_does_not_delete_what_is_only_mounted_in_the_machine(other, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
