@@ -46,8 +46,8 @@ packages() {
         fail "apt-get could not install ${missing[*]}: is the network there? Run 'vagrant provision desk' when it is"
 }
 
-# The lock without the browser driver, which only the project's own tests use and which is the largest wheel of all.
-lock() { awk '/^[a-z]/ { keep = !/^playwright==/ } keep' "$source_dir/requirements/desk.lock"; }
+# The lock without the tools that only the project's own tests and checks use.
+lock() { awk '/^[a-z]/ { keep = !/^(hypothesis|playwright|pytest|pytest-timeout|ruff)==/ } keep' "$source_dir/requirements/desk.lock"; }
 
 # The Python environment, as locked. The stamp is written last, so that an interrupted one is made again.
 environment() {
@@ -56,7 +56,8 @@ environment() {
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     lock > "$venv/lock.new"
     "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --require-hashes -r "$venv/lock.new" ||
-        fail "pip could not install what requirements/desk.lock names: is the network there? Run 'vagrant provision desk' when it is"
+        fail "pip could not install what requirements/desk.lock names: is the network there? Run 'vagrant provision desk' when it is." \
+            "(Without a network, take the box that was built from this checkout.)"
     echo "$folder" > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stacklab.pth"
     mv "$venv/lock.new" "$venv/.lock"
     restart=yes
@@ -92,8 +93,7 @@ way_to_web() {
     fi
     put "$etc/desk.pub" 644 < "$key.pub" || true
     put "$etc/desk.json" 644 <<JSON || true
-{"web": {"address": "$STACKLAB_WEB", "user": "vagrant", "port": 22,
-         "key_path": "$key", "known_hosts_path": "$known_hosts"}}
+{"address": "$STACKLAB_WEB", "user": "vagrant", "port": 22, "key_path": "$key", "known_hosts_path": "$known_hosts"}
 JSON
     put /usr/local/bin/stacklab-know-web 755 <<SCRIPT || true
 #!/bin/sh
