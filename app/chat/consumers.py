@@ -125,7 +125,10 @@ class ChatConsumer(AsyncConsumer):
             self.last_id = event["id"]
             await self.deliver(event["id"], event["body"])
         elif order(event["id"]) > order(self.last_id):
-            missed = await history().between(self.group, self.last_id, event["id"])
+            try:
+                missed = await history().between(self.group, self.last_id, event["id"])
+            except REDIS_AWAY:
+                return  # the next message brings this one along
             self.last_id = event["id"]
             for entry in missed:
                 await self.deliver(entry.id, entry.body)

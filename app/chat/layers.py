@@ -13,9 +13,9 @@ from typing import Any
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.serializers import registry
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 
-from chat.connections import REDIS_AWAY, TRY_AGAIN_S, blocking_pool
+from chat.connections import REDIS_AWAY, TRY_AGAIN_S, redis, shared_pool
 from chat.subscriptions import Subscriptions
 
 log = logging.getLogger("stacklab.layers")
@@ -24,15 +24,9 @@ log = logging.getLogger("stacklab.layers")
 class CoreLayer(RedisChannelLayer):
     """channels-redis' core layer with a pool that waits, and a receive that goes on when Redis is back."""
 
-    def __init__(self, redis_url: str, pool: int, **options: Any) -> None:
-        super().__init__(hosts=[redis_url], **options)
-        self._redis_url = redis_url
-        # one connection is always taken by the blocking pop, so there must be another to send on
-        self._pool_size = max(2, pool)
-
     def create_pool(self, index: int) -> BlockingConnectionPool:
         """The pool for the one Redis of the lab (channels-redis asks for it by its index)."""
-        return blocking_pool(self._redis_url, self._pool_size)
+        return shared_pool()
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message on `channel`. The library raises in every waiting consumer when Redis goes away."""
@@ -55,9 +49,9 @@ class PubSubLayer(RedisPubSubLoopLayer):
     Each instance subscribes once to a room in which it has clients, and hands on what arrives to them.
     """
 
-    def __init__(self, redis_url: str, pool: int) -> None:
-        super().__init__(hosts=[redis_url], channel_layer=registry.get_serializer("msgpack"))
-        self._shards = [PubSubConnections(redis_url, pool, self._deliver)]
+    def __init__(self) -> None:
+        super().__init__(channel_layer=registry.get_serializer("msgpack"))
+        self._shards = [PubSubConnections(self._deliver)]
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """A channel for one socket, known to this process alone.
@@ -79,12 +73,12 @@ class PubSubLayer(RedisPubSubLoopLayer):
 
 
 class PubSubConnections:
-    """What the library calls a shard: one connection that listens, and a pool to publish on."""
+    """What the library calls a shard: one connection that listens, and the shared ones to publish on."""
 
-    def __init__(self, redis_url: str, pool: int, deliver: Callable[[str, bytes], None]) -> None:
-        subscriptions = Subscriptions(redis_url, deliver)
+    def __init__(self, deliver: Callable[[str, bytes], None]) -> None:
+        subscriptions = Subscriptions(deliver)
         self.subscribe, self.unsubscribe = subscriptions.subscribe, subscriptions.unsubscribe
-        self._redis = Redis(connection_pool=blocking_pool(redis_url, pool))
+        self._redis = redis()
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Send `message` to whoever listens to `channel` now."""

@@ -4,19 +4,10 @@ from functools import cache
 
 from channels.layers import get_channel_layer
 from django.conf import settings
-from redis.asyncio import Redis
 
+from chat.connections import redis
 from chat.history import History
-from chat.connections import blocking_pool
 from chat.presence import LocalCounts, Presence, RedisCounts
-
-CONNECTIONS = 8
-
-
-@cache
-def redis() -> Redis:
-    """The connections for presence and history, apart from those of the channel layer."""
-    return Redis(connection_pool=blocking_pool(settings.REDIS_URL, CONNECTIONS))
 
 
 @cache

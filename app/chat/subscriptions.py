@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from django.conf import settings
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
@@ -22,9 +23,9 @@ class Subscriptions:
     restarts, two tasks then read the answers of one connection, and each waits for what the other took.)
     """
 
-    def __init__(self, redis_url: str, deliver: Callable[[str, bytes], None]) -> None:
+    def __init__(self, deliver: Callable[[str, bytes], None]) -> None:
         # RESP2: in RESP3 redis-py reads messages aside, for its own PubSub
-        self._pool = ConnectionPool.from_url(redis_url, protocol=2, **connection_options())
+        self._pool = ConnectionPool.from_url(settings.REDIS_URL, protocol=2, **connection_options())
         self._deliver = deliver
         self._wanted: set[str] = set()
         self._confirmations: dict[str, asyncio.Future] = {}

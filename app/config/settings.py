@@ -62,12 +62,11 @@ SILENCED_SYSTEM_CHECKS = [
 
 # How the chat is tuned; each is a setting of the stack.
 REDIS_URL = os.environ.get("STACKLAB_REDIS", "unix:///run/redis/stacklab.sock")
+# At least two: the core layer always holds one, waiting for messages, and must have another to send on.
+REDIS_POOL = max(2, int(os.environ.get("STACKLAB_REDIS_POOL", "50")))
 CHANNEL_LAYER = os.environ.get("STACKLAB_CHANNEL_LAYER", "pubsub")
 CHANNEL_LAYERS = channel_layers(
-    CHANNEL_LAYER,
-    REDIS_URL,
-    capacity=int(os.environ.get("STACKLAB_CHANNEL_CAPACITY", "100")),
-    pool=int(os.environ.get("STACKLAB_REDIS_POOL", "50")),
+    CHANNEL_LAYER, REDIS_URL, capacity=int(os.environ.get("STACKLAB_CHANNEL_CAPACITY", "100"))
 )
 # History lives in Redis; the in-memory layer is an instance on its own, so it never has one.
 CHAT_RESUME = os.environ.get("STACKLAB_CHAT_RESUME", "0") == "1" and CHANNEL_LAYER != "memory"
