@@ -105,7 +105,7 @@ def messages(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def crossings(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a point: how far its rooms are spread, and how many deliveries went from one instance to another.
+    """One row a point, the least first: how far its rooms are spread, how many deliveries went from one instance to another.
 
     Columns `point`, `instances_per_room` (instances that delivered in a room, mean over rooms) and
     `crossed_share` (of the deliveries that arrived; the others went out by the instance they came in by).
@@ -115,7 +115,7 @@ def crossings(runs: Sequence[Run]) -> pd.DataFrame:
     rooms = crossed.groupby(["experiment", "run", "point", "room"]).agg(
         instances_per_room=("instance", "nunique"), crossed_share=("crossed_share", "mean")
     )
-    return rooms.groupby("point").mean().reset_index()
+    return rooms.groupby("point").mean().sort_values("crossed_share").reset_index()
 
 
 def connections(runs: Sequence[Run]) -> pd.DataFrame:

@@ -115,7 +115,7 @@ def show_judgement(judgement: Judgement) -> None:
     words = judgement_words(judgement)
     say(f"**{words['id']}**: {words['sentence']}. The runs say: **{words['verdict']}**.")
     if words["tests"]:
-        say(f"`{words['of']}` against:")
+        say(f"Tested: `{words['of']}`")
         names = {"what": "measured", "than": "against", "figure": "estimate", "n": "pairs"}
         display(table(pd.DataFrame(words["tests"]).rename(columns=names)))
     else:

@@ -68,7 +68,7 @@ notebook.show_change(stack.apply(host, stack.current(host).replace(balance="hash
 #
 # ## Measure
 #
-# The clients come from sixteen networks (`/24`), so that `ip_hash` has something to tell apart.
+# The clients come from many networks (each a `/24`, as far as this lab has them), so that `ip_hash` has something to tell apart.
 
 # %%
 plan = balancing(quick=QUICK)
