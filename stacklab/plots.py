@@ -84,7 +84,7 @@ def delivered_by_point(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
             textcoords="offset points", ha="center", va="top", fontsize=9, color=FAILED if lost else MUTED,
         )  # fmt: skip
     least = summary["delivered_share"].min()
-    room = max(1 - least, 0.01)
+    room = max(1 - least, 0.04)
     ax.set_ylim(max(least - 0.35 * room, -0.1), 1 + 0.1 * room)
     ax.set_yticks([share for share in ax.get_yticks() if least - 0.35 * room <= share <= 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))

@@ -158,9 +158,7 @@ def _chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "lost while away": _sum(rows, "lost_while_away"),
         "twice": _sum(rows, "duplicated"),
         "out of order": _sum(rows, "out_of_order"),
-        "median, ms": _median(rows, "latency_p50_s", 1000),
-        "p95, ms": _median(rows, "latency_p95_s", 1000),
-        "p99, ms": _median(rows, "latency_p99_s", 1000),
+        "latency p50 / p95 / p99, ms": " / ".join(_median(rows, f"latency_p{q}_s", 1000) for q in analysis.PERCENTILES),
         "connect p95, ms": _median(rows, "connect_p95_s", 1000),
         "dropped": _sum(rows, "disconnects"),
 "back after, s": _median(rows, "away_max_s", 1),
@@ -372,11 +370,10 @@ def _against_first(runs: Sequence[Run], summary: pd.DataFrame, metric: str) -> l
     """Intervals of each case against the first of the same load; nothing where there is too little to compare."""
     if metric not in summary or summary["point"].nunique() < 2:
         return []
-    groups = [group for _, group in summary.groupby("users")] if "users" in summary else [summary]
-    effects = []
-    for group in groups:
-        points = set(group["point"])
-        effects.append(analysis.compare([run for run in runs if (run.point or run.run) in points], metric))
+    load = next((name for name in ("users", "clients") if name in summary), None)
+    groups = [set(group["point"]) for _, group in summary.groupby(load)] if load else [set(summary["point"])]
+    chosen = [[run for run in runs if (run.point or run.run) in points] for points in groups if len(points) > 1]
+    effects = [analysis.compare(group, metric) for group in chosen]
     if all((effect["verdict"] == TOO_FEW).all() for effect in effects):
         return []
     figure = _figure(10.5, 1.2 + 0.5 * max(len(effect) for effect in effects) + 0.3)
@@ -392,14 +389,15 @@ def _against_first(runs: Sequence[Run], summary: pd.DataFrame, metric: str) -> l
 
 
 def _outage_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
-    """The timeline of the first run in which sockets were closed early, if there was one."""
-    if "disconnects" not in summary or not summary["disconnects"].fillna(0).gt(0).any():
+    """The timeline of the run in which most sockets were closed early; of the first with an event if none were."""
+    dropped = summary["disconnects"].fillna(0).tolist() if "disconnects" in summary else [0] * len(runs)
+    number, run = max(enumerate(runs), key=lambda pair: (dropped[pair[0]], len(pair[1].events)))
+    if not (dropped[number] or run.events):
         return []
-    row = summary.loc[summary["disconnects"].fillna(0).idxmax()]
-    run = [run for run in runs if run.run == row["run"] and run.experiment == row["experiment"]]
-    tables = analysis.connections(run), analysis.messages(run)
-    figure = _single(lambda ax: plots.failover_timeline(*tables, ax, analysis.events(run)))
-    caption = f"The run {row['run']}, in which most sockets were closed early: {int(row['disconnects']):,}."
+    happened = "".join(f" {row.what} at {row.t_s:.1f} s." for row in analysis.events([run]).itertuples())
+    tables = analysis.connections([run]), analysis.messages([run])
+    figure = _single(lambda ax: plots.failover_timeline(*tables, ax, analysis.events([run])))
+    caption = f"The run {run.run}: {dropped[number]:,.0f} sockets were closed early.{happened}"
     return [_picture(figure, "Clients connected to each instance over time, and deliveries lost each second.", caption)]
 
 

@@ -174,7 +174,7 @@ def test_a_missing_chat_table_is_said_in_words(missing, tmp_path):
 
 def test_a_run_that_was_hit_by_an_event_shows_when(tmp_path):
     page = page_of([synthetic.chat_run(tmp_path / "failover", "r1", workload=CHAT, kill_s=4, point="kill")], tmp_path)
-    assert "in which most sockets were closed early: 10" in page.text
+    assert "The run r1: 10 sockets were closed early. kill daphne@3 at 4.0 s." in page.text
     assert any("Clients connected to each instance over time" in alt for alt in page.alts)
 
 
