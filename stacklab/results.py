@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 
 from stacklab.errors import ResultsError, SettingsError
@@ -356,15 +358,20 @@ def export_csv(runs: Sequence[Run], out: str | Path) -> list[Path]:
     written = [overview]
     for name, columns in TABLES.items():
         holders = [run for run in runs if run.has(name)]
-        for position, run in enumerate(holders):
+        if holders:
+            written.append(out / f"{name}.csv")
+            _write_csv(holders, name, columns, written[-1])
+    return written
+
+
+def _write_csv(runs: Sequence[Run], name: str, columns: Sequence[str], file: Path) -> None:
+    with open(file, "wb") as out:
+        for position, run in enumerate(runs):
             table = run.table(name)[list(columns)]
             table.insert(0, "experiment", run.experiment)
             table.insert(1, "run", run.run)
-            first = position == 0
-            table.to_csv(out / f"{name}.csv", index=False, mode="w" if first else "a", header=first)
-        if holders:
-            written.append(out / f"{name}.csv")
-    return written
+            rows = pyarrow.Table.from_pandas(table, preserve_index=False)
+            pyarrow.csv.write_csv(rows, out, pyarrow.csv.WriteOptions(include_header=position == 0))
 
 
 def _overview(run: Run) -> dict[str, Any]:
