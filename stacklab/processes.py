@@ -26,17 +26,13 @@ def processes(host: Host) -> pd.DataFrame:
     parents = {int(pid): int(parent) for _, pid, parent, *_ in rows}
     services = {int(pid): _service(unit) for unit, pid, *_ in rows}
     ports = _ports(sockets, parents)
-    table = pd.DataFrame(
-        [
-            (service, _role(service, title, services.get(int(parent)) == service), int(pid), int(parent), user,
-             int(threads), int(rss_kib) * 1024, ports.get(int(pid), ()))
-            for unit, pid, parent, user, threads, rss_kib, title in rows
-            if (service := _service(unit))
-        ],
-        columns=list(COLUMNS),
-    )
-    table["order"] = table["service"].map(_order)
-    return table.sort_values(["order", "role", "pid"], ignore_index=True).drop(columns="order")
+    found = [
+        (service, _role(service, title, services.get(int(parent)) == service), int(pid), int(parent), user,
+         int(threads), int(rss_kib) * 1024, ports.get(int(pid), ()))
+        for unit, pid, parent, user, threads, rss_kib, title in rows
+        if (service := _service(unit))
+    ]  # fmt: skip
+    return pd.DataFrame(sorted(found, key=lambda row: (_order(row[0]), *row[1:3])), columns=list(COLUMNS))
 
 
 def _service(unit: str) -> str | None:

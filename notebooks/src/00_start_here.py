@@ -169,7 +169,8 @@ five_busy = tasks.http(point="5 processes", **load)
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 plots.throughput_by_case(summary, left).set_title("A page that waits", loc="left")
-plots.throughput_by_case(analysis.summarize([five_busy, ten_busy]), right).set_title("A page that calculates", loc="left");
+busy = analysis.summarize([five_busy, ten_busy])
+plots.throughput_by_case(busy, right).set_title("A page that calculates", loc="left");
 
 # %%
 plots.cpu_over_time(analysis.resources([five_busy]))

@@ -34,6 +34,11 @@ from stacklab.processes import processes
 from stacklab.results import load_runs
 
 lab, host = notebook.begin()
+
+# %% [markdown]
+# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
+
+# %%
 found = stack.current(host)
 tasks.reset();
 

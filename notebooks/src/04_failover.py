@@ -26,6 +26,11 @@ from stacklab import analysis, console, experiment, notebook, plots, stack, task
 from stacklab.experiments import failover, scaling
 
 lab, host = notebook.begin()
+
+# %% [markdown]
+# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
+
+# %%
 found = stack.current(host)
 tasks.reset();
 
@@ -113,7 +118,8 @@ rows = analysis.messages([first])
 hit = rows.loc[rows["instance"] == "daphne@2", "receiver"]
 others = rows[~rows["receiver"].isin(hit)]
 when = pd.cut(others["t_s"], [0, killed_s, killed_s + 5], labels=["before", "five seconds after"]).rename("when")
-notebook.table(others.groupby(when, observed=True)["latency_s"].agg(latency_p50_s="median", latency_max_s="max").reset_index())
+latency = others.groupby(when, observed=True)["latency_s"].agg(latency_p50_s="median", latency_max_s="max")
+notebook.table(latency.reset_index())
 
 # %% [markdown]
 # ## Going on purpose

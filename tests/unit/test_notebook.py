@@ -1,0 +1,89 @@
+"""What the notebooks share: errors in one line, changes and tables that read well."""
+
+import nbclient
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.io.formats.style import Styler
+from synthetic import eight_cases
+
+from stacklab import analysis, notebook
+from stacklab.stack import Applied
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What was displayed, as text."""
+    found = []
+    monkeypatch.setattr(notebook, "display", lambda thing: found.append(thing.to_html() if isinstance(thing, Styler) else thing.data))
+    return found
+
+
+def run_cells(*sources):
+    """The cells after a run that fails."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    with pytest.raises(nbclient.exceptions.CellExecutionError):
+        nbclient.execute(book, timeout=120)
+    return book.cells
+
+
+def test_a_lab_that_is_not_up_is_one_line_and_the_cells_after_it_do_not_run(monkeypatch):
+    monkeypatch.setenv("STACKLAB_LAB", "no-lab-of-this-name")
+    first, second = run_cells("from stacklab import notebook\nlab, host = notebook.begin()", "print('after')")
+    (output,) = first.outputs
+    assert output.output_type == "display_data", "no traceback"
+    assert "LabNotRunning" in output.data["text/html"] and "fab up" in output.data["text/html"]
+    assert not second.outputs
+
+
+def test_quick_is_the_rule_and_the_environment_can_ask_for_full_size(monkeypatch):
+    monkeypatch.delenv("STACKLAB_FULL", raising=False)
+    assert notebook.quick_mode()
+    monkeypatch.setenv("STACKLAB_FULL", "1")
+    assert not notebook.quick_mode()
+
+
+def test_a_change_shows_its_lines_in_colour_and_safely(shown):
+    diff = "--- /etc/x\n+++ /etc/x\n@@ -1 +1 @@\n-processes = 5\n+processes = <10>"
+    notebook.show_change(Applied(("/etc/x",), diff, ("uwsgi",), {"reload": 1.2345}))
+    page, steps = shown
+    assert notebook.LINE_COLOURS["-"] in page and notebook.LINE_COLOURS["+"] in page
+    assert "&lt;10&gt;" in page and "<10>" not in page
+    assert "uwsgi" in steps and "1.23 s" in steps
+
+
+def test_no_change_is_said_in_words(shown):
+    notebook.show_change(Applied())
+    assert shown == ["Nothing to change: these settings are in force already."]
+
+
+def test_a_table_has_units_that_people_read():
+    page = notebook.table(
+        pd.DataFrame(
+            {"point": ["a"], "p50_s": [0.0123], "pss_peak_bytes": [2 << 20], "delivered_share": [0.5], "cpu_s": [1.5],
+             "throughput_per_s": [100.0], "valid": [True], "ports": [(443, 8080)], "latency_p95_s": [np.nan]}
+        )
+    ).to_html()  # fmt: skip
+    for words in ("median response time, ms", ">12<", "MiB", ">2.0<", "50.00 %", "throughput, per second", ">true<", ">443, 8080<", ">–<"):
+        assert words in page, words
+
+
+def test_a_table_of_every_summary_can_be_shown(tmp_path):
+    summary = analysis.summarize(eight_cases(tmp_path, repeats=1, requests=200))
+    assert "100 users" in notebook.table(analysis.in_order(summary)).to_html()
+
+
+def test_a_judgement_shows_claim_verdict_and_numbers(tmp_path, shown):
+    runs = eight_cases(tmp_path, repeats=3, requests=200)
+    claims = {claim.id: claim for claim in analysis.CLAIMS}
+    judgement = analysis.judge(claims["C5"], runs)
+    notebook.show_judgement(judgement)
+    assert judgement.verdict in shown[0] and "C5" in shown[0]
+    assert "nginx_worker_connections=4000" in shown[1] and "×" in shown[2]
+
+
+def test_a_claim_that_no_runs_can_decide_says_where_to_look(tmp_path, shown):
+    claims = {claim.id: claim for claim in analysis.CLAIMS}
+    notebook.show_judgement(analysis.judge(claims["C6"], eight_cases(tmp_path, repeats=1, requests=50)))
+    assert shown[-1] == claims["C6"].note
