@@ -137,19 +137,24 @@ def events(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def sockets(runs: Sequence[Run]) -> pd.DataFrame:
-    """Daphne's memory against its open sockets: `run`, `t_s`, `sockets`, `pss_bytes` (all instances together)."""
-    samples = resources([run for run in runs if run.has("connections")])
+    """Daphne's memory against its open sockets, one row a reading: `t_s`, `sockets`, `pss_bytes` (all instances)."""
+    runs = [run for run in runs if run.has("connections")]
+    labels = list(_labels(runs, FACTORS).columns)
+    samples = resources(runs)
     samples = samples[samples["service"].map(_family) == "daphne"].dropna(subset=["pss_bytes"])
-    memory = samples.groupby(["experiment", "run", "point", "valid", "t_s"], as_index=False, observed=True)["pss_bytes"].sum()
-    opened = connections(runs).dropna(subset=["connect_s"])
+    memory = samples.groupby([*labels, "t_s"], as_index=False, observed=True, dropna=False)["pss_bytes"].sum()
     memory["sockets"] = 0
-    for run, at in memory.groupby("run", observed=True):
-        mine = opened[opened["run"] == run]
-        begun = np.sort((mine["t_s"] + mine["connect_s"]).to_numpy())
-        ended = np.sort(mine["t_end_s"].dropna().to_numpy())
-        times = at["t_s"].to_numpy()
-        memory.loc[at.index, "sockets"] = np.searchsorted(begun, times, "right") - np.searchsorted(ended, times, "right")
+    opened = connections(runs).dropna(subset=["connect_s"])
+    for (experiment, run), at in memory.groupby(["experiment", "run"], observed=True):
+        mine = opened[(opened["experiment"] == experiment) & (opened["run"] == run)]
+        memory.loc[at.index, "sockets"] = open_at(mine["t_s"] + mine["connect_s"], mine["t_end_s"], at["t_s"].to_numpy())
     return memory
+
+
+def open_at(begun: pd.Series, ended: pd.Series, times: np.ndarray) -> np.ndarray:
+    """How many sockets are open at each of `times`; those without an end (NaN) stay open."""
+    opened = np.searchsorted(np.sort(begun.to_numpy(dtype=float)), times, "right")
+    return opened - np.searchsorted(np.sort(ended.dropna().to_numpy(dtype=float)), times, "right")
 
 
 def summarize(runs: Sequence[Run]) -> pd.DataFrame:
@@ -215,7 +220,8 @@ def point_order(table: pd.DataFrame) -> list[str]:
 def in_order(summary: pd.DataFrame) -> pd.DataFrame:
     """The rows of a summary in the order in which plots show their points; repeats in their own."""
     places = {point: place for place, point in enumerate(point_order(summary))}
-    return summary.sort_values(["point", "repeat"], key=lambda column: column.map(places) if column.name == "point" else column, ignore_index=True)
+    ranked = summary.assign(place=summary["point"].map(places))
+    return ranked.sort_values(["place", "repeat"], ignore_index=True).drop(columns="place")
 
 
 UNORDERED = ("duration_s",)  # also a column of `requests`, where it is no factor

@@ -67,8 +67,12 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
     if ax is None:
         _, ax = plt.subplots(figsize=((stores + 2.3) * 0.82, (total + 0.2) * 0.82), layout="constrained")
     for box, left, centre in (
-        (browser, 0, middle), (nginx, 2.85, middle), (uwsgi, right, top), (daphne, right, bottom),
-        (database, stores, top), (redis, stores, bottom),
+        (browser, 0, middle),
+        (nginx, 2.85, middle),
+        (uwsgi, right, top),
+        (daphne, right, bottom),
+        (database, stores, top),
+        (redis, stores, bottom),
     ):
         _draw(ax, box, left, centre)
     _arrow(ax, (browser.width, middle), (2.85, middle), "TLS :443")
@@ -100,7 +104,7 @@ def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box
         pids = rows.loc[rows["role"] == "master", "pid"]
         return f"master {', '.join(map(str, pids))}" if len(pids) else "does not run"
 
-    family = processes["service"].str.partition("@")[0]
+    family = processes["service"].map(lambda service: service.partition("@")[0])
     nginx, uwsgi, daphne, redis = (processes[family == name] for name in ("nginx", "uwsgi", "daphne", "redis"))
     colours = SERVICE_COLOURS
     return (
@@ -134,6 +138,8 @@ def _rounded(ax: Axes, left: float, bottom: float, width: float, height: float, 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], words: str) -> None:
     ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": MUTED, "linewidth": 1.4, "shrinkA": 1, "shrinkB": 1})
     x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-    level = start[1] == end[1]
-    ax.text(x if level else x - 0.15, y + (0.12 if level or end[1] > start[1] else -0.12), words, fontsize=9, color=INK, ha="center" if level else "right",
-            va="bottom" if level or end[1] > start[1] else "top")  # fmt: skip
+    if start[1] == end[1]:
+        ax.text(x, y + 0.12, words, fontsize=9, color=INK, ha="center", va="bottom")
+    else:
+        up = end[1] > start[1]
+        ax.text(x - 0.15, y + (0.12 if up else -0.12), words, fontsize=9, color=INK, ha="right", va="bottom" if up else "top")

@@ -37,10 +37,10 @@ def begin() -> tuple[Lab, Host]:
     lab = open_lab()
     host = lab.web()
     status = lab.status()
-    cpus = ""
+    say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/). Results are kept in `{experiment.RESULTS}`.")
     if status.get("pinned_cpus"):
-        cpus = f" It runs on CPU {show.numbers(status['pinned_cpus'])}, the load comes from CPU {show.numbers(status['generator_cpus'])}."
-    say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/).{cpus} Results are kept in `{experiment.RESULTS}`.")
+        web, desk = show.numbers(status["pinned_cpus"]), show.numbers(status["generator_cpus"])
+        say(f"It runs on CPU {web}; the load comes from CPU {desk}, so that neither takes time from the other.")
     return lab, host
 
 

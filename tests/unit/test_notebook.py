@@ -16,7 +16,9 @@ from stacklab.stack import Applied
 def shown(monkeypatch):
     """What was displayed, as text."""
     found = []
-    monkeypatch.setattr(notebook, "display", lambda thing: found.append(thing.to_html() if isinstance(thing, Styler) else thing.data))
+    monkeypatch.setattr(
+        notebook, "display", lambda thing: found.append(thing.to_html() if isinstance(thing, Styler) else thing.data)
+    )
     return found
 
 
@@ -65,7 +67,17 @@ def test_a_table_has_units_that_people_read():
              "throughput_per_s": [100.0], "valid": [True], "ports": [(443, 8080)], "latency_p95_s": [np.nan]}
         )
     ).to_html()  # fmt: skip
-    for words in ("median response time, ms", ">12<", "MiB", ">2.0<", "50.00 %", "throughput, per second", ">true<", ">443, 8080<", ">–<"):
+    for words in (
+        "median response time, ms",
+        ">12<",
+        "MiB",
+        ">2.0<",
+        "50.00 %",
+        "throughput, per second",
+        ">true<",
+        ">443, 8080<",
+        ">–<",
+    ):
         assert words in page, words
 
 

@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-from pathlib import Path
 
 import jupytext
 import nbformat
@@ -58,8 +57,13 @@ def test_a_notebook_names_no_path_of_one_machine(source):
 
 
 def test_a_lesson_asks_has_the_reader_predict_and_ends_with_what_was_seen(notebook):
-    headings = [line for cell in notebook.cells if cell.cell_type == "markdown"
-                for line in cell.source.splitlines() if line.startswith("## ")]
+    headings = [
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("## ")
+    ]
     parts = ["## Question", "## Your prediction", "## What we have seen", "## Exercises"]
     assert [heading for heading in headings if heading in parts] == parts
 
