@@ -2,9 +2,10 @@
 
 `stacklab.loadgen` runs one process a CPU of the generator; each has every so-many-th client. Rooms are filled
 evenly, in an order of their own: clients that follow each other are given instances in turn by round robin,
-and must not by that alone end up with their room on one instance. Clients connect slowly, one after the other over `ramp_s`, and begin to send at
-random times; what is sent before every client has tried to connect, and a little after, is warm-up. A client whose connection
-ends comes back as the chat page does, after a growing random wait.
+and must not by that alone end up with their room on one instance. Clients connect slowly, one after the
+other over `ramp_s`, and begin to send at random times; what is sent before every client has tried to
+connect, and a little after, is warm-up. A client whose connection ends comes back as the chat page does,
+after a growing random wait.
 
 Rows (CSV): sent (client, n, sent_s, warmup), received (client, sender's name at the server, n, message id,
 received_s, instance), connections (see `Connection`).
@@ -17,12 +18,11 @@ import random
 from dataclasses import astuple, dataclass
 
 import gevent
+from chatsocket import ABNORMAL, ChatSocket, Closed
 from gevent.lock import BoundedSemaphore
 from locust import User, events, task
 from locust.exception import StopUser
-
-from chatsocket import ABNORMAL, ChatSocket, Closed
-from share import REPORT_INTERVAL_S, Share, error_text
+from share import Share, error_text
 
 CONNECTING_AT_ONCE = 100  # more TLS starts in one process only make each other wait
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0  # as in the chat page (app/chat/static/chat/chat.js)
@@ -89,7 +89,7 @@ class Crowd:
             gevent.sleep(load["duration_s"])
             self.drain()
         self.say_goodbye()
-        self.report()
+        share.report(**self.status())
         environment.runner.quit()
 
     def drain(self) -> None:
@@ -113,15 +113,16 @@ class Crowd:
     def sending(self) -> bool:
         return self.phase in ("ramp", "settled", "load")
 
-    def report(self) -> None:
+    def status(self) -> dict:
+        """How far the load has come, as the desk is told."""
         connecting = self.phase in ("ready", "ramp", "settled")
         duration_s = self.share.workload["duration_s"]
         done, total = self.connected, self.size
         if not connecting:
             done, total = min(duration_s, self.share.now() - self.count_from_s), duration_s
-        self.share.report(
-            done=done, total=total, errors=self.troubles, received=self.received, connected=self.connected, phase=self.phase
-        )
+        return {
+            "done": done, "total": total, "errors": self.troubles, "received": self.received, "phase": self.phase,
+        }  # fmt: skip
 
 
 @events.init.add_listener
@@ -130,13 +131,7 @@ def prepare(environment, **_) -> None:
     environment.crowd = Crowd(Share())
     environment.crowd.share.listen(environment)
     gevent.spawn(environment.crowd.run, environment)
-    gevent.spawn(keep_reporting, environment.crowd)
-
-
-def keep_reporting(crowd: Crowd) -> None:
-    while True:
-        crowd.report()
-        gevent.sleep(REPORT_INTERVAL_S)
+    gevent.spawn(environment.crowd.share.keep_reporting, environment.crowd.status)
 
 
 @events.quitting.add_listener

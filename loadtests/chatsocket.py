@@ -1,8 +1,9 @@
 """`ChatSocket`: one WebSocket to a room, as lean as it can be.
 
-websocket-client was measured first: it reads the handshake one byte at a time and needs several reads a
-frame, which made the generator the bottleneck in large rooms. The chat's server sends whole text frames,
-pings and a close, and that is all that is understood here (RFC 6455).
+websocket-client was measured first: over TLS under gevent it needs two and a half times the CPU for each
+message received (150 against 60 µs) and twice that for each one sent. In a large room receiving is all
+there is, and the generator must not be the bottleneck. The chat's server sends whole text frames, pings
+and a close, and that is all that is understood here (RFC 6455).
 """
 
 from __future__ import annotations

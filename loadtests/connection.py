@@ -12,7 +12,6 @@ from http.client import HTTPException
 from typing import NamedTuple
 
 from geventhttpclient.response import HTTPResponseParser
-
 from share import ANSWER_TIMEOUT_S, Share, error_text
 
 BLOCK_BYTES = 65_536

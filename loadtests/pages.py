@@ -14,12 +14,11 @@ from __future__ import annotations
 import time
 
 import gevent
+from connection import Connection
 from gevent.pool import Group
 from locust import User, events, task
 from locust.exception import StopUser
-
-from connection import Connection
-from share import REPORT_INTERVAL_S, Share
+from share import Share
 
 HOPELESS_AFTER_S = 3  # at full load without one answer: going on would only repeat the same error
 
@@ -74,8 +73,9 @@ class Pool:
         now = self.share.now()
         return "ramp" if now < self.full_load_s else "warmup" if now < self.count_from_s else "load"
 
-    def report(self) -> None:
-        self.share.report(done=self.done, total=self.total, errors=self.errors, phase=self.phase())
+    def status(self) -> dict:
+        """How far the load has come, as the desk is told."""
+        return {"done": self.done, "total": self.total, "errors": self.errors, "phase": self.phase()}
 
 
 @events.init.add_listener
@@ -83,13 +83,7 @@ def prepare(environment, **_) -> None:
     """Before the first user: read the share, open the rows, follow the desk, tell it now and then."""
     environment.pool = Pool(Share())
     environment.pool.share.listen(environment)
-    gevent.spawn(keep_reporting, environment.pool)
-
-
-def keep_reporting(pool: Pool) -> None:
-    while True:
-        pool.report()
-        gevent.sleep(REPORT_INTERVAL_S)
+    gevent.spawn(environment.pool.share.keep_reporting, environment.pool.status)
 
 
 @events.quitting.add_listener
@@ -100,7 +94,7 @@ def close(environment, **_) -> None:
 
 def finish(environment) -> None:
     """The last word to the desk, then the end of Locust (from a greenlet of its own: it stops the users)."""
-    environment.pool.report()
+    environment.pool.share.report(**environment.pool.status())
     gevent.spawn(environment.runner.quit)
 
 

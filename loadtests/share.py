@@ -21,6 +21,7 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ import gevent.ssl
 from gevent.event import Event
 
 REPORT_INTERVAL_S = 0.5
+MOST_FILES = 65_536
 CONNECT_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 75  # longer than nginx's own 60 s, so that its 504 is seen and not our impatience
 
@@ -55,8 +57,7 @@ class Share:
         self.port = url.port or 443
         self.tls = gevent.ssl.create_default_context(cafile=spec["ca"])
         self._resolved: tuple | None = None
-        _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+        raise_open_files()
 
     def now(self) -> float:
         """Seconds since the epoch on a clock that never steps, the same in all processes of the load."""
@@ -94,6 +95,13 @@ class Share:
         for file in self._files:
             file.close()
 
+    def keep_reporting(self, status: Callable[[], dict]) -> None:
+        """Tell the desk `status()` now and then, and how late that was: this process's own slowness."""
+        while True:
+            due_s = time.monotonic() + REPORT_INTERVAL_S
+            gevent.sleep(REPORT_INTERVAL_S)
+            self.report(**status(), lag_s=time.monotonic() - due_s)
+
     def report(self, **fields) -> None:
         """Tell the desk something: one JSON object on a line."""
         sys.stdout.write(json.dumps(fields) + "\n")
@@ -111,6 +119,13 @@ class Share:
             for line in lines:
                 self.words[line.decode()].set()
         environment.runner.quit()
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as the machine allows, as far as that makes sense."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def error_text(error: BaseException) -> str:

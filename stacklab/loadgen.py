@@ -8,8 +8,10 @@ have ended, `stacklab.rows` makes the tables of them.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
+import resource
 import shutil
 import signal
 import subprocess
@@ -36,6 +38,7 @@ ANSWER_TIMEOUT_S = 150.0  # a request and its one repetition give up after 75 s 
 CLIENTS_PER_S = 20  # chat clients that connect more slowly than this are not waited for
 DRAIN_S = 15.0  # the longest wait for late messages (loadtests/chat.py)
 LOG_TAIL_LINES = 30
+OTHER_FILES = 100  # that a generator opens besides its sockets
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def run_load(
 
     HttpLoad: requests.parquet. ChatLoad: messages.parquet and connections.parquet. Both: locust.log and
     generator.parquet (time_s, name, value) with generator_cpu (share of one core, summed over processes),
-    generator_cpu_busiest (that of the busiest process, which cannot pass 1) and generator_rss_bytes.
+    generator_cpu_busiest (that of the busiest process, which cannot pass 1), generator_lag_s (how late the
+    generator itself was, twice a second: response times are too long by up to as much) and generator_rss_bytes.
 
     TLS is verified with the CA in the file `ca`. `cpus` pins the generator; chat load uses one process a CPU.
     `client_addresses` are source addresses to spread connections over. However this ends (an error, Ctrl-C,
@@ -81,6 +85,7 @@ def run_load(
 
     out = Path(out)
     raw = out / "raw"
+    shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir()
     generator = _Generator(workload, url, out, Path(ca), cpus, client_addresses)
     try:
@@ -154,6 +159,7 @@ class _Generator:
             "processes": count,
             "clock_offset_s": time.time() - time.monotonic(),
         }
+        self._check_open_files(count)
         self._processes: list[subprocess.Popen] = []
         self._lines: queue.Queue[tuple[int, dict | None]] = queue.Queue()
         self._reports: list[dict] = [{"phase": "start"} for _ in range(count)]
@@ -161,6 +167,17 @@ class _Generator:
         self._running = set(range(count))
         self._recent: deque[tuple[float, float]] = deque()
         self._cpu_before: dict[int, tuple[float, float]] = {}
+
+    def _check_open_files(self, processes: int) -> None:
+        if self.http:
+            return
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = math.ceil(self.workload.clients / processes) + OTHER_FILES
+        if most != resource.RLIM_INFINITY and needed > most:
+            raise LoadError(
+                f"clients={self.workload.clients} in {processes} process(es) needs {needed} open files in each, "
+                f"and this machine allows {most}; raise its hard limit (ulimit -Hn), or ask for fewer clients"
+            )
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -262,6 +279,8 @@ class _Generator:
         else:
             self._reports[number] = report
             self._heard_s[number] = time.monotonic()
+            if "lag_s" in report:
+                self.samples.append((time.time(), "generator_lag_s", report["lag_s"]))
 
     def _coordinate(self) -> None:
         """Chat processes start connecting together, and count once all clients of all of them are settled."""
@@ -283,9 +302,8 @@ class _Generator:
         now = time.monotonic()
         if timeout_s and now - began_s > timeout_s:
             raise LoadError(f"the load did not end within {timeout_s:.0f} s; it was stopped", log=self.log_tail())
-        for number in self._running:
-            if now - self._heard_s[number] > SILENT_S:
-                raise LoadError(f"the load generator was silent for {SILENT_S:.0f} s; it was stopped", log=self.log_tail())
+        if any(now - self._heard_s[number] > SILENT_S for number in self._running):
+            raise LoadError(f"the load generator was silent for {SILENT_S:.0f} s; it was stopped", log=self.log_tail())
 
     def _progress(self) -> Progress:
         now = time.monotonic()
@@ -297,8 +315,8 @@ class _Generator:
         self._recent.append((now, moved))
         while len(self._recent) > 2 and now - self._recent[0][0] > RATE_OVER_S:
             self._recent.popleft()
-        (then, before), span_s = self._recent[0], now - self._recent[0][0]
-        rate_per_s = (moved - before) / span_s if span_s > 0 else 0.0
+        then, before = self._recent[0]
+        rate_per_s = (moved - before) / (now - then) if now > then else 0.0
         if not self.http and phase == "load":  # seconds, the same in all processes
             done, total = done / len(reports), total / len(reports)
         left_s = (total - done) / (rate_per_s if self.http else 1) if phase == "load" and rate_per_s else None

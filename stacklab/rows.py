@@ -96,8 +96,8 @@ REQUESTS = ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup
 def write_gauges(samples: Sequence[tuple[float, str, float]], path: Path) -> None:
     """Write (time_s, name, value) rows as a table of gauges."""
     columns = list(zip(*samples, strict=True)) or [[], [], []]
-    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, GAUGES, strict=True)], schema=GAUGES)
-    pa.parquet.write_table(table, path)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, GAUGES, strict=True)]
+    pa.parquet.write_table(pa.table(arrays, schema=GAUGES), path)
 
 
 def write_samples(samples: Iterable[dict], out: Path) -> list[float]:

@@ -32,7 +32,7 @@ import time
 
 FORMAT = 1
 CGROUPS = "/sys/fs/cgroup"
-UNITS = ("nginx.service", "uwsgi.service", "redis-server.service", "system-*.slice/daphne@*.service", "daphne@*.service")
+UNITS = ("nginx.service", "uwsgi.service", "redis-server.service", "system-*.slice/daphne@*.service")
 SERVICE_NAMES = {"redis-server": "redis"}
 NGINX_STATUS = ("127.0.0.1", 8080), "/nginx_status"
 UWSGI_STATS = "/run/uwsgi/stats.sock"
@@ -95,7 +95,7 @@ def process_memory(rollup):
 
 
 def open_files(pid):
-    folder = "/proc/%s/fd" % pid
+    folder = f"/proc/{pid}/fd"
     return os.stat(folder).st_size or len(os.listdir(folder))  # the size is the number from Linux 6.2 on
 
 
@@ -109,8 +109,8 @@ def service_memory(folder):
     total = {"pss_bytes": 0, "rss_bytes": 0, "threads": 0, "open_files": 0}
     for pid in read(folder + "/cgroup.procs").split():
         try:
-            pss, rss = process_memory(read("/proc/%s/smaps_rollup" % pid))
-            one = {"threads": threads(read("/proc/%s/stat" % pid)), "open_files": open_files(pid)}
+            pss, rss = process_memory(read(f"/proc/{pid}/smaps_rollup"))
+            one = {"threads": threads(read(f"/proc/{pid}/stat")), "open_files": open_files(pid)}
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended between the list and the reading
         total["pss_bytes"] += pss
@@ -133,7 +133,7 @@ def memory_kb(meminfo, field):
     for line in meminfo.splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1])
-    raise ValueError("no %s in /proc/meminfo" % field)
+    raise ValueError(f"no {field} in /proc/meminfo")
 
 
 def established(snmp):

@@ -8,6 +8,7 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 from wsproto import ConnectionType, WSConnection
@@ -15,7 +16,7 @@ from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, Reject
 
 
 class ChatSite:
-    """Rooms as the site under test has them; every client also gets the messages sent before, never."""
+    """Rooms as the site under test has them, served by a thread a socket."""
 
     def __init__(self, certificate: Path, key: Path):
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -33,6 +34,7 @@ class ChatSite:
         self.heard: list[dict] = []
         self.origins: set[str] = set()
         self.pongs = 0
+        self.arrived_s = 0.0  # the last arrival; deliveries are counted, and faulty, from a second after it
         self.lose_every = self.double_every = None
         self.close_after: dict[int, int] = {}  # {number of the arrival: close code after its first message}
         self.refuse: set[int] = set()  # numbers of arrivals answered with 503
@@ -60,7 +62,8 @@ class ChatSite:
                 frame["id"] = f"{len(self.history) + 1}-0"
                 self.history.append(frame)
             for member in self.members[room]:
-                number = next(self.deliveries) if frame["type"] == "message" else 0
+                settled = time.monotonic() > self.arrived_s + 1
+                number = next(self.deliveries) if frame["type"] == "message" and settled else 0
                 if self.lose_every and number and number % self.lose_every == 0:
                     continue
                 copies = 2 if self.double_every and number and number % self.double_every == 0 else 1
@@ -106,7 +109,7 @@ class Member:
     def _handle(self, event) -> bool:
         site = self.site
         if isinstance(event, Request):
-            self.number = next(site.arrivals)
+            self.number, site.arrived_s = next(site.arrivals), time.monotonic()
             site.origins |= {value.decode() for name, value in event.extra_headers if name == b"origin"}
             if self.number in site.refuse:
                 self._send(RejectConnection(status_code=503))

@@ -66,7 +66,10 @@ class Handler(BaseHTTPRequestHandler):
             site.asked[self.path] += 1
             number = site.asked[self.path]
         self.requests = getattr(self, "requests", 0) + 1
-        if self.path == "/reset" or (self.path == "/reset-some" and number % 5 == 0):
+        if self.path == "/reset":
+            self._reset()
+        elif self.path == "/reset-some" and number % 5 == 0:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly")
             self._reset()
         elif self.path == "/bad":
             self._answer(502, b"bad gateway")

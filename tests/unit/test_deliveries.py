@@ -14,7 +14,9 @@ from stacklab.rows import RAW_CONNECTIONS, RAW_RECEIVED, RAW_SENT
 START_S, END_S = 100.0, 200.0
 
 
-def connected(*clients: int, start_s: float = START_S, end_s: float = END_S, attempt: int = 1, rooms: int = 1) -> list[dict]:
+def connected(
+    *clients: int, start_s: float = START_S, end_s: float = END_S, attempt: int = 1, rooms: int = 1
+) -> list[dict]:
     """A connection for each client; the server calls the socket of client 3, attempt 1, "s3-1"."""
     return [
         {

@@ -61,7 +61,7 @@ def test_every_message_reaches_everyone_in_its_room_once_and_in_order(chat, site
     counted = messages[~messages.warmup]
     assert len(counted) > 30 and messages.warmup.any()
     assert (messages.copies == 1).all() and messages.in_order.all() and messages.receiver_connected.all()
-    assert (counted.groupby(["sender", "n"]).receiver.nunique() == 3).all(), "three clients in each room, the sender too"
+    assert (counted.groupby(["sender", "n"]).receiver.nunique() == 3).all(), "three in each room, the sender too"
     assert (messages.latency_s > 0).all() and (messages.latency_s < 5).all()
     assert messages.sent_s[messages.warmup].max() <= counted.sent_s.min()
     assert counted.sent_s.max() - counted.sent_s.min() < 2.5
@@ -186,3 +186,9 @@ def test_frames_are_read_however_they_are_cut(chatsocket, sizes, cut):
     first, rest = reader._take_frames(stream[:cut])
     second, rest = reader._take_frames(rest + stream[cut:])
     assert first + second == bodies and rest == b""
+
+
+def test_more_clients_than_open_files_are_refused_before_anything_starts(site, certificates, tmp_path, monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 1000))
+    with pytest.raises(LoadError, match=r"clients=2000 in 2 process.* 1100 open files .* allows 1000"):
+        run_load(ChatLoad(clients=2000, rooms=1), site.url, tmp_path, certificates[0], cpus=[0, 0])
