@@ -3,11 +3,12 @@
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from site_under_test import APP, Daphne, RedisServer, free_base_port, manage, site_environment
+from site_under_test import APP, Daphne, RedisServer, free_base_port, site_environment
 
 for name, value in site_environment(Path("/nonexistent")).items():
     if name.startswith(("STACKLAB_", "DJANGO_")):
@@ -26,11 +27,16 @@ def django_ready() -> None:
     call_command("migrate", verbosity=0)
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running Redis on a unix socket in tmp_path."""
+@pytest.fixture(scope="session")
+def redis_installed() -> None:
+    """Skips, loudly, where there is no Redis to run."""
     if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed: apt-get install redis-server")
+        pytest.skip("NO REDIS HERE: apt-get install redis-server")
+
+
+@pytest.fixture
+def redis(tmp_path: Path, redis_installed: None) -> Iterator[RedisServer]:
+    """A running Redis on a unix socket in tmp_path, which the test may stop and start."""
     server = RedisServer(tmp_path)
     server.start()
     yield server
@@ -39,21 +45,52 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def daphne(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daphne]]:
-    """`daphne(1, STACKLAB_…="…")` starts instance 1 with this environment; all are gone after the test."""
-    base_port = free_base_port()
+    """`daphne(1, STACKLAB_…="…")` starts an instance of the test's own, to be killed and drained."""
     started: list[Daphne] = []
-
-    def start(number: int = 1, **environment: str) -> Daphne:
-        started.append(Daphne(tmp_path, base_port, number, **environment))
-        return started[-1].start()
-
-    yield start
+    yield starter(tmp_path, started)
     for instance in started:
         instance.kill()
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, redis_installed: None) -> Iterator[Callable[..., Daphne]]:
+    """`shared(1, STACKLAB_…="…")` is a running instance that other tests use as well, in rooms of their own."""
+    started: list[Daphne] = []
+    starters: dict[tuple, Callable[..., Daphne]] = {}
+    running: dict[tuple, Daphne] = {}
+    folder = tmp_path_factory.mktemp("shared")
+    server = RedisServer(folder)
+    server.start()
+
+    def get(number: int = 1, **environment: str) -> Daphne:
+        options = tuple(sorted(environment.items()))
+        if (number, options) not in running:
+            own = folder / f"site{len(starters)}"
+            if options not in starters:
+                own.mkdir()
+                starters[options] = starter(own, started)
+            start = starters[options]
+            running[number, options] = start(number, STACKLAB_REDIS=f"unix://{server.socket_path}", **environment)
+        return running[number, options]
+
+    yield get
+    for instance in started:
+        instance.kill()
+    server.stop()
+
+
 @pytest.fixture
-def site_folder(tmp_path: Path) -> Path:
-    """A folder with a migrated database."""
-    manage(tmp_path, "migrate", "-v0")
-    return tmp_path
+def room() -> str:
+    """The name of a room in which no other test talks."""
+    return f"room {uuid.uuid4().hex}"
+
+
+def starter(folder: Path, started: list[Daphne]) -> Callable[..., Daphne]:
+    """A function that starts instances with their files in `folder`, on ports side by side."""
+    base_port = free_base_port()
+
+    def start(number: int = 1, **environment: str) -> Daphne:
+        started.append(Daphne(folder, base_port, number, **environment))
+        return started[-1].start()
+
+    return start

@@ -79,13 +79,12 @@ class Daphne:
         self.errors = folder / f"daphne{number}.err"
         self.certificate: Path | None = None
         self._notify_path = folder / f"notify{number}.sock"
-        self._environment = site_environment(
-            folder,
-            STACKLAB_DAPHNE_BASE_PORT=str(base_port),
-            STACKLAB_DAPHNE_LOG=str(self.access_log),
-            NOTIFY_SOCKET=str(self._notify_path),
-            **environment,
-        )
+        own = {
+            "STACKLAB_DAPHNE_BASE_PORT": str(base_port),
+            "STACKLAB_DAPHNE_LOG": str(self.access_log),
+            "NOTIFY_SOCKET": str(self._notify_path),
+        }
+        self._environment = site_environment(folder, **own, **environment)
         self._command = [sys.executable, "daphne_instance.py", str(number)]
         self.process: subprocess.Popen | None = None
 

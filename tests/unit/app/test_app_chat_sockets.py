@@ -11,9 +11,9 @@ LAYERS = ["core", "pubsub"]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_two_instances_hear_each_other(daphne, layer):
-    ann = daphne(1, STACKLAB_CHANNEL_LAYER=layer).client()
-    bob = daphne(2, STACKLAB_CHANNEL_LAYER=layer).client()
+def test_two_instances_hear_each_other(shared, room, layer):
+    ann = shared(1, STACKLAB_CHANNEL_LAYER=layer).client(room)
+    bob = shared(2, STACKLAB_CHANNEL_LAYER=layer).client(room)
     ann_is, bob_is = ann.welcome(), bob.welcome()
     assert (ann_is["instance"], bob_is["instance"]) == ("daphne@1", "daphne@2")
     assert bob_is["present"] == 2 and bob_is["last_id"] is None
@@ -26,9 +26,9 @@ def test_two_instances_hear_each_other(daphne, layer):
     assert ann.next("message")["id"] == heard["id"], "the sender hears itself, under the same id"
 
 
-def test_with_the_memory_layer_an_instance_is_an_island(daphne):
-    ann = daphne(1, STACKLAB_CHANNEL_LAYER="memory", STACKLAB_CHAT_RESUME="1").client()
-    near = daphne(2, STACKLAB_CHANNEL_LAYER="memory").client()
+def test_with_the_memory_layer_an_instance_is_an_island(shared, room):
+    ann = shared(1, STACKLAB_CHANNEL_LAYER="memory", STACKLAB_CHAT_RESUME="1").client(room)
+    near = shared(2, STACKLAB_CHANNEL_LAYER="memory", STACKLAB_CHAT_RESUME="1").client(room)
     assert ann.welcome()["present"] == 1 and near.welcome()["present"] == 1
     ann.say("is anybody there?")
     assert ann.next("message")["text"] == "is anybody there?"
@@ -36,9 +36,9 @@ def test_with_the_memory_layer_an_instance_is_an_island(daphne):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_each_senders_messages_arrive_in_order(daphne, layer):
-    ann = daphne(1, STACKLAB_CHANNEL_LAYER=layer).client()
-    bob = daphne(2, STACKLAB_CHANNEL_LAYER=layer).client()
+def test_each_senders_messages_arrive_in_order(shared, room, layer):
+    ann = shared(1, STACKLAB_CHANNEL_LAYER=layer).client(room)
+    bob = shared(2, STACKLAB_CHANNEL_LAYER=layer).client(room)
     ann.welcome(), bob.welcome()
     for n in range(35):
         ann.say("x", n)
@@ -46,8 +46,8 @@ def test_each_senders_messages_arrive_in_order(daphne, layer):
 
 
 @pytest.mark.parametrize("room", ["수업", "한글 방 2", "👩‍👩‍👧‍👦", "مختبر", "a%2Fb?#&", "x" * 64])
-def test_rooms_have_names_in_any_script(daphne, room):
-    instance = daphne()
+def test_rooms_have_names_in_any_script(shared, room):
+    instance = shared()
     ann, other = instance.client(room), instance.client(room + "!" if len(room) < 64 else "y")
     assert ann.welcome()["room"] == room
     other.welcome()
@@ -56,8 +56,8 @@ def test_rooms_have_names_in_any_script(daphne, room):
     assert other.heard(0.3) == []
 
 
-def test_composed_and_decomposed_names_are_one_room(daphne):
-    instance = daphne()
+def test_composed_and_decomposed_names_are_one_room(shared, room):
+    instance = shared()
     composed, decomposed = instance.client("한"), instance.client("\u1112\u1161\u11ab")
     composed.welcome(), decomposed.welcome()
     composed.say("same room")
@@ -65,13 +65,13 @@ def test_composed_and_decomposed_names_are_one_room(daphne):
 
 
 @pytest.mark.parametrize("room", ["x" * 65, "a/b", " ", ".", "\u0007", "\udcff".encode(errors="surrogateescape")])
-def test_a_room_name_that_is_not_allowed_closes_with_4409(daphne, room):
-    assert daphne().client(room).close_code() == 4409
+def test_a_room_name_that_is_not_allowed_closes_with_4409(shared, room):
+    assert shared().client(room).close_code() == 4409
 
 
-def test_what_a_client_may_not_send_closes_its_own_socket_alone(daphne):
-    instance = daphne()
-    witness = instance.client()
+def test_what_a_client_may_not_send_closes_its_own_socket_alone(shared, room):
+    instance = shared()
+    witness = instance.client(room)
     witness.welcome()
     for code, misbehave in {
         4400: lambda client: client.socket.send("{"),
@@ -79,11 +79,11 @@ def test_what_a_client_may_not_send_closes_its_own_socket_alone(daphne):
         4415: lambda client: client.socket.send_binary(b"{}"),
         4429: lambda client: [client.say("x") for _ in range(60)],
     }.items():
-        client = instance.client("elsewhere")
+        client = instance.client(room + "!")
         client.welcome()
         misbehave(client)
         assert client.close_code() == code
-    huge = instance.client("elsewhere")
+    huge = instance.client(room + "!")
     huge.welcome()
     huge.say("x" * 300_000)
     assert huge.close_code() == 4413, "refused when its header has come, before it is buffered"
@@ -93,8 +93,8 @@ def test_what_a_client_may_not_send_closes_its_own_socket_alone(daphne):
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost", "null", "https://localhost.evil.example"])
-def test_a_foreign_origin_is_refused_at_the_handshake(daphne, origin):
-    instance = daphne()
+def test_a_foreign_origin_is_refused_at_the_handshake(shared, origin):
+    instance = shared()
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         instance.client(origin=origin)
     assert refused.value.status_code == 403
@@ -104,13 +104,13 @@ def test_a_foreign_origin_is_refused_at_the_handshake(daphne, origin):
 
 
 @pytest.mark.parametrize("origin", ["https://localhost:8443", "https://127.0.0.1", "https://web.example:1", "https://[::1]"])
-def test_an_allowed_host_is_welcome_on_any_port(daphne, origin):
-    assert daphne().client(origin=origin).welcome()
+def test_an_allowed_host_is_welcome_on_any_port(shared, origin):
+    assert shared().client(origin=origin).welcome()
 
 
-def test_an_unknown_path_is_refused(daphne):
+def test_an_unknown_path_is_refused(shared):
     with pytest.raises(websocket.WebSocketBadStatusException):
-        websocket.create_connection(f"ws://localhost:{daphne().port}/ws/other/", origin="https://localhost")
+        websocket.create_connection(f"ws://localhost:{shared().port}/ws/other/", origin="https://localhost")
 
 
 def test_presence_counts_over_all_instances_and_forgets_a_killed_one(daphne):
@@ -150,9 +150,9 @@ def test_the_chat_goes_on_by_itself_after_redis_was_away(daphne, redis, layer):
         assert instance.errors.read_text().count("Traceback") <= 3, "a fault is logged once, not for each socket"
 
 
-def test_a_client_that_was_away_resumes_where_it_was(daphne):
-    instances = [daphne(number, STACKLAB_CHAT_RESUME="1") for number in (1, 2)]
-    ann, bob = instances[0].client(), instances[1].client()
+def test_a_client_that_was_away_resumes_where_it_was(shared, room):
+    instances = [shared(number, STACKLAB_CHAT_RESUME="1") for number in (1, 2)]
+    ann, bob = instances[0].client(room), instances[1].client(room)
     ann.welcome(), bob.welcome()
     ann.say("one")
     seen = bob.next("message")["id"]
@@ -160,7 +160,7 @@ def test_a_client_that_was_away_resumes_where_it_was(daphne):
     for text in ("two", "three"):
         ann.say(text)
         ann.next("message")
-    bob = instances[0].client()
+    bob = instances[0].client(room)
     assert bob.welcome()["last_id"] > seen
     bob.send(type="resume", last_id=seen)
     ann.next("presence")
@@ -184,8 +184,8 @@ def test_with_history_a_message_that_the_layer_lost_comes_with_the_next(daphne, 
 
 
 @pytest.mark.parametrize("frame", [{"type": "resume", "last_id": "0-0"}, {"type": "resume", "last_id": "now"}])
-def test_resuming_without_history_or_without_an_id_is_malformed(daphne, frame):
-    client = daphne(STACKLAB_CHAT_RESUME="0" if frame["last_id"] == "0-0" else "1").client()
+def test_resuming_without_history_or_without_an_id_is_malformed(shared, frame):
+    client = shared(STACKLAB_CHAT_RESUME="0" if frame["last_id"] == "0-0" else "1").client()
     client.welcome()
     client.send(**frame)
     assert client.close_code() == 4400

@@ -1,0 +1,127 @@
+"""The parts of the chat that need no socket: names of rooms, frames, the allowance, the log filter."""
+
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def read(**frame):
+    from chat.frames import read_frame
+
+    return read_frame(json.dumps(frame))
+
+
+def refusal(text: str) -> int:
+    """The close code for this frame."""
+    from chat.frames import FrameError, read_frame
+
+    with pytest.raises(FrameError) as refused:
+        read_frame(text)
+    return refused.value.code
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=4096), st.none() | st.integers(-(2**53), 2**53))
+def test_any_text_comes_out_as_it_went_in(text, n):
+    from chat.frames import message_body, message_frame
+
+    message = read(type="message", text=text, n=n, sent_s=1.5)
+    frame = json.loads(message_frame(message_body(message, "me", "daphne@1"), "1-0", "daphne@2"))
+    assert frame == {
+        "type": "message", "id": "1-0", "instance": "daphne@2", "client": "me", "via": "daphne@1",
+        "text": text, "n": n, "sent_s": 1.5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", "7", '"text"', "{}", '{"type":"nonsense"}', '{"type":["message"]}', "[" * 50_000,
+        '{"type":"message"}', '{"type":"message","text":7}', '{"type":"message","text":"\\ud800"}',
+        '{"type":"message","text":"x","n":"1"}', '{"type":"message","text":"x","n":true}',
+        '{"type":"message","text":"x","n":1e400}', '{"type":"message","text":"x","n":99999999999999999999}',
+        '{"type":"message","text":"x","sent_s":NaN}', '{"type":"message","text":"x","sent_s":Infinity}',
+        '{"type":"message","text":"x","sent_s":1e999}', '{"type":"message","text":"x","n":' + "9" * 5000 + "}",
+        '{"type":"resume"}', '{"type":"resume","last_id":"1"}', '{"type":"resume","last_id":"٣-٣"}',
+        '{"type":"resume","last_id":7}',
+    ],
+)  # fmt: skip
+def test_malformed_frames_are_refused_with_4400(text):
+    assert refusal(text) == 4400
+
+
+def test_the_limit_of_a_message_counts_characters():
+    assert read(type="message", text="🎈" * 4096).text == "🎈" * 4096
+    assert refusal(json.dumps({"type": "message", "text": "🎈" * 4097})) == 4413
+
+
+def test_the_longest_message_fits_into_a_frame_however_it_is_written():
+    from instance.sockets import FRAME_LIMIT_BYTES
+
+    for character in ("🎈", "\u0000", '"', "한"):
+        assert len(json.dumps({"type": "message", "text": character * 4096, "n": -(2**53)})) < FRAME_LIMIT_BYTES
+
+
+@given(st.text(min_size=1, max_size=64))
+def test_a_group_name_is_one_that_channels_takes(room):
+    from channels.layers import BaseChannelLayer
+
+    from chat.rooms import group_name, room_problem
+
+    if room_problem(room) is None:
+        assert BaseChannelLayer().require_valid_group_name(group_name(room))
+
+
+@pytest.mark.parametrize("room", ["a", "수업", "👩‍👩‍👧‍👦", "a b", "..." , "x" * 64, "\u202bשלום"])
+def test_these_names_are_allowed(room):
+    from chat.rooms import room_problem
+
+    assert room_problem(room) is None
+
+
+@pytest.mark.parametrize("room", ["", " ", ".", "..", "a/b", "x" * 65, "a\nb", "\x00", "\ud800", "\ufffd", "\u2028"])
+def test_these_names_are_not(room):
+    from chat.rooms import room_problem
+
+    assert room_problem(room)
+
+
+def test_an_allowance_is_spent_and_fills_again(monkeypatch):
+    from chat import allowance
+
+    now_s = 100.0
+    monkeypatch.setattr(allowance.time, "monotonic", lambda: now_s)
+    mine = allowance.Allowance()
+    assert [mine.take() for _ in range(41)] == [True] * 40 + [False]
+    now_s += 0.5
+    assert [mine.take() for _ in range(11)] == [True] * 10 + [False]
+    now_s += 3600
+    assert [mine.take() for _ in range(41)] == [True] * 40 + [False]
+
+
+def complaint(message: str, error: Exception | None = None, level: int = logging.ERROR) -> logging.LogRecord:
+    return logging.LogRecord("x", level, "", 0, message, ("a",), (type(error), error, None) if error else None)
+
+
+def test_the_same_complaint_is_written_once_a_minute(monkeypatch):
+    from config import log
+
+    now_s = 1000.0
+    monkeypatch.setattr(log.time, "monotonic", lambda: now_s)
+    calm = log.Calm()
+    assert [calm.filter(complaint("%s failed")) for _ in range(3)] == [True, False, False]
+    assert calm.filter(complaint("another %s"))
+    assert calm.filter(complaint("%s failed", level=logging.INFO))
+    now_s += 61
+    record = complaint("%s failed")
+    assert calm.filter(record) and record.getMessage() == "a failed (2 more like this since the last)"
+
+
+def test_a_service_that_is_away_gets_one_line_and_no_stack_trace():
+    from config.log import Calm
+
+    record = complaint("%s failed", ConnectionRefusedError("nobody there"))
+    assert Calm().filter(record)
+    assert record.getMessage() == "a failed: nobody there" and record.exc_info is None

@@ -1,0 +1,48 @@
+"""A real uWSGI with the site on it: a changed `listen` takes effect with a reload."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from site_under_test import APP, site_environment, wait_until
+
+UWSGI = Path(sys.executable).with_name("pyuwsgi")
+
+
+def write_ini(folder: Path, listen: int) -> Path:
+    ini = folder / "site.ini"
+    ini.write_text(f"""[uwsgi]
+master = true
+processes = 1
+socket = {folder}/uwsgi.sock
+listen = {listen}
+chdir = {APP}
+module = config.wsgi
+binary-path = {sys.executable}
+""")
+    return ini
+
+
+def backlog(folder: Path) -> int | None:
+    """The true backlog of the socket: Send-Q of a listening socket."""
+    lines = subprocess.run(["ss", "-xlH", "src", f"{folder}/uwsgi.sock"], capture_output=True, text=True).stdout.split()
+    return int(lines[3]) if lines else None
+
+
+@pytest.mark.skipif(shutil.which("ss") is None or not UWSGI.exists(), reason="needs ss (iproute2) and pyuwsgi")
+def test_a_changed_listen_is_taken_up_by_a_reload(tmp_path):
+    ini = write_ini(tmp_path, 50)
+    with (tmp_path / "uwsgi.log").open("wb") as log:
+        uwsgi = subprocess.Popen([UWSGI, ini], env=site_environment(tmp_path), stderr=log)
+    try:
+        wait_until(lambda: backlog(tmp_path) == 50, "uWSGI listens with a backlog of 50", seconds=20)
+        wait_until(lambda: b"spawned uWSGI worker" in (tmp_path / "uwsgi.log").read_bytes(), "it works", seconds=20)
+        write_ini(tmp_path, 70)
+        uwsgi.send_signal(signal.SIGHUP)
+        wait_until(lambda: backlog(tmp_path) == 70, "the backlog is 70", seconds=20)
+    finally:
+        uwsgi.send_signal(signal.SIGINT)  # the master takes its workers with it
+        uwsgi.wait(10)
