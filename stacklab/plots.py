@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from stacklab.analysis import METRIC_NAMES, NO_DIFFERENCE, TOO_FEW, point_order
+from stacklab.analysis import METRIC_NAMES, NO_DIFFERENCE, TOO_FEW, open_at, point_order
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
 INK, MUTED, GRID = "#222222", "#6b6b6b", "#dddddd"
@@ -32,6 +32,7 @@ PERCENTILE_NAMES = {"p50": "median", "p95": "95th percentile", "p99": "99th perc
 MANY_INSTANCES = 4  # more Daphnes than this are drawn as one area
 BIN_S = 0.5  # the sampling interval: runs are averaged in bins of it
 MIB = 1 << 20
+CHARACTERS_PER_INCH = 11  # of tick labels
 
 
 def response_times_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -191,7 +192,7 @@ def failover_timeline(
     last = max(messages["t_s"].max(), begun.max()) if len(messages) else begun.max() + 5
     times = np.arange(np.floor(begun.min()), last + 0.1, 0.1)
     instances = sorted(opened["instance"].unique(), key=_instance_number)
-    held = [_open_at(begun[opened["instance"] == i], opened.loc[opened["instance"] == i, "t_end_s"], times) for i in instances]
+    held = [open_at(begun[opened["instance"] == i], opened.loc[opened["instance"] == i, "t_end_s"], times) for i in instances]
     colours = _instance_colours(instances)
     ax.stackplot(times, held, colors=colours, linewidth=0)
     handles = [Patch(color=colour, label=name) for colour, name in zip(colours, instances, strict=True)]
@@ -216,10 +217,12 @@ def failover_timeline(
 
 
 def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Daphne's memory against its open sockets, with the slope: the memory of one socket. From `analysis.sockets`."""
+    """Daphne's memory against its open sockets, until all are open. The slope is what one takes. From `analysis.sockets`."""
     ax = _axes(ax, 6)
     if not _drawable(ax, sockets, "pss_bytes"):
         return ax
+    # What a process has once had it keeps: afterwards memory says nothing of the sockets.
+    sockets = sockets.groupby(["experiment", "run"], group_keys=False, observed=True)[list(sockets)].apply(_while_opening)
     handles = []
     for number, (label, rows) in enumerate(_cases(sockets)):
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[number % 8]
@@ -235,6 +238,11 @@ def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_ylim(bottom=0)
     _legend(ax, handles)
     return _finish(ax, "What an open socket costs", "PSS of all Daphnes, MiB", grid="both")
+
+
+def _while_opening(sockets: pd.DataFrame) -> pd.DataFrame:
+    sockets = sockets.sort_values("t_s")
+    return sockets.iloc[: int(sockets["sockets"].to_numpy().argmax()) + 1]
 
 
 def gauge_over_time(gauges: pd.DataFrame, names: Sequence[str], ax: Axes | None = None) -> Axes:
@@ -324,13 +332,15 @@ def _cases(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _wrapped(words: str, width: int = 15) -> str:
-    """Broken after commas, and between words where a part is longer than `width`."""
-    return "\n".join(textwrap.fill(part, width, break_long_words=False) for part in words.replace(", ", ",\n").split("\n"))
+    """Broken after commas, and between words (at last within them) where a part is longer than `width`."""
+    return "\n".join(textwrap.fill(part, width) for part in words.replace(", ", ",\n").split("\n"))
 
 
 def _case_ticks(ax: Axes, table: pd.DataFrame) -> None:
     labels = [label for label, _ in _cases(table)]
-    ax.set_xticks(range(len(labels)), [_wrapped(label, max(10, 100 // len(labels))) for label in labels])
+    inches = ax.get_position().width * ax.figure.get_figwidth()
+    room = max(6, int(inches * CHARACTERS_PER_INCH / max(len(labels), 3)))
+    ax.set_xticks(range(len(labels)), [_wrapped(label, room) for label in labels])
     edge = max(0.6, (4 - len(labels)) / 2)  # a few cases stay in the middle
     ax.set_xlim(-edge, len(labels) - 1 + edge)
 
@@ -413,20 +423,15 @@ def _service_colours(names: Sequence[str]) -> list[str]:
 
 
 def _instance_colours(instances: Sequence[str]) -> list[str]:
-    """Shades of Daphne's green, from dark to light."""
-    shades = np.linspace(0.85, 0.35, max(len(instances), 2))
-    return [to_hex(colormaps["BuGn"](shade)) for shade in shades[: len(instances)]]
+    """Shades of Daphne's green, from dark to light; up to daphne@4 the same on every picture."""
+    numbers = [_instance_number(name) for name in instances]
+    steps = max([4, *numbers]) - 1
+    return [to_hex(colormaps["BuGn"](0.9 - 0.62 * max(number - 1, 0) / steps)) for number in numbers]
 
 
 def _text_on(colour: str) -> str:
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
-
-
-def _open_at(begun: pd.Series, ended: pd.Series, times: np.ndarray) -> np.ndarray:
-    """How many sockets are open at each of `times`."""
-    opened = np.searchsorted(np.sort(begun.to_numpy(dtype=float)), times, "right")
-    return opened - np.searchsorted(np.sort(ended.dropna().to_numpy(dtype=float)), times, "right")
 
 
 def _log_axis(axis: Any) -> None:

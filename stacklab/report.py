@@ -397,7 +397,7 @@ def _outage_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture
     happened = "".join(f" {row.what} at {row.t_s:.1f} s." for row in analysis.events([run]).itertuples())
     tables = analysis.connections([run]), analysis.messages([run])
     figure = _single(lambda ax: plots.failover_timeline(*tables, ax, analysis.events([run])))
-    caption = f"The run {run.run}: {dropped[number]:,.0f} sockets were closed early.{happened}"
+    caption = f"The run {run.run}: sockets closed early: {dropped[number]:,.0f}.{happened}"
     return [_picture(figure, "Clients connected to each instance over time, and deliveries lost each second.", caption)]
 
 

@@ -26,6 +26,8 @@ MAX_SAMPLER_SHARE = 0.05  # of one core
 MAX_GAP_INTERVALS = 3  # between two samples
 LITTLE_TOLERANCE = 0.1  # between the users asked for and those that Little's law finds
 MAX_LAG_S = 0.05  # of a scheduled request's start, for the 95th percentile
+MAX_LAG_SHARE = 0.25  # of the median latency, for the 95th percentile of the generator's own lag …
+MIN_LAG_S = 0.005  # … which is no matter below this
 MIN_CLOCK_ERROR_S = 0.02  # a clock known this well is good enough for samples taken twice a second
 MESSAGES_TOLERANCE = 0.1  # between the messages sent and those asked for
 FLIGHT_S = 1.0  # what was sent so shortly before an event may have been caught by it
@@ -52,7 +54,8 @@ def load_window(run: Run) -> tuple[float, float]:
     """Start and end of the counted load on the desk's clock.
 
     From the first counted request's start to the last one's end; for chat from the first counted message
-    to the last arrival. Where nothing was counted: the run's own start and end.
+    to the last arrival, or, where nobody says anything, from when the last client was connected to the end
+    of the run. Where nothing was counted at all: the run's own start and end.
     """
     return run.once("load window", lambda: _load_window(run))
 
@@ -62,12 +65,18 @@ def _load_window(run: Run) -> tuple[float, float]:
     table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
     counted = table[~table["warmup"].astype(bool)]
     if counted.empty:
-        return run.started_s, run.ended_s
+        return (_all_connected_s(run) if run.has("connections") else run.started_s), run.ended_s
     if run.kind == "http":
         starts, ends = counted["start_s"], counted["start_s"] + counted["duration_s"]
     else:
         starts, ends = counted["sent_s"], counted["received_s"].fillna(counted["sent_s"])
     return float(starts.min()), float(ends.max())
+
+
+def _all_connected_s(run: Run) -> float:
+    connections = run.table("connections")
+    last = (connections["connect_start_s"] + connections["connect_s"]).max()
+    return run.started_s if np.isnan(last) else float(last)
 
 
 def little_users(requests: pd.DataFrame, wait_s: float) -> float:
@@ -204,16 +213,33 @@ def _generator(run: Run) -> Iterator[str]:
         yield "The load generator's CPU was not measured."
     elif used > MAX_GENERATOR_SHARE:
         yield f"The load generator's busiest process used {used:.0%} of a core: it may be what limited the run."
+    late_s, typical_s = _generator_gauge(run, "generator_lag_s").quantile(0.95), _typical_latency_s(run)
+    if late_s > max(MIN_LAG_S, MAX_LAG_SHARE * typical_s):
+        yield (
+            f"The load generator itself was {late_s:.3f} s late or more, one time in twenty: latencies, {typical_s:.3f} s "
+            "in the median, may be too long by as much."
+        )
 
 
 def _generator_share(run: Run, name: str) -> float:
-    """The mean of a gauge of the load generator under load, or over the whole run if none was read in that time."""
+    """The mean of a gauge of the load generator's CPU; NaN if it was not read."""
+    return float(_generator_gauge(run, name).mean())
+
+
+def _generator_gauge(run: Run, name: str) -> pd.Series:
+    """The values of a gauge of the load generator under load, or of the whole run if none was read in that time."""
     if not run.has("generator"):
-        return float("nan")
+        return pd.Series(dtype=float)
     samples = run.table("generator")
     rows = samples[samples["name"] == name]
     under_load = rows[rows["time_s"].between(*load_window(run))]
-    return float((under_load if len(under_load) else rows)["value"].mean())
+    return (under_load if len(under_load) else rows)["value"]
+
+
+def _typical_latency_s(run: Run) -> float:
+    """The median of the requests' or the messages' time; NaN if there are none."""
+    name, column = ("requests", "duration_s") if run.kind == "http" else ("messages", "latency_s")
+    return float(run.table(name)[column].median()) if run.has(name) else float("nan")
 
 
 def _machine(run: Run) -> Iterator[str]:
@@ -269,8 +295,7 @@ def _clock(run: Run) -> Iterator[str]:
     if run.clock_offset_s is None or run.clock_error_s is None:
         yield "The clock offset between desk and web host was not measured."
         return
-    name, column = ("requests", "duration_s") if run.kind == "http" else ("messages", "latency_s")
-    typical = run.table(name)[column].median() if run.has(name) else float("nan")
+    typical = _typical_latency_s(run)
     allowed = np.nanmax([MIN_CLOCK_ERROR_S, typical])
     if run.clock_error_s > allowed:
         yield (

@@ -106,9 +106,10 @@ def gauges(start_s: float, end_s: float, steal: float = 0.0) -> pd.DataFrame:
     return pd.concat([pd.DataFrame({"time_s": t, "name": n, "value": v}) for t, n, v in rows], ignore_index=True)
 
 
-def generator(start_s: float, end_s: float, cpu: float = 0.4) -> pd.DataFrame:
+def generator(start_s: float, end_s: float, cpu: float = 0.4, lag_s: float = 0.0005) -> pd.DataFrame:
+    """The load generator's own figures, on the desk's clock."""
     times = np.arange(start_s, end_s + 0.5, 0.5)
-    parts = {"generator_cpu": cpu, "generator_cpu_busiest": cpu, "generator_rss_bytes": 90e6}
+    parts = {"generator_cpu": cpu, "generator_cpu_busiest": cpu, "generator_lag_s": lag_s, "generator_rss_bytes": 90e6}
     return pd.concat([pd.DataFrame({"time_s": times, "name": n, "value": v}) for n, v in parts.items()], ignore_index=True)
 
 
@@ -207,7 +208,7 @@ def chat_run(folder: Path, name: str, settings: StackSettings | None = None, wor
     members = [clients[rooms == r] for r in range(workload.rooms)]
     receivers = [members[rooms[s]] for s in sender]
     rows = np.repeat(np.arange(len(sender)), [len(r) for r in receivers])
-    receiver = np.concatenate(receivers)
+    receiver = np.concatenate([np.array([], dtype=int), *receivers])
     latency = latency_s * rng.lognormal(0, 0.5, len(rows))
     connected = ~((sent[rows] + latency > away[receiver, 0]) & (sent[rows] < away[receiver, 1]))
     lost = (rng.random(len(rows)) < lose) | ~connected

@@ -251,6 +251,25 @@ def test_long_labels_are_broken_and_kept_apart():
     assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
 
 
+def test_narrow_axes_break_long_names_that_have_no_spaces():
+    rows = [
+        {"experiment": "e", "run": f"r{n}", "point": f"2026112{n}-19{n}513", "repeat": 1, "valid": True, "cpu_s_daphne": 1.0}
+        for n in range(6)
+    ]
+    _, (left, _) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    plots.daphne_cost_by_point(pd.DataFrame(rows), left)
+    left.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in left.get_xticklabels()]
+    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:], strict=False))
+
+
+def test_an_instance_has_the_same_colour_whichever_others_are_there(killed):
+    connections = analysis.connections(killed)
+    all_three = plots.access_log_share(connections).get_legend().get_patches()
+    [alone] = plots.access_log_share(connections[connections["instance"] == "daphne@2"]).get_legend().get_patches()
+    assert to_hex(alone.get_facecolor()) == to_hex(all_three[1].get_facecolor())
+
+
 def test_a_hundred_thousand_requests_are_a_light_picture(tmp_path):
     rows = pd.DataFrame(
         {"experiment": "e", "run": "r", "point": "p", "repeat": 1, "valid": True, "warmup": False, "error": None,

@@ -157,9 +157,8 @@ def test_one_repeat_of_several_cases_gives_no_verdict(cases, tmp_path):
 
 @pytest.mark.parametrize("missing", ["requests", "server", "resources", "gauges", "generator"])
 def test_a_missing_table_is_said_in_words(missing, tmp_path):
-    runs = [
-        synthetic.http_run(tmp_path / "e", f"r{n}", workload=LOAD, point="a case", repeat=n, tables_without=(missing,)) for n in (1, 2)
-    ]
+    case = dict(workload=LOAD, point="a case", tables_without=(missing,))
+    runs = [synthetic.http_run(tmp_path / "e", f"r{repeat}", repeat=repeat, **case) for repeat in (1, 2)]
     page = page_of(runs, tmp_path)
     assert f"The table {missing} is missing." in page.text
 
@@ -174,13 +173,14 @@ def test_a_missing_chat_table_is_said_in_words(missing, tmp_path):
 
 def test_a_run_that_was_hit_by_an_event_shows_when(tmp_path):
     page = page_of([synthetic.chat_run(tmp_path / "failover", "r1", workload=CHAT, kill_s=4, point="kill")], tmp_path)
-    assert "The run r1: 10 sockets were closed early. kill daphne@3 at 4.0 s." in page.text
+    assert "The run r1: sockets closed early: 10. kill daphne@3 at 4.0 s." in page.text
     assert any("Clients connected to each instance over time" in alt for alt in page.alts)
 
 
 def test_http_and_chat_runs_have_a_section_each(tmp_path):
-    runs = [synthetic.http_run(tmp_path / "adhoc", "one", workload=LOAD), synthetic.chat_run(tmp_path / "adhoc", "two", workload=CHAT)]
-    text = page_of(runs, tmp_path).text
+    one = synthetic.http_run(tmp_path / "adhoc", "one", workload=LOAD)
+    two = synthetic.chat_run(tmp_path / "adhoc", "two", workload=CHAT)
+    text = page_of([one, two], tmp_path).text
     assert "HTTP" in text and "Chat" in text
 
 

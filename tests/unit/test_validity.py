@@ -171,6 +171,14 @@ def test_a_generator_that_was_not_watched_is_found(http, tmp_path):
     assert "was not measured" in the_reason(with_table(http, tmp_path, "generator", lambda table: table.iloc[:0]))
 
 
+def test_a_generator_that_lags_behind_itself_is_found(http, tmp_path):
+    def late(table):
+        table.loc[table["name"] == "generator_lag_s", "value"] = 0.04
+        return table
+
+    assert "itself was 0.040 s late or more" in the_reason(with_table(http, tmp_path, "generator", late))
+
+
 def test_steal_is_found(tmp_path):
     assert the_reason(synthetic.http_run(tmp_path, "run", steal=0.031)).startswith("Steal: 3.1% of the CPU time")
 
@@ -259,6 +267,12 @@ def test_the_load_window_is_that_of_the_counted_requests(http):
     requests = http.table("requests")
     counted = requests[~requests["warmup"]]
     assert load_window(http) == (counted["start_s"].min(), (counted["start_s"] + counted["duration_s"]).max())
+
+
+def test_where_nobody_says_anything_load_counts_from_when_all_are_connected(tmp_path):
+    run = synthetic.chat_run(tmp_path, "silent", workload=CHAT.replace(messages_per_s=0))
+    connections = run.table("connections")
+    assert load_window(run) == ((connections["connect_start_s"] + connections["connect_s"]).max(), run.ended_s)
 
 
 @settings(max_examples=40, deadline=None)
