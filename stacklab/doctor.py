@@ -104,11 +104,16 @@ def _vagrant(facts: Facts) -> Iterator[Finding]:
         return
     version = _version(facts.vagrant)
     if version < OLDEST_VAGRANT:
-        yield Finding("Vagrant", "fail", f"Vagrant {facts.vagrant} is older than {_dotted(OLDEST_VAGRANT)}",
-                      "Install a newer Vagrant")
+        yield Finding(
+            "Vagrant", "fail", f"Vagrant {facts.vagrant} is older than {_dotted(OLDEST_VAGRANT)}", "Install a newer Vagrant"
+        )
     elif facts.architecture == "arm64" and version < VAGRANT_WITH_ARCHITECTURES:
-        yield Finding("Vagrant", "fail", f"Vagrant {facts.vagrant} cannot choose a box for arm64: it takes one for amd64",
-                      f"Install Vagrant {_dotted(VAGRANT_WITH_ARCHITECTURES)} or newer")
+        yield Finding(
+            "Vagrant",
+            "fail",
+            f"Vagrant {facts.vagrant} cannot choose a box for arm64: it takes one for amd64",
+            f"Install Vagrant {_dotted(VAGRANT_WITH_ARCHITECTURES)} or newer",
+        )
     else:
         yield Finding("Vagrant", "ok", f"Vagrant {facts.vagrant}")
 
@@ -118,11 +123,15 @@ def _provider(facts: Facts) -> Iterator[Finding]:
     if provider is None:
         advice = {
             "Linux": "Install VirtualBox, or libvirt with its plugin (apt-get install vagrant-libvirt libvirt-daemon-system "
-                     "qemu-system-x86)",
+            "qemu-system-x86)",
             "Darwin": "Install VirtualBox 7.1 or newer, VMware Fusion or Parallels Desktop",
         }
-        yield Finding("provider", "fail", "no provider: nothing on this computer can run Vagrant's machines",
-                      advice.get(facts.system, "Install VirtualBox"))
+        yield Finding(
+            "provider",
+            "fail",
+            "no provider: nothing on this computer can run Vagrant's machines",
+            advice.get(facts.system, "Install VirtualBox"),
+        )
         return
     version = facts.providers[provider]
     yield from {"virtualbox": _virtualbox, "libvirt": _libvirt}.get(provider, _plugin_provider)(facts, provider, version)
@@ -132,27 +141,47 @@ def _virtualbox(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
     series = _version(version)[:2]
     needed = VAGRANT_FOR_VIRTUALBOX.get(series)
     if facts.architecture == "arm64" and _version(version) < VIRTUALBOX_ON_APPLE_SILICON:
-        yield Finding("provider", "fail", f"VirtualBox {version} does not run on this processor (arm64)",
-                      f"Install VirtualBox {_dotted(VIRTUALBOX_ON_APPLE_SILICON)} or newer")
+        yield Finding(
+            "provider",
+            "fail",
+            f"VirtualBox {version} does not run on this processor (arm64)",
+            f"Install VirtualBox {_dotted(VIRTUALBOX_ON_APPLE_SILICON)} or newer",
+        )
     elif series > max(VAGRANT_FOR_VIRTUALBOX):
-        yield Finding("provider", "warn", f"VirtualBox {version} is newer than what this check knows",
-                      "If Vagrant refuses it, install the newest Vagrant")
+        yield Finding(
+            "provider",
+            "warn",
+            f"VirtualBox {version} is newer than what this check knows",
+            "If Vagrant refuses it, install the newest Vagrant",
+        )
     elif needed and facts.vagrant and _version(facts.vagrant) < needed:
-        yield Finding("provider", "fail", f"Vagrant {facts.vagrant} does not know VirtualBox {version}",
-                      f"Install Vagrant {_dotted(needed)} or newer")
+        yield Finding(
+            "provider",
+            "fail",
+            f"Vagrant {facts.vagrant} does not know VirtualBox {version}",
+            f"Install Vagrant {_dotted(needed)} or newer",
+        )
     else:
         yield Finding("provider", "ok", f"VirtualBox {version}")
     if facts.system == "Linux" and facts.kvm:
-        yield Finding("provider", "warn", "VirtualBox and KVM share the processor, and kernels from 6.12 give it to KVM",
-                      "If VirtualBox says VERR_VMX_IN_VMX_ROOT_MODE: sudo modprobe -r kvm_intel kvm_amd kvm")
+        yield Finding(
+            "provider",
+            "warn",
+            "VirtualBox and KVM share the processor, and kernels from 6.12 give it to KVM",
+            "If VirtualBox says VERR_VMX_IN_VMX_ROOT_MODE: sudo modprobe -r kvm_intel kvm_amd kvm",
+        )
 
 
 def _libvirt(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
     if facts.libvirt == "usable":
         yield Finding("provider", "ok", f"libvirt, vagrant-libvirt {version}")
     else:
-        yield Finding("provider", "fail", f"libvirt does not answer: {facts.libvirt or 'virsh is missing'}",
-                      "sudo systemctl start libvirtd, and be in its group: sudo adduser $USER libvirt, then log in again")
+        yield Finding(
+            "provider",
+            "fail",
+            f"libvirt does not answer: {facts.libvirt or 'virsh is missing'}",
+            "sudo systemctl start libvirtd, and be in its group: sudo adduser $USER libvirt, then log in again",
+        )
 
 
 def _plugin_provider(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
@@ -161,40 +190,67 @@ def _plugin_provider(facts: Facts, provider: str, version: str) -> Iterator[Find
         yield Finding("provider", "ok", f"{provider} {version}, {plugin}")
     else:
         utility = " and its Vagrant VMware Utility" if provider == "vmware_desktop" else ""
-        yield Finding("provider", "fail", f"{provider} {version} is there, Vagrant's plugin for it is not",
-                      f"vagrant plugin install {plugin}{utility}")
+        yield Finding(
+            "provider",
+            "fail",
+            f"{provider} {version} is there, Vagrant's plugin for it is not",
+            f"vagrant plugin install {plugin}{utility}",
+        )
 
 
 def _virtualization(facts: Facts) -> Iterator[Finding]:
     if usable_provider(facts) == "libvirt":
         yield _kvm(facts)
     elif facts.virtualization is False:
-        yield Finding("virtualisation", "fail", "the processor's virtualisation is switched off, or this is itself a machine",
-                      "Switch on VT-x (Intel) or SVM (AMD) in the firmware's set-up")
+        yield Finding(
+            "virtualisation",
+            "fail",
+            "the processor's virtualisation is switched off, or this is itself a machine",
+            "Switch on VT-x (Intel) or SVM (AMD) in the firmware's set-up",
+        )
     elif facts.hypervisor_takes_it:
-        yield Finding("virtualisation", "warn", "Hyper-V runs: VirtualBox works through it, slowly, or not at all",
-                      "Switch off Memory integrity (Windows Security → Device security) and the features Hyper-V and Virtual "
-                      "Machine Platform, run 'bcdedit /set hypervisorlaunchtype off' as administrator, and restart")
+        yield Finding(
+            "virtualisation",
+            "warn",
+            "Hyper-V runs: VirtualBox works through it, slowly, or not at all",
+            "Switch off Memory integrity (Windows Security → Device security) and the features Hyper-V and Virtual "
+            "Machine Platform, run 'bcdedit /set hypervisorlaunchtype off' as administrator, and restart",
+        )
     elif facts.virtualization is None:
-        yield Finding("virtualisation", "warn", "cannot tell whether virtualisation is switched on",
-                      "If the machines do not start, look in the firmware's set-up")
+        yield Finding(
+            "virtualisation",
+            "warn",
+            "cannot tell whether virtualisation is switched on",
+            "If the machines do not start, look in the firmware's set-up",
+        )
     else:
         yield Finding("virtualisation", "ok", "the processor's virtualisation is on")
 
 
 def _kvm(facts: Facts) -> Finding:
     if facts.libvirt_driver == "qemu":
-        return Finding("virtualisation", "warn", "QEMU emulates the processor: it works, ten times slower; measure nothing by it",
-                       "Unset STACKLAB_LIBVIRT_DRIVER where KVM works")
+        return Finding(
+            "virtualisation",
+            "warn",
+            "QEMU emulates the processor: it works, ten times slower; measure nothing by it",
+            "Unset STACKLAB_LIBVIRT_DRIVER where KVM works",
+        )
     if facts.kvm == "usable" and facts.virtualization is False:
-        return Finding("virtualisation", "fail", "/dev/kvm is there, but the processor shows neither vmx nor svm: "
-                       "Debian's kernels hang in such a nested machine",
-                       "Switch on nested virtualisation outside, or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu")
+        return Finding(
+            "virtualisation",
+            "fail",
+            "/dev/kvm is there, but the processor shows neither vmx nor svm: Debian's kernels hang in such a nested machine",
+            "Switch on nested virtualisation outside, or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu",
+        )
     if facts.kvm == "usable":
         return Finding("virtualisation", "ok", "KVM works")
-    return Finding("virtualisation", "fail", f"KVM does not work: {facts.kvm or '/dev/kvm is not there'}",
-                   "Switch on VT-x or SVM in the firmware's set-up, and be in the group kvm; "
-                   "or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu")
+    return Finding(
+        "virtualisation",
+        "fail",
+        f"KVM does not work: {facts.kvm or '/dev/kvm is not there'}",
+        "Switch on VT-x or SVM in the firmware's set-up, and be in the group kvm; "
+        "or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu",
+    )
 
 
 def _memory(facts: Facts) -> Iterator[Finding]:
@@ -205,7 +261,9 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     elif have >= need + 2 * 2**30:
         yield Finding("memory", "warn", words, "Close what you do not need, or export STACKLAB_MEMORY_MB=1536")
     else:
-        yield Finding("memory", "fail", words, "Take smaller machines (export STACKLAB_MEMORY_MB=1280), or web alone: vagrant up web")
+        yield Finding(
+            "memory", "fail", words, "Take smaller machines (export STACKLAB_MEMORY_MB=1280), or web alone: vagrant up web"
+        )
 
 
 def _disk(facts: Facts) -> Iterator[Finding]:
@@ -219,17 +277,25 @@ def _ports(facts: Facts) -> Iterator[Finding]:
         if facts.lab_is_up or port not in facts.ports_taken:
             yield Finding("ports", "ok", f"port {port} for {whose}")
         else:
-            yield Finding("ports", "fail", f"port {port}, for {whose}, is taken by another program",
-                          f"Stop it, or take another port: export {variable}={port + 1}")
+            yield Finding(
+                "ports",
+                "fail",
+                f"port {port}, for {whose}, is taken by another program",
+                f"Stop it, or take another port: export {variable}={port + 1}",
+            )
 
 
 def _network(facts: Facts) -> Iterator[Finding]:
     for interface, address in facts.networks.items():
         provided = any(fnmatch.fnmatch(interface, pattern) for pattern in PROVIDER_INTERFACES)
         if not provided and ipaddress.ip_interface(address).network.overlaps(MACHINES_NETWORK):
-            yield Finding("network", "fail", f"{interface} ({address}) is in the machines' network {MACHINES_NETWORK}",
-                          "Change ADDRESSES in the Vagrantfile to another network of 192.168.56.0–192.168.63.255, "
-                          "the range VirtualBox allows")
+            yield Finding(
+                "network",
+                "fail",
+                f"{interface} ({address}) is in the machines' network {MACHINES_NETWORK}",
+                "Change ADDRESSES in the Vagrantfile to another network of 192.168.56.0–192.168.63.255, "
+                "the range VirtualBox allows",
+            )
             return
     yield Finding("network", "ok", f"{MACHINES_NETWORK} is free for the machines")
 
@@ -240,9 +306,12 @@ def _box(facts: Facts) -> Iterator[Finding]:
     if fitting:
         yield Finding("box", "ok", f"{fitting[-1]}: vagrant up needs no network")
     elif facts.box_files:
-        yield Finding("box", "warn", f"{', '.join(facts.box_files)}: none is for {provider} on {facts.architecture}; "
-                      "a public box will be downloaded",
-                      f"For a room without a network, get stacklab-…-{provider}-{facts.architecture}.box from your teacher")
+        yield Finding(
+            "box",
+            "warn",
+            f"{', '.join(facts.box_files)}: none is for {provider} on {facts.architecture}; a public box will be downloaded",
+            f"For a room without a network, get stacklab-…-{provider}-{facts.architecture}.box from your teacher",
+        )
     else:
         yield Finding("box", "ok", "no box file here: a public box will be downloaded on the first vagrant up")
 
@@ -252,6 +321,7 @@ def _gb(count: int) -> str:
 
 
 # --- looking at this computer ---------------------------------------------------------------------------------------
+
 
 def gather(root: Path | None = None) -> Facts:
     """What there is on this computer. Asks, changes nothing, and takes a few seconds (Vagrant is slow to start)."""
@@ -264,7 +334,8 @@ def gather(root: Path | None = None) -> Facts:
         system=system,
         architecture=_architecture(system),
         virtualization=has_virtualization(system),
-        hypervisor_takes_it=system == "Windows" and _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True",
+        hypervisor_takes_it=system == "Windows"
+        and _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True",
         kvm=try_kvm() if system == "Linux" else None,
         libvirt=_try_libvirt(),
         libvirt_driver=os.environ.get("STACKLAB_LIBVIRT_DRIVER", "kvm"),

@@ -33,13 +33,25 @@ def test_a_good_laptop_gets_only_ok():
 
 def test_whatever_is_not_ok_says_what_to_do():
     worst = Facts(
-        vagrant="2.2.0", providers={"virtualbox": "7.2.0"}, virtualization=False, memory_bytes=4 * 2**30,
-        memory_available_bytes=2**30, disk_free_bytes=10**9, ports_taken=frozenset({8888, 8443}),
-        networks={"eth0": "192.168.56.7/24"}, box_files=("stacklab-1-libvirt-arm64.box",),
+        vagrant="2.2.0",
+        providers={"virtualbox": "7.2.0"},
+        virtualization=False,
+        memory_bytes=4 * 2**30,
+        memory_available_bytes=2**30,
+        disk_free_bytes=10**9,
+        ports_taken=frozenset({8888, 8443}),
+        networks={"eth0": "192.168.56.7/24"},
+        box_files=("stacklab-1-libvirt-arm64.box",),
     )
     findings = diagnose(worst)
     assert {finding.check for finding in findings if finding.state == "fail"} == {
-        "Vagrant", "provider", "virtualisation", "memory", "disk", "ports", "network",
+        "Vagrant",
+        "provider",
+        "virtualisation",
+        "memory",
+        "disk",
+        "ports",
+        "network",
     }
     assert all(finding.do for finding in findings if finding.state != "ok")
 

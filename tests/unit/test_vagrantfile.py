@@ -33,7 +33,9 @@ def read(folder=ROOT, version="2.4.9", **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("STACKLAB_")}
     done = subprocess.run(
         ["ruby", ROOT / "tests/unit/vagrantfile_reader.rb", folder / "Vagrantfile", version],
-        env={**clean, **environment}, capture_output=True, text=True,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -50,7 +52,10 @@ def checkout(tmp_path):
 @needs("vagrant")
 def test_vagrant_itself_accepts_the_file(tmp_path):
     done = subprocess.run(
-        ["vagrant", "validate", "--ignore-provider"], cwd=ROOT, text=True, capture_output=True,
+        ["vagrant", "validate", "--ignore-provider"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
         env={**os.environ, "VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")},
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -112,7 +117,8 @@ def test_a_box_file_in_the_folder_is_taken_where_it_fits(checkout):
     (checkout / "stacklab-1-virtualbox-sparc.box").touch()
     providers = read(checkout)["providers"]
     assert providers["libvirt"]["override"] == {
-        "box": f"stacklab-1-libvirt-{fitting}", "box_url": f"file://{checkout}/stacklab-1-libvirt-{fitting}.box",
+        "box": f"stacklab-1-libvirt-{fitting}",
+        "box_url": f"file://{checkout}/stacklab-1-libvirt-{fitting}.box",
     }
     assert providers["virtualbox"]["override"] == {"box": "bento/debian-13", "box_url": None}
 
@@ -135,9 +141,7 @@ def test_emulation_is_a_choice():
 def test_desk_gets_everything_in_the_lock_but_the_projects_own_tools():
     desk = (ROOT / "provision/desk.sh").read_text()
     line = next(line for line in desk.splitlines() if line.startswith("lock()"))
-    done = subprocess.run(
-        ["bash", "-c", f"source_dir={ROOT}\n{line}\nlock"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["bash", "-c", f"source_dir={ROOT}\n{line}\nlock"], capture_output=True, text=True, check=True)
     whole = (ROOT / "requirements/desk.lock").read_text()
     names = {text: {line.split("==")[0] for line in text.splitlines() if line[:1].isalpha()} for text in (whole, done.stdout)}
     assert names[whole] - names[done.stdout] == {"hypothesis", "playwright", "pytest", "pytest-timeout", "ruff"}

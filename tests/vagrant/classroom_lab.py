@@ -27,8 +27,14 @@ class StepFailed(AssertionError):
 def run(*command: str | Path, timeout_s: float = 1800, **options) -> str:
     """What `command` prints (both streams). StepFailed with its last lines if it fails."""
     done = subprocess.run(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        stdin=subprocess.DEVNULL, timeout=timeout_s, **options,
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        timeout=timeout_s,
+        **options,
     )
     text = "\n".join(line for line in re.split(r"[\r\n]+", done.stdout) if "Progress:" not in line)
     if done.returncode != 0:
@@ -54,15 +60,26 @@ class ClassroomLab:
 
     @property
     def environment(self) -> dict[str, str]:
-        kvm = doctor.diagnose(doctor.Facts(
-            providers={"libvirt": ""}, libvirt="usable", vagrant="2.3.4",
-            kvm=doctor.try_kvm(), virtualization=doctor.has_virtualization("Linux"),
-        ))
+        kvm = doctor.diagnose(
+            doctor.Facts(
+                providers={"libvirt": ""},
+                libvirt="usable",
+                vagrant="2.3.4",
+                kvm=doctor.try_kvm(),
+                virtualization=doctor.has_virtualization("Linux"),
+            )
+        )
         works = all(finding.state == "ok" for finding in kvm if finding.check == "virtualisation")
         return {
-            **os.environ, "VAGRANT_HOME": str(self.vagrant_home), "VAGRANT_DEFAULT_PROVIDER": "libvirt",
-            "VAGRANT_NO_COLOR": "1", "STACKLAB_LIBVIRT_DRIVER": "kvm" if works else "qemu", "STACKLAB_CPUS": "1",
-            "STACKLAB_JUPYTER_PORT": str(JUPYTER_PORT), "STACKLAB_SITE_PORT": str(SITE_PORT), "STACKLAB_LAB": "vagrant",
+            **os.environ,
+            "VAGRANT_HOME": str(self.vagrant_home),
+            "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+            "VAGRANT_NO_COLOR": "1",
+            "STACKLAB_LIBVIRT_DRIVER": "kvm" if works else "qemu",
+            "STACKLAB_CPUS": "1",
+            "STACKLAB_JUPYTER_PORT": str(JUPYTER_PORT),
+            "STACKLAB_SITE_PORT": str(SITE_PORT),
+            "STACKLAB_LAB": "vagrant",
         }
 
     def build_box(self) -> Path:

@@ -35,11 +35,14 @@ def run_all_cells(address: str, notebook: str, picture: Path) -> dict[str, Any]:
                 const texts = prompts.map(each => each.textContent);
                 return texts.some(each => /\\d/.test(each)) && !texts.some(each => each.includes('*'));
             }""",
-            timeout=PATIENCE_MS, polling=1000,
+            timeout=PATIENCE_MS,
+            polling=1000,
         )
         executed = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").filter(has_text="[").count()
-        errors = page.locator('.jp-Notebook [data-mime-type="application/vnd.jupyter.stderr"], '
-                              '.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+        errors = page.locator(
+            '.jp-Notebook [data-mime-type="application/vnd.jupyter.stderr"], '
+            '.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]'
+        ).all_inner_texts()
         image = page.locator(".jp-Notebook .jp-OutputArea img").first
         if image.count():
             image.scroll_into_view_if_needed()

@@ -14,7 +14,6 @@ import pytest
 from classroom_lab import JUPYTER_PORT, LIBVIRT, SITE_PORT, WEB, ClassroomLab, StepFailed, run
 from jupyter_browser import run_all_cells
 
-
 pytestmark = pytest.mark.timeout(3600)
 PICTURE = Path(__file__).resolve().parents[2] / "build" / "jupyterlab-on-desk.png"
 
@@ -130,7 +129,7 @@ def test_a_student_runs_the_first_notebook_in_a_browser(lab):
 
 
 def test_another_notebook_runs_on_desk(lab):
-    lab.on_desk("cd notebooks && STACKLAB_QUICK=1 jupyter execute 02_chat_and_daphne.ipynb --timeout=1800", timed="02_chat_and_daphne")
+    lab.on_desk("cd notebooks && jupyter execute 04_failover.ipynb --timeout=1800", timed="04_failover")
 
 
 def test_reload_keeps_the_work_and_hands_it_to_the_laptop(lab):
