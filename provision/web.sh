@@ -71,7 +71,7 @@ code() {
             --include render.py --include version.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
     # stacklab.render looks for the templates in ../provision, as in a checkout.
-    ln -sfn "$home/provision" "$home/lib/provision"
+    [ "$(readlink "$home/lib/provision")" = "$home/provision" ] || ln -sfn "$home/provision" "$home/lib/provision"
     [ -z "$copied" ] || say "code in $home"
 }
 

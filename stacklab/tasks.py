@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json as json_format
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -326,6 +328,9 @@ def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
             function(**flags)
         except LabError as error:
             raise Exit(f"fab {name}: {error}", code=1) from error
+        except BrokenPipeError:  # `fab status | head`: nobody reads on, and nobody need be told
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=1) from None
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             raise Exit(f"fab {name}: {error.strerror or error}{where}", code=1) from error

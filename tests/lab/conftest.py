@@ -1,6 +1,10 @@
 """A real container lab for the tests, with a name and a subnet of its own, made once for all of them."""
 
+import http.client
 import os
+import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +62,47 @@ def host(lab):
     stack.provision(host)
     yield host
     host.close()
+
+
+@pytest.fixture
+def at_defaults(host):
+    """The host at the default settings, and back at them after the test, whatever it left."""
+    from stacklab import stack
+    from stacklab.settings import StackSettings
+
+    stack.apply(host, StackSettings())
+    yield host
+    stack.apply(host, StackSettings())
+
+
+@pytest.fixture(scope="session")
+def site(host):
+    """`site(path)` asks the site from the desk, the lab's own CA verified: (status, body)."""
+    from stacklab import stack
+
+    tls = ssl.create_default_context(cadata=stack.ca_certificate(host))
+
+    def ask(path: str = "/healthz", headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection(host.address, context=tls, timeout=10)
+        try:
+            connection.request("GET", path, headers=headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    return ask
+
+
+@pytest.fixture
+def fab(lab, tmp_path):
+    """The `fab` command on the test's lab, as a person types it; results go to the test's own folder."""
+    from stacklab.stack import ROOT
+
+    environment = os.environ | {"STACKLAB_LAB": lab.name, "STACKLAB_RESULTS": str(tmp_path / "results"), "COLUMNS": "80"}
+
+    def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
+        command = [Path(sys.executable).with_name("fab"), *words]
+        return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
+
+    return run

@@ -1,0 +1,219 @@
+"""Provisioning a real web host: what it makes, who may see it, and that a second time changes nothing."""
+
+import json
+import re
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from stacklab import stack
+from stacklab.errors import LabError, LabNotRunning
+from stacklab.settings import StackSettings
+from stacklab.version import code_version
+
+# Everything that provisioning makes: path, mode, owner, time of change of the content.
+FILES = (
+    "find /etc/stacklab /etc/nginx /etc/uwsgi /etc/redis /etc/systemd/system /etc/sysctl.d /etc/logrotate.d /opt/stacklab "
+    "/var/lib/stacklab/static /var/lib/stacklab/db ! -path '*/source*' ! -name '*.pyc' ! -name '*.sqlite3*' "
+    "! -name __pycache__ ! -path /opt/stacklab -printf '%p %m %u:%g %T@\\n' | sort"
+)
+MAIN_PIDS = "systemctl show -P MainPID nginx uwsgi redis-server daphne@1 daphne@2 daphne@3; id uwsgi; id daphne"
+
+
+@contextmanager
+def unchanged(host):
+    """Nothing on disk and no process is another one after the block."""
+    files, processes = host.run(FILES, sudo=True), host.run(MAIN_PIDS)
+    yield
+    assert host.run(FILES, sudo=True) == files
+    assert host.run(MAIN_PIDS) == processes
+
+
+def test_provisioning_a_second_time_changes_nothing(at_defaults):
+    stack.provision(at_defaults)  # the first may have met a later checkout than the host's
+    with unchanged(at_defaults):
+        assert stack.provision(at_defaults).changed == ()
+
+
+def test_apply_straight_after_provision_changes_nothing(at_defaults):
+    stack.provision(at_defaults)
+    with unchanged(at_defaults):
+        applied = stack.apply(at_defaults, StackSettings())
+    assert (applied.changed, applied.reloaded, applied.diff) == ((), (), "")
+
+
+def test_provisioning_keeps_the_settings_it_finds(at_defaults):
+    settings = StackSettings(uwsgi_processes=2)
+    stack.apply(at_defaults, settings)
+    with unchanged(at_defaults):
+        assert stack.provision(at_defaults).changed == ()
+    assert stack.current(at_defaults) == settings
+
+
+def test_the_host_knows_which_version_it_has(host):
+    assert stack.state(host)["applied"]["version"] == code_version(stack.ROOT)
+
+
+def test_a_provisioning_that_was_killed_is_completed_by_the_next(at_defaults):
+    host = at_defaults
+    before = host.run("cat /etc/stacklab/app.env /etc/stacklab/tls/ca.crt", sudo=True)
+    host.run("rm /opt/stacklab/venv/.lock /etc/systemd/system/uwsgi.service", sudo=True)
+    # Killed while pip is at work.
+    host.run(
+        "/opt/stacklab/source/provision/web.sh >/dev/null 2>&1 & pid=$!; "
+        "while ! pgrep -f '[p]ip install' >/dev/null; do sleep 0.05; done; kill -9 $pid; pkill -9 -f '[p]ip install'",
+        sudo=True,
+    )
+    changed = stack.provision(host).changed
+    assert "Python environment /opt/stacklab/venv" in changed and "/etc/systemd/system/uwsgi.service" in changed
+    assert stack.provision(host).changed == ()
+    assert host.run("cat /etc/stacklab/app.env /etc/stacklab/tls/ca.crt", sudo=True) == before, "secrets are made once"
+    assert stack.observe(host)["uwsgi_processes"] == 5
+
+
+def test_a_provisioning_that_cannot_go_on_says_why_in_its_last_words(host):
+    host.run("mv /etc/debian_version /etc/debian_version.away", sudo=True)
+    try:
+        with pytest.raises(LabError, match="(?s)provisioning .* stopped; .*web.sh: this is not Debian or Ubuntu"):
+            stack.provision(host)
+    finally:
+        host.run("mv /etc/debian_version.away /etc/debian_version", sudo=True)
+
+
+# ---------------------------------------------------------------- no open door
+
+
+def test_djangos_own_check_for_deployment_is_clean(host):
+    said = host.run(
+        "set -a; . /etc/stacklab/app.env; cd /opt/stacklab/app; "
+        "setpriv --reuid=uwsgi --regid=uwsgi --init-groups /opt/stacklab/venv/bin/python -B manage.py check --deploy 2>&1",
+        sudo=True,
+    )
+    assert re.fullmatch(r"System check identified no issues \(\d silenced\)\.", said.strip()), said
+
+
+def test_only_nginx_and_sshd_listen_beyond_loopback(host):
+    lines = host.run("ss -tulnpH", sudo=True).splitlines()
+    doors = set()
+    for line in lines:
+        kind, _, _, _, local, _, *who = line.split()
+        address, port = local.rsplit(":", 1)
+        if not re.match(r"127\.|\[::1\]", address):
+            doors.add((kind, int(port), re.search(r'"([^"]+)"', "".join(who))[1]))
+    assert {(kind, port) for kind, port, _ in doors} == {("tcp", 22), ("tcp", 443)}
+    assert {name for _, port, name in doors if port == 443} == {"nginx"}
+    assert {name for _, port, name in doors if port == 22} <= {"sshd", "systemd"}
+
+
+def test_services_run_as_their_own_users(host):
+    users: dict[str, set[str]] = {}
+    for unit in ("nginx", "uwsgi", "redis-server", "daphne@1", "daphne@2", "daphne@3"):
+        group = host.run(f"systemctl show -P ControlGroup {unit}").strip()
+        pids = host.run(f"cat /sys/fs/cgroup{group}/cgroup.procs").split()
+        users[unit] = set(host.run(f"ps -o user= -p {','.join(pids)}").split())
+    assert users.pop("nginx") == {"root", "www-data"}  # its master binds port 443 and opens the key
+    assert users == {
+        "uwsgi": {"uwsgi"}, "redis-server": {"redis"}, "daphne@1": {"daphne"}, "daphne@2": {"daphne"}, "daphne@3": {"daphne"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", ["nginx", "uwsgi", "redis-server", "daphne@1"])
+def test_services_are_sandboxed(host, unit):
+    seen = dict(
+        line.split("=") for line in host.run(f"systemctl show {unit} -p NoNewPrivileges,ProtectSystem,PrivateTmp,ProtectHome").split()
+    )
+    assert seen["NoNewPrivileges"] == "yes" and seen["PrivateTmp"] == "yes" and seen["ProtectHome"] == "yes"
+    assert seen["ProtectSystem"] in ("strict", "full")
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "owner"),
+    [
+        ("/etc/stacklab/app.env", "640", "root:stacklab"),
+        ("/etc/stacklab/tls/ca.key", "600", "root:root"),
+        ("/etc/stacklab/tls/web.key", "600", "root:root"),
+        ("/etc/stacklab/tls/daphne.key", "640", "root:daphne"),
+        ("/etc/stacklab/tls/ca.crt", "644", "root:root"),
+        ("/var/lib/stacklab/db", "770", "root:stacklab"),
+    ],
+)
+def test_who_may_read_what(host, path, mode, owner):
+    assert host.run(f"stat -c '%a %U:%G' {path}", sudo=True).split() == [mode, owner]
+
+
+def test_the_cas_key_is_readable_by_root_alone(host):
+    for user in ("uwsgi", "daphne", "www-data", "redis", "stacklab"):
+        seen = host.run(f"setpriv --reuid={user} --clear-groups cat /etc/stacklab/tls/ca.key", sudo=True, check=False)
+        assert seen == "", user
+
+
+def test_no_secret_is_in_what_everybody_may_read(host):
+    key = re.search("STACKLAB_SECRET_KEY=(.+)", host.run("cat /etc/stacklab/app.env", sudo=True))[1]
+    assert len(key) >= 50
+    # By standard input: sudo writes the words of a command to the journal.
+    search = "grep -rlsF -f - /etc /opt /var/lib/stacklab /var/log /run/systemd || true"
+    found = host.run(search, sudo=True, input=key)
+    assert found.split() == ["/etc/stacklab/app.env"]
+
+
+def test_the_site_is_reached_by_name_and_address_with_its_own_ca(host, site):
+    assert site("/healthz") == (200, b"ok\n")
+    assert site("/")[0] == 200
+    status, _ = site("/", headers={"Host": "elsewhere.example"})
+    assert status == 400, "a foreign host name is refused"
+    names = host.run("openssl x509 -in /etc/stacklab/tls/web.crt -noout -ext subjectAltName")
+    for name in (f"IP Address:{host.address}", "IP Address:127.0.0.1", "DNS:localhost"):
+        assert name in names
+
+
+def test_static_files_come_from_nginx_and_leave_no_line_in_the_log(host, site):
+    page = site("/")[1].decode()
+    static = re.search(r'"(/static/[^"]+\.css)"', page)[1]
+    before = host.run("tail -n 3 /var/log/nginx/requests.jsonl", sudo=True)
+    assert site(static)[0] == 200
+    assert host.run("tail -n 3 /var/log/nginx/requests.jsonl", sudo=True) == before
+    site("/healthz?mark=1")
+    last = json.loads(host.run("tail -n 1 /var/log/nginx/requests.jsonl", sudo=True))
+    assert (last["path"], last["status"], last["upstream_addr"]) == ("/healthz?mark=1", "200", "unix:/run/uwsgi/stacklab.sock")
+
+
+# ---------------------------------------------------------------- booting
+
+
+def booted(lab):
+    """The lab's host after a boot, once its services run."""
+    lab.halt()
+    host = lab.up()
+    end = time.monotonic() + 60
+    while True:
+        try:
+            if set((seen := stack.observe(host))["units"].values()) == {"active"} and len(seen["daphne_ports"]) == 3:
+                return seen
+        except LabNotRunning:
+            pass
+        assert time.monotonic() < end, seen
+        time.sleep(0.5)
+
+
+def test_after_a_boot_the_stack_serves_with_the_settings_it_had(lab, at_defaults, site):
+    stack.apply(at_defaults, StackSettings(uwsgi_processes=2, uwsgi_listen=5000))
+    seen = booted(lab)
+    assert (seen["uwsgi_processes"], seen["uwsgi_listen"], seen["somaxconn"]) == (2, 5000, 5000)
+    assert site() == (200, b"ok\n")
+
+
+def test_a_change_that_a_power_cut_ended_is_undone_at_the_next_boot(lab, at_defaults, site):
+    host = at_defaults
+    # What the disk holds when the power fails between the swap and the end of the change.
+    host.run(
+        """cd /etc/uwsgi && cp -p stacklab.ini .stacklab.ini.stacklab-old && sed -i 's/^processes.*/processes = 9/' stacklab.ini
+        echo '{"old": {"/etc/uwsgi/stacklab.ini": "/etc/uwsgi/.stacklab.ini.stacklab-old"}, "units": ["uwsgi"]}' \
+            > /var/lib/stacklab/commit/journal.json""",
+        sudo=True,
+    )
+    assert stack.state(host)["unfinished"]
+    assert booted(lab)["uwsgi_processes"] == 5
+    state = stack.state(host)
+    assert not state["unfinished"] and state["applied"]["settings"]["uwsgi_processes"] == 5
+    assert site() == (200, b"ok\n")
