@@ -101,16 +101,32 @@ module StackLab
     provisioner("stacklab_introduction") { Introduction }
   end
 
-  # Notebooks and results are copied to the folder work/ on this computer whenever Vagrant touches the desk.
+  # Notebooks and results are copied to the folder work/ on this computer before Vagrant does anything to the desk.
+  # Between such copies a note beside Vagrant's own on the machine says that there is work which is on desk alone.
   def self.keep_work(desk)
+    desk.trigger.after(%i[up resume reload provision]) { |trigger| trigger.ruby { |_, machine| FileUtils.touch(note(machine)) } }
     desk.trigger.before(%i[halt suspend reload provision]) { |trigger| trigger.ruby { |_, machine| try_to_fetch(machine) } }
-    desk.trigger.before(:destroy) { |trigger| trigger.ruby { |_, machine| fetch_work(machine) unless ENV["STACKLAB_DISCARD_WORK"] } }
+    desk.trigger.before(:destroy) { |trigger| trigger.ruby { |_, machine| fetch_before_destroy(machine) } }
+  end
+
+  def self.note(machine)
+    machine.data_dir.join("work_on_desk_alone")
   end
 
   def self.try_to_fetch(machine)
     fetch_work(machine)
   rescue StandardError => error
     machine.ui.warn("The work on desk was not copied to work/: #{error.message}")
+  end
+
+  def self.fetch_before_destroy(machine)
+    return if ENV["STACKLAB_DISCARD_WORK"]
+
+    try_to_fetch(machine)
+    return unless note(machine).exist?
+
+    raise Failed, "There is work on desk that is not in work/ on this computer. Start desk ('vagrant up desk') and say " \
+                  "'vagrant destroy' again; or set STACKLAB_DISCARD_WORK=1 to give it up"
   end
 
   def self.fetch_work(machine)
@@ -132,10 +148,8 @@ module StackLab
       File.write(File.join(work, ".gitignore"), "*\n")
       bsdtar("-xzf", archive, "-C", work)
     end
+    FileUtils.rm_f(note(machine))
     machine.ui.info("Notebooks and results are in work/ on this computer")
-  rescue Vagrant::Errors::VagrantError => error
-    raise Failed, "The work on desk could not be copied to work/ (#{error.message}). " \
-                  "To go on without it, set STACKLAB_DISCARD_WORK=1"
   end
 
   def self.restore_work(machine)

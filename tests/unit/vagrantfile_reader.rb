@@ -47,6 +47,7 @@ class Machine < Settings
   def provision(name, **options) = @provisioners << { name: name, **options }
   def synced_folder(from, to, **options) = @folders << { from: from, to: to, **options }
   def before(commands) = @triggers.concat(Array(commands))
+  def after(_) = nil
 
   def define(name)
     yield(@machines[name] ||= Machine.new)
