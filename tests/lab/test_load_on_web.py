@@ -22,10 +22,10 @@ def load(lab, host, ca, tmp_path):
     """Run a workload as an experiment does; returns the tables of that name."""
     status = lab.status()
 
-    def run(workload, *names):
+    def run(workload, *names, progress=None):
         run_load(
             workload, host.url, tmp_path, ca,
-            cpus=status["generator_cpus"], client_addresses=status["client_addresses"],
+            cpus=status["generator_cpus"], client_addresses=status["client_addresses"], progress=progress,
         )  # fmt: skip
         return [pq.read_table(tmp_path / f"{name}.parquet").to_pandas() for name in names]
 
@@ -82,9 +82,14 @@ def test_the_layer_in_memory_loses_what_has_to_cross(load, restored):
 
 def test_with_chat_resume_an_instance_that_goes_loses_nothing(load, restored):
     stack.apply(restored, stack.current(restored).replace(chat_resume=True))
-    restored.run("systemd-run --on-active=8 --collect systemctl kill -s KILL daphne@2.service", sudo=True)
-    workload = ChatLoad(clients=45, rooms=5, messages_per_s=1, duration_s=15, ramp_s=3)
-    messages, connections = load(workload, "messages", "connections")
+    killed = []
+
+    def kill(step):
+        if step.phase == "load" and step.done > 2 and not killed:
+            killed.append(restored.run("systemctl kill -s KILL daphne@2.service", sudo=True))
+
+    workload = ChatLoad(clients=45, rooms=5, messages_per_s=1, duration_s=12, ramp_s=3)
+    messages, connections = load(workload, "messages", "connections", progress=kill)
     dropped = connections[connections.close_code != 1000]
     assert set(dropped.instance.dropna()) == {"daphne@2"}
     assert (messages.copies >= 1).all(), messages[messages.copies == 0].to_string()
