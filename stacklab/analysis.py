@@ -5,21 +5,22 @@ workload field that differs between the runs given. Times `t_s` are seconds sinc
 counted load, on the desk's clock: the web host's clock is brought to it by the run's clock offset.
 
 Percentiles are of the raw rows, by linear interpolation. Verdicts follow from Student's t-intervals over
-runs, never over requests: thousands of requests of one run share that run's luck. Where several
-comparisons are made at once, the intervals are widened so that all of them hold together with 95 %
+runs, never over requests: thousands of requests of one run share that run's luck (see `effects`). Where
+several comparisons are made at once, the intervals are widened so that all of them hold together with 95 %
 (Bonferroni); a verdict is given only where such an interval leaves out "no difference".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from stacklab.claims import CLAIMS, Claim, Test
+from stacklab.effects import EFFECT_COLUMNS, Effect, contrast, level
 from stacklab.errors import ResultsError
 from stacklab.results import TABLES, WEB_CLOCK_TABLES, Run
 from stacklab.settings import StackSettings
@@ -54,7 +55,6 @@ METRIC_NAMES = {
 }
 """Columns of `summarize` in words, for titles and sentences."""
 
-CONFIDENCE = 0.95
 PERCENTILES = (50, 95, 99)
 NO_DIFFERENCE = "no detectable difference"
 TOO_FEW = "too few repeats"
@@ -181,11 +181,11 @@ def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = Non
     """How `metric` (a column of `summarize`) of each value of `by` differs from that of `base`.
 
     `by` is "point" or a factor; `base` one of its values (default: the first in order). Runs are
-    paired within a repeat, and within equal values of all other factors. Columns: by, `metric`, `base`,
-    `scale`, `estimate`, `low`, `high`, `n` (pairs), `suspect` (suspect runs among them), `verdict`.
-    The scale is "ratio" to the base (mean and t-interval of its logarithm), or "difference" from it where
-    a value is 0 or negative. The verdict is "faster" or "slower" for times, else "more" or "less", or
-    "no detectable difference", or "too few repeats" (fewer than two pairs).
+    paired within a repeat, and within equal values of all other factors; how large luck is, all runs say
+    (see `effects`). Columns: by, `metric`, `base`, `scale`, `estimate`, `low`, `high`, `n` (pairs), `suspect`
+    (suspect runs among them), `verdict`. The scale is "ratio" to the base, or "difference" from it where a
+    value is 0 or negative. The verdict is "faster" or "slower" for times, else "more" or "less", or "no
+    detectable difference", or "too few repeats" (fewer than two).
     """
     summary = summarize(runs)
     if metric not in summary or by not in summary:
@@ -200,13 +200,9 @@ def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = Non
     less, more = ("faster", "slower") if is_time(metric) else ("less", "more")
     rows = []
     for value in others:
-        pairs = _pairs(summary[summary[by] == value], summary[summary[by] == base], metric, apart)
-        effect = _effect(pairs, comparisons=len(others))
-        rows.append({by: value, "metric": metric, "base": base, **effect, "verdict": _direction(effect, less, more)})
+        effect = contrast(summary, metric, summary[by] == value, summary[by] == base, apart, comparisons=len(others))
+        rows.append({by: value, "metric": metric, "base": base, **asdict(effect), "verdict": _direction(effect, less, more)})
     return pd.DataFrame(rows, columns=[by, "metric", "base", *EFFECT_COLUMNS, "verdict"])
-
-
-EFFECT_COLUMNS = ("scale", "estimate", "low", "high", "n", "suspect")
 
 
 def point_order(table: pd.DataFrame) -> list[str]:
@@ -242,36 +238,6 @@ def is_time(metric: str) -> bool:
     return metric.endswith("_s") and not metric.startswith(("cpu_", "throughput", "load_"))
 
 
-@dataclass(frozen=True)
-class Test:
-    """One thing that must be so if a claim holds: `metric` of runs with the settings `of` is `expect` …
-
-    "less" or "more" than that of runs with the settings `than`, in pairs; or "at most" or "at least"
-    the number `than`.
-    """
-
-    __test__ = False  # not one of pytest's
-
-    metric: str
-    expect: str
-    of: Mapping[str, Any]
-    than: Mapping[str, Any] | float
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of CLAIMS. It holds if all `tests` do, for `each` value of that factor by itself (None: pooled).
-
-    `note` says where to look if it has no tests: no comparison of runs can decide it.
-    """
-
-    id: str
-    sentence: str
-    tests: tuple[Test, ...] = ()
-    each: str | None = None
-    note: str = ""
-
-
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """What the runs say of a claim.
@@ -284,44 +250,6 @@ class Judgement:
     claim: Claim
     verdict: str
     tests: pd.DataFrame = field(repr=False)
-
-
-def _fastest_case() -> tuple[Test, ...]:
-    best = {"nginx_worker_connections": 4000, "uwsgi_processes": 10}
-    others = [(1024, 5), (1024, 10), (4000, 5)]
-    return tuple(
-        Test("p50_s", "less", best, {"nginx_worker_connections": connections, "uwsgi_processes": processes})
-        for connections, processes in others
-    )
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim("C1", "nginx serves at most worker_processes × worker_connections clients",
-          note="Raise the number of users past the limit and look at the errors: a proxied client takes two connections."),
-    Claim("C2", "nginx's worker_processes should equal the number of CPUs",
-          note="Needs a web host with more than one core."),
-    Claim("C3", "raising nginx's worker_connections carries more traffic",
-          (Test("throughput_per_s", "more", {"nginx_worker_connections": 4000}, {"nginx_worker_connections": 1024}),)),
-    Claim("C4", "uWSGI gains from more processes",
-          (Test("throughput_per_s", "more", {"uwsgi_processes": 10}, {"uwsgi_processes": 5}),)),
-    Claim("C5", "4000 connections with 10 processes answers fastest of the cases, at each load",
-          _fastest_case(), each="users"),
-    Claim("C6", "Daphne's -v N starts N workers", note="Look at the processes: -v is verbosity."),
-    Claim("C7", "ASGI_THREADS sets the number of threads for synchronous code",
-          note="Look at the threads of an instance under synchronous load."),
-    Claim("C8", "several instances behind a reverse proxy are the way to scale Channels",
-          note="See the experiments on the number of instances and on balancing."),
-    Claim("C9", "three balanced Daphnes use less CPU and memory than one under the same load",
-          (Test("cpu_s_daphne", "less", {"daphne_instances": 3, "balance": "round_robin"}, {"daphne_instances": 1}),
-           Test("pss_peak_bytes_daphne", "less", {"daphne_instances": 3, "balance": "round_robin"}, {"daphne_instances": 1}))),
-    Claim("C10", "three Daphne services started at once sometimes leave one not running",
-          note="Start them many times, and tell running from listening."),
-    Claim("C11", "round robin spreads sockets evenly",
-          (Test("busiest_share", "at most", {"balance": "round_robin", "daphne_instances": 3}, 1.1),)),
-    Claim("C12", "sockets of several clients show up on all three instances",
-          (Test("instances_silent", "at most", {"balance": "round_robin", "daphne_instances": 3}, 0),)),
-)  # fmt: skip
-"""The claims of CLAIMS, with the tests that runs can decide."""
 
 
 def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
@@ -339,11 +267,11 @@ def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
     ]
     rows = []
     for test, group, part in cases:
-        effect = _tested(test, part, factors(runs), comparisons=len(cases))
+        effect = _tested(test, claim, part, factors(runs), comparisons=len(cases))
         rows.append(
             {"metric": test.metric, "of": _words(test.of), "than": _words(test.than), "expect": test.expect}
             | {"each": "" if group is None else f"{claim.each}={group}"}
-            | effect
+            | asdict(effect)
             | {"verdict": _judged(test, effect)}
         )
     tests = pd.DataFrame(rows, columns=["metric", "of", "than", "expect", "each", *EFFECT_COLUMNS, "verdict"])
@@ -514,95 +442,48 @@ def _used(samples: pd.DataFrame, window: np.ndarray) -> float:
     return float(end - begin)
 
 
-def _pairs(of: pd.DataFrame, than: pd.DataFrame, metric: str, apart: Sequence[str]) -> pd.DataFrame:
-    """Columns `of`, `than` (values of `metric`), `suspect`: one row a repeat and combination of `apart`."""
-    keys = ["experiment", "repeat", *apart]
-
-    def reduced(side: pd.DataFrame, name: str) -> pd.DataFrame:
-        side = side.dropna(subset=[metric])
-        grouped = side.assign(**{name: side[metric].astype(float), f"suspect_{name}": ~side["valid"].astype(bool)})
-        return grouped.groupby(keys, as_index=False, dropna=False).agg({name: "mean", f"suspect_{name}": "sum"})
-
-    pairs = reduced(of, "of").merge(reduced(than, "than"), on=keys)
-    return pairs.assign(suspect=pairs["suspect_of"] + pairs["suspect_than"])[["of", "than", "suspect"]]
+def _tested(test: Test, claim: Claim, table: pd.DataFrame, varying: Sequence[str], comparisons: int) -> Effect:
+    """The effect that a test is about: of pairs, or of each run's own value where it is held against a number."""
+    if not isinstance(test.than, Mapping):
+        return level(table[_having(table, test.of)], test.metric, comparisons)
+    # How large luck is, only runs say that the claim is about: others may be far more, or less, unruly.
+    sides = [side for each in claim.tests for side in (each.of, each.than) if isinstance(side, Mapping)]
+    table = table[np.logical_or.reduce([_having(table, side) for side in sides])]
+    apart = [name for name in varying if name not in test.of and name not in test.than]
+    return contrast(table, test.metric, _having(table, test.of), _having(table, test.than), apart, comparisons)
 
 
-def _tested(test: Test, table: pd.DataFrame, varying: Sequence[str], comparisons: int) -> dict[str, Any]:
-    """The effect that a test is about: of pairs, or of a single "value" a run where it is held against a number."""
-    of = _having(table, test.of)
-    if isinstance(test.than, Mapping):
-        apart = [name for name in varying if name not in test.of and name not in test.than]
-        return _effect(_pairs(of, _having(table, test.than), test.metric, apart), comparisons)
-    of = of.dropna(subset=[test.metric])
-    estimate, low, high = t_interval(of[test.metric].to_numpy(dtype=float), _widened(comparisons))
-    suspect = int((~of["valid"].astype(bool)).sum())
-    return {"scale": "value", "estimate": estimate, "low": low, "high": high, "n": len(of), "suspect": suspect}
-
-
-def _having(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
-    for name, value in settings.items():
-        table = table[table[name] == value]
-    return table
+def _having(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.Series:
+    """Which rows have these settings."""
+    return pd.Series(np.logical_and.reduce([table[name] == value for name, value in settings.items()]), index=table.index)
 
 
 def _applies(test: Test, table: pd.DataFrame) -> bool:
     if test.metric not in table:
         return False
     sides = [test.of, test.than] if isinstance(test.than, Mapping) else [test.of]
-    return all(_having(table, side)[test.metric].notna().any() for side in sides)
+    return all(table.loc[_having(table, side), test.metric].notna().any() for side in sides)
 
 
-def _effect(pairs: pd.DataFrame, comparisons: int) -> dict[str, Any]:
-    """Mean of `of` against `than` with its interval: as a ratio where all values are positive, else a difference."""
-    of, than = pairs["of"].to_numpy(), pairs["than"].to_numpy()
-    ratio = bool(len(pairs)) and bool((of > 0).all() and (than > 0).all())
-    interval = t_interval(np.log(of / than) if ratio else of - than, _widened(comparisons))
-    estimate, low, high = (float(np.exp(end)) if ratio else end for end in interval)
-    effect = {"scale": "ratio" if ratio else "difference", "estimate": estimate, "low": low, "high": high}
-    return effect | {"n": len(pairs), "suspect": int(pairs["suspect"].sum())}
-
-
-def _widened(comparisons: int) -> float:
-    """The confidence of each of that many intervals, for all of them to hold together with `CONFIDENCE`."""
-    return 1 - (1 - CONFIDENCE) / max(comparisons, 1)
-
-
-def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """Mean, lower and upper end of Student's t-interval; the ends are NaN below two values."""
-    n = len(values)
-    if n == 0:
-        return np.nan, np.nan, np.nan
-    mean = float(np.mean(values))
-    if n == 1:
-        return mean, np.nan, np.nan
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return mean, mean - half, mean + half
-
-
-NEUTRAL = {"ratio": 1.0, "difference": 0.0}  # what no change is, by scale
-
-
-def _direction(effect: Mapping[str, Any], less: str, more: str) -> str:
-    if effect["n"] < 2:
+def _direction(effect: Effect, less: str, more: str) -> str:
+    if np.isnan(effect.low):
         return TOO_FEW
-    neutral = NEUTRAL[effect["scale"]]
-    if effect["high"] < neutral:
+    if effect.high < effect.neutral:
         return less
-    return more if effect["low"] > neutral else NO_DIFFERENCE
+    return more if effect.low > effect.neutral else NO_DIFFERENCE
 
 
-def _judged(test: Test, effect: Mapping[str, Any]) -> str:
+def _judged(test: Test, effect: Effect) -> str:
     """The verdict of one test. A limit that is met exactly ("at most", "at least") is met."""
-    if effect["n"] < 2:
+    if np.isnan(effect.low):
         return TOO_FEW
-    if effect["scale"] == "value":
-        below, above = effect["high"] <= test.than, effect["low"] > test.than
-        if test.expect == "at least":
-            below, above = effect["high"] < test.than, effect["low"] >= test.than
+    if test.expect == "at most":
+        wanted, other = effect.high <= test.than, effect.low > test.than
+    elif test.expect == "at least":
+        wanted, other = effect.low >= test.than, effect.high < test.than
     else:
-        neutral = NEUTRAL[effect["scale"]]
-        below, above = effect["high"] < neutral, effect["low"] > neutral
-    wanted, other = (below, above) if test.expect in ("less", "at most") else (above, below)
+        below, above = effect.high < effect.neutral, effect.low > effect.neutral
+        wanted, other = (below, above) if test.expect == "less" else (above, below)
     return "supported" if wanted else "contradicted" if other else NO_DIFFERENCE
 
 

@@ -308,7 +308,8 @@ def _kinds(values: pd.Series) -> str:
     """The most frequent values with their counts: "HTTP 502 (100), timed out (3)"."""
     counts = values.value_counts()
     words = ", ".join(f"{kind} ({count:,})" for kind, count in counts.head(3).items())
-    return words + (f" and {len(counts) - 3} other kinds" if len(counts) > 3 else "")
+    others = int(counts.iloc[3:].sum())
+    return words + (f", of other kinds ({others:,})" if others else "")
 
 
 def _listed(values: Sequence[object]) -> str:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from stacklab import analysis
-from stacklab.analysis import CLAIMS, NO_DIFFERENCE, TOO_FEW, Claim, Test, compare, judge, summarize, t_interval
+from stacklab.analysis import NO_DIFFERENCE, TOO_FEW, compare, judge, summarize
+from stacklab.claims import CLAIMS, Claim, Test
+from stacklab.effects import contrast, t_interval
 from stacklab.errors import ResultsError
 from stacklab.results import Run, load_runs
 from stacklab.settings import StackSettings
@@ -204,7 +206,7 @@ def test_a_clear_difference_is_told_and_noise_is_not():
     noise = {1: 1.3, 2: 0.8, 3: 1.0}  # a slow or a quick day moves a whole repeat
     values = {("a", r): {"p50_s": 0.100 * day} for r, day in noise.items()}
     values |= {("b", r): {"p50_s": 0.150 * day * (1 + 0.01 * r)} for r, day in noise.items()}
-    values |= {("c", r): {"p50_s": 0.100 * (1.4 - 0.2 * r)} for r in noise}
+    values |= {("c", r): {"p50_s": 0.100 * day * (1.04 - 0.02 * r)} for r, day in noise.items()}
     table = compare(made_up(values), "p50_s", base="a").set_index("point")
     assert table.loc["b", "verdict"] == "slower"
     assert table.loc["b", "estimate"] == pytest.approx(1.53, abs=0.02)
@@ -252,14 +254,69 @@ def test_a_factor_is_compared_within_equal_values_of_the_others():
     assert row["estimate"] == pytest.approx(2)
 
 
+def of_points(values: np.ndarray, names: str = "abcdefgh") -> pd.DataFrame:
+    """One row a run: `values` has a row a repeat and a column a point."""
+    rows = [
+        {"experiment": "e", "repeat": repeat, "point": names[place], "valid": True, "p50_s": value}
+        for repeat, row in enumerate(values)
+        for place, value in enumerate(row)
+    ]
+    return pd.DataFrame(rows)
+
+
+def against_first(table: pd.DataFrame, point: str = "b", comparisons: int = 1):
+    return contrast(table, "p50_s", table["point"] == point, table["point"] == "a", [], comparisons)
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)), min_size=2, max_size=8, unique=True))
+def test_two_points_are_compared_by_the_paired_t_test(pairs):
+    values = np.array(pairs)
+    effect = against_first(of_points(values))
+    expected = t_interval(np.log(values[:, 1] / values[:, 0]))
+    assert np.log([effect.estimate, effect.low, effect.high]) == pytest.approx(expected, abs=1e-6)
+
+
 def test_more_comparisons_make_wider_intervals():
-    rng = np.random.default_rng(1)
-    values = {(p, r): {"p50_s": float(rng.lognormal())} for p in "abcdef" for r in (1, 2, 3)}
-    runs = made_up(values)
-    alone = compare([run for run in runs if run.point in "ab"], "p50_s").iloc[0]
-    among = compare(runs, "p50_s").set_index("point").loc["b"]
-    assert among["estimate"] == pytest.approx(alone["estimate"])
-    assert among["high"] > alone["high"]
+    table = of_points(np.random.default_rng(1).lognormal(size=(4, 5)))
+    alone, among = against_first(table), against_first(table, comparisons=7)
+    assert alone.estimate == among.estimate
+    assert among.low < alone.low < alone.high < among.high
+
+
+def test_all_points_tell_how_large_luck_is():
+    rng = np.random.default_rng(2)
+    widths = [[], []]
+    for _ in range(60):
+        values = np.exp(rng.normal(0, 0.05, size=(3, 4)))
+        for width, table in zip(widths, (of_points(values), of_points(values[:, :2])), strict=True):
+            effect = against_first(table)
+            width.append(np.log(effect.high / effect.low))
+    assert np.median(widths[0]) < 0.7 * np.median(widths[1])
+
+
+def test_intervals_of_one_comparison_hold_the_truth_together_as_often_as_they_say():
+    rng = np.random.default_rng(3)
+    days, truth = rng.normal(0, 0.3, size=(200, 3, 1)), np.log([1.0, 1.2, 0.9, 1.0])
+    held = []
+    for values in np.exp(days + truth + rng.normal(0, 0.05, size=(200, 3, 4))):
+        effects = [against_first(of_points(values), point, comparisons=3) for point in "bcd"]
+        held.append(all(e.low <= np.exp(t) <= e.high for e, t in zip(effects, truth[1:], strict=True)))
+    assert 0.9 < np.mean(held) < 0.99
+
+
+def test_equal_values_are_no_difference_however_they_were_added_up():
+    table = of_points(np.full((3, 3), 0.1 + 0.2))
+    effect = against_first(table)
+    assert effect.low < 1 < effect.high
+
+
+def test_a_repeat_in_which_one_point_is_missing_still_counts_for_the_others():
+    table = of_points(np.exp(np.random.default_rng(4).normal(0, 0.05, size=(3, 4))))
+    effect = against_first(table.drop(index=table.index[-1]))
+    assert effect.n == 3
+    assert effect.low < effect.estimate < effect.high
+    without_b = table[~((table["point"] == "b") & (table["repeat"] == 0))].reset_index(drop=True)
+    assert against_first(without_b).n == 2
 
 
 def test_what_is_not_in_the_summary_is_named(cases):

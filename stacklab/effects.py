@@ -1,0 +1,118 @@
+"""How much one setting does, from runs in blocks: estimates with Student's t-intervals. Pure.
+
+An experiment runs every point once a repeat, in random order. A repeat is a block: what makes a whole repeat
+slow or quick (the hour, the machine's other guests) is the same for all its points and drops out of their
+differences. What is left over is luck; its spread is taken to be alike at all points and is estimated from all
+of them together (the two-way analysis of a randomised block design), so that three repeats of four points tell
+more than three repeats of two. With two points it is the paired t-test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+CONFIDENCE = 0.95
+NOISE_FLOOR = 1e-9  # what arithmetic alone may leave between equal numbers
+
+
+@dataclass(frozen=True)
+class Effect:
+    """`estimate` with its interval from `low` to `high` (NaN: too few repeats) on a `scale`.
+
+    "ratio": how many times; "difference": how much more; "value": the thing itself. `n` pairs of runs, or
+    runs for a value; `suspect` of the runs were suspect.
+    """
+
+    scale: str
+    estimate: float
+    low: float
+    high: float
+    n: int
+    suspect: int
+
+    @property
+    def neutral(self) -> float:
+        """What no change is."""
+        return {"ratio": 1.0, "difference": 0.0}[self.scale]
+
+
+EFFECT_COLUMNS = tuple(Effect.__dataclass_fields__)
+
+
+def contrast(
+    runs: pd.DataFrame, metric: str, of: pd.Series, than: pd.Series, apart: Sequence[str], comparisons: int = 1
+) -> Effect:
+    """How `metric` of the runs marked by `of` differs from that of those marked by `than`.
+
+    `runs` has one row a run with `experiment`, `repeat`, `point`, `valid`, `metric` and the columns `apart`, in
+    which two points must be equal to be compared. All rows say how large luck is. A "ratio" if all values are
+    positive, else a "difference". `comparisons`: how many intervals are to hold together with 95 %.
+    """
+    known = runs[metric].notna()
+    runs, of, than = runs[known].reset_index(drop=True), of[known].to_numpy(), than[known].to_numpy()
+    values = runs[metric].to_numpy(dtype=float)
+    ratio = len(values) > 0 and bool((values > 0).all())
+    pairs = _pairs(runs, of, than, ["experiment", "repeat", *apart])
+    n, repeats = len(pairs), len(runs.loc[pairs["left"], ["experiment", "repeat"]].drop_duplicates())
+    suspect = int((~runs.loc[np.unique(pairs), "valid"].astype(bool)).sum())
+    if not n:
+        return Effect("difference", np.nan, np.nan, np.nan, 0, 0)
+    weights = np.zeros(len(runs))
+    np.add.at(weights, pairs["left"], 1 / n)
+    np.add.at(weights, pairs["right"], -1 / n)
+    mean, half = _two_way(runs, np.log(values) if ratio else values, weights, _widened(comparisons))
+    ends = (mean, mean - half, mean + half) if repeats > 1 else (mean, np.nan, np.nan)
+    estimate, low, high = np.exp(ends) if ratio else ends
+    return Effect("ratio" if ratio else "difference", float(estimate), float(low), float(high), n, suspect)
+
+
+def level(runs: pd.DataFrame, metric: str, comparisons: int = 1) -> Effect:
+    """The "value" of `metric` itself: the mean over `runs`, with its interval."""
+    runs = runs.dropna(subset=[metric])
+    estimate, low, high = t_interval(runs[metric].to_numpy(dtype=float), _widened(comparisons))
+    return Effect("value", estimate, low, high, len(runs), int((~runs["valid"].astype(bool)).sum()))
+
+
+def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+    """Mean, lower and upper end of Student's t-interval; the ends are NaN below two values."""
+    n = len(values)
+    if n < 2:
+        return (float(values[0]) if n else np.nan), np.nan, np.nan
+    mean = float(np.mean(values))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def _pairs(runs: pd.DataFrame, of: np.ndarray, than: np.ndarray, keys: Sequence[str]) -> pd.DataFrame:
+    """Row numbers `left` (of) and `right` (than) of the runs that are equal in `keys`."""
+    numbered = runs[list(keys)].assign(number=np.arange(len(runs)))
+    left, right = (numbered[marked].rename(columns={"number": name}) for marked, name in ((of, "left"), (than, "right")))
+    return left.merge(right, on=list(keys))[["left", "right"]].astype(int)
+
+
+def _two_way(runs: pd.DataFrame, values: np.ndarray, weights: np.ndarray, confidence: float) -> tuple[float, float]:
+    """The weighted sum of `values`, and half the length of its interval (NaN if nothing is left to judge luck by).
+
+    `weights` sum to 0 within each repeat, so that it is free of what moved whole repeats. Luck is what a
+    least-squares fit of a level for each repeat and each point leaves over.
+    """
+    repeats, points = (pd.factorize(pd.MultiIndex.from_frame(runs[["experiment", name]]))[0] for name in ("repeat", "point"))
+    design = np.hstack([np.eye(repeats.max() + 1)[repeats], np.eye(points.max() + 1)[points]])
+    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    free = len(values) - rank
+    mean = float(weights @ values)
+    if free < 1:
+        return mean, np.nan
+    spread = np.sqrt(np.sum((values - design @ fitted) ** 2) / free)
+    half = stats.t.ppf((1 + confidence) / 2, free) * spread * np.linalg.norm(weights)
+    return mean, max(float(half), NOISE_FLOOR * max(1.0, np.abs(values).max()))
+
+
+def _widened(comparisons: int) -> float:
+    """The confidence of each of that many intervals, for all of them to hold together with `CONFIDENCE` (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / max(comparisons, 1)
