@@ -33,7 +33,8 @@ lab: .venv/.lock
 	@echo "Go on from there:  make notebooks"
 
 notebooks: .venv/.lock
-	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks --ServerApp.root_dir=. 00_start_here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ip 127.0.0.1 --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks/00_start_here.ipynb
 
 test: .venv/.lock
 	@provision/needs lab test

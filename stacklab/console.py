@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from tqdm.auto import tqdm
+from tqdm.notebook import tqdm as notebook_tqdm
 
 from stacklab import show
 from stacklab.analysis import summarize
 from stacklab.experiment import Estimate, Experiment, Planned
 from stacklab.loadgen import Progress
 from stacklab.results import Run
+
+# In a notebook the bar is a widget, and takes the width that it finds.
+BAR = "{bar} " if issubclass(tqdm, notebook_tqdm) else "|{bar:20}| "
 
 
 class Bar:
@@ -37,7 +41,9 @@ class Bar:
     def __call__(self, progress: Progress) -> None:
         if self._bar is None:
             self._bar = tqdm(
-                total=progress.total, bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt}{postfix}", leave=True
+                total=progress.total,
+                bar_format=f"{{desc}} {{percentage:3.0f}}%{BAR}{{n_fmt}}/{{total_fmt}}{{postfix}}",
+                leave=True,
             )
         # What is counted changes with the phase: clients that connect, then seconds or requests.
         self._bar.total, self._bar.n = round(progress.total), round(progress.done)

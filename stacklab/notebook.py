@@ -99,6 +99,8 @@ def _unit(column: str, values: pd.Series) -> tuple[str, float, str | None]:
     name = METRIC_NAMES.get(column, column.removesuffix("_s").removesuffix("_bytes").removesuffix("_share").replace("_", " "))
     if values.dtype.kind not in "fi":
         return name, 1, None
+    if column in ("pid", "parent"):
+        return name, 1, "{:d}"
     if column.endswith("_per_s"):
         return f"{name}, per second", 1, "{:,.1f}"
     if column.endswith("_bytes") or "_bytes_" in column:

@@ -28,7 +28,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from stacklab import analysis, console, experiment, notebook, plots
-from stacklab.analysis import CLAIMS, judge
+from stacklab.analysis import judge
+from stacklab.claims import CLAIMS
 from stacklab.experiments import eight_cases
 from stacklab.results import load_runs
 

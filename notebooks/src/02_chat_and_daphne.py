@@ -27,7 +27,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
-from stacklab.analysis import CLAIMS, judge
+from stacklab.analysis import judge
+from stacklab.claims import CLAIMS
 from stacklab.diagram import stack_diagram
 from stacklab.experiments import one_vs_three
 from stacklab.processes import processes

@@ -30,7 +30,8 @@
 import matplotlib.pyplot as plt
 
 from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
-from stacklab.analysis import CLAIMS, judge
+from stacklab.analysis import judge
+from stacklab.claims import CLAIMS
 from stacklab.experiments import balancing
 from stacklab.results import load_runs
 

@@ -90,6 +90,17 @@ def test_a_lesson_calls_the_package_and_defines_nothing_of_its_own(notebook):
             assert not any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in nodes), cell.source
 
 
+def test_every_name_that_a_lesson_takes_from_the_package_is_there(notebook):
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    modules = {}
+    for node in ast.walk(ast.parse("\n".join(cells))):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                exec(f"from {node.module} import {alias.name}", modules)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert hasattr(modules[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
+
+
 def test_a_lesson_that_changes_settings_puts_them_back(source):
     if "tasks.reset()" in source or "tasks.set_(" in source:
         assert "found = stack.current(host)" in source
