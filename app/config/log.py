@@ -3,8 +3,6 @@
 import logging
 import time
 
-from redis.exceptions import RedisError
-
 QUIET_S = 60.0
 
 
@@ -33,8 +31,15 @@ class Calm(logging.Filter):
         held_back = self._held_back.pop(kind, 0)
         if held_back:
             record.msg = f"{record.msg} ({held_back} more like this since the last)"
-        if record.exc_info and isinstance(record.exc_info[1], (OSError, RedisError)):
+        if record.exc_info and _is_away(record.exc_info[1]):
             # a service that is away says so in one line; where in the code that was noticed helps nobody
             record.msg, record.args = "%s: %s", (record.getMessage(), record.exc_info[1])
             record.exc_info = None
         return True
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether the error is of a service that cannot be reached."""
+    from redis.exceptions import RedisError  # uWSGI, which never talks to Redis, starts without it
+
+    return isinstance(error, (OSError, RedisError))
