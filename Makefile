@@ -34,7 +34,7 @@ lab: .venv/.lock
 
 notebooks: .venv/.lock
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ip 127.0.0.1 --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks/00_start_here.ipynb
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.lock
 	@provision/needs lab test
