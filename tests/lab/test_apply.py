@@ -1,0 +1,314 @@
+"""Settings on a real web host: each has its effect, seen without the lab's own eyes, and none drops a request."""
+
+import json
+import re
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+
+import pyarrow.parquet
+import pytest
+import websocket
+
+from stacklab import stack
+from stacklab.errors import ApplyError
+from stacklab.loadgen import run_load
+from stacklab.settings import StackSettings
+from stacklab.workload import HttpLoad
+
+OTHERWISE = StackSettings(
+    nginx_worker_processes=2, nginx_worker_connections=3000, uwsgi_processes=3, uwsgi_threads=2, uwsgi_listen=5000,
+    daphne_instances=4, daphne_tls=False, daphne_drain_s=1, asgi_threads=7, balance="least_conn", balance_zone=False,
+    balance_max_fails=3, balance_fail_timeout_s=4, channel_layer="core", channel_capacity=77, redis_pool=9, chat_resume=True,
+)  # fmt: skip
+
+
+def test_the_test_changes_every_setting():
+    same = [name for name, value in OTHERWISE.to_dict().items() if value == getattr(StackSettings(), name)]
+    assert same == []
+
+
+@pytest.fixture(scope="module")
+def changed(host):
+    """The host with every setting changed at once, and what the change said of itself."""
+    stack.apply(host, StackSettings())
+    applied = stack.apply(host, OTHERWISE)
+    yield applied
+    stack.apply(host, StackSettings())
+
+
+def main_pid(host, unit: str) -> str:
+    return host.run(f"systemctl show -P MainPID {unit}").strip()
+
+
+def titles_below(host, unit: str) -> list[tuple[str, str]]:
+    """(pid, title) of the processes that a unit's main process started."""
+    lines = host.run(f"ps -o pid=,args= --ppid {main_pid(host, unit)}").splitlines()
+    return [tuple(line.strip().split(None, 1)) for line in lines]
+
+
+def new_nginx_workers(host) -> list[str]:
+    return [pid for pid, title in titles_below(host, "nginx") if title == "nginx: worker process"]
+
+
+def daphne_environment(host, number: int) -> dict[str, str]:
+    text = host.run(f"tr '\\0' '\\n' < /proc/{main_pid(host, f'daphne@{number}')}/environ", sudo=True)
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+# ---------------------------------------------------------------- each setting, live
+
+
+def test_a_change_tells_what_it_did(changed):
+    assert set(changed.reloaded) == {"daphne", "daphne.target", "nginx", "uwsgi"}
+    assert "/etc/nginx/nginx.conf" in changed.changed
+    assert "-processes = 5\n" in changed.diff and "+processes = 3\n" in changed.diff
+    assert {"validate", "swap", "roll daphne", "reload uwsgi", "reload nginx", "verify"} <= set(changed.durations_s)
+    assert all(seconds >= 0 for seconds in changed.durations_s.values())
+
+
+def test_nginx_worker_processes(host, changed):
+    assert len(new_nginx_workers(host)) == 2
+
+
+def test_nginx_worker_connections(host, changed):
+    for pid in new_nginx_workers(host):
+        limits = host.run(f"cat /proc/{pid}/limits", sudo=True)
+        assert int(re.search(r"Max open files +(\d+)", limits)[1]) > 3000
+    assert "worker_connections 3000;" in host.run("nginx -T 2>/dev/null", sudo=True)
+
+
+def test_uwsgi_processes_and_threads(host, changed):
+    workers = titles_below(host, "uwsgi")
+    assert len(workers) == 3
+    for pid, _ in workers:
+        status = host.run(f"cat /proc/{pid}/status")
+        assert int(re.search(r"Threads:\s+(\d+)", status)[1]) >= 2
+
+
+def test_uwsgi_listen(host, changed):
+    line = next(line for line in host.run("ss -xlnH").splitlines() if "/run/uwsgi/stacklab.sock" in line)
+    assert line.split()[3] == "5000"
+    assert host.run("cat /proc/sys/net/core/somaxconn").strip() == "5000"
+
+
+def test_daphne_instances(host, changed):
+    ports = {int(line.split()[3].rsplit(":", 1)[1]) for line in host.run("ss -tlnH").splitlines()}
+    assert {port for port in ports if 8443 <= port < 8459} == {8443, 8444, 8445, 8446}
+
+
+def test_daphne_tls(host, changed):
+    ask = (
+        "import http.client; daphne = http.client.HTTPConnection('127.0.0.1', 8443, timeout=5); "
+        "daphne.request('GET', '/nothing'); print(daphne.getresponse().status)"
+    )
+    assert host.run(f'python3 -c "{ask}"').strip().isdigit(), "without TLS it answers plain HTTP"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STACKLAB_DAPHNE_TLS", "0"), ("STACKLAB_DAPHNE_DRAIN_S", "1"), ("ASGI_THREADS", "7"), ("STACKLAB_CHANNEL_LAYER", "core"),
+        ("STACKLAB_CHANNEL_CAPACITY", "77"), ("STACKLAB_REDIS_POOL", "9"), ("STACKLAB_CHAT_RESUME", "1"),
+    ],
+)  # fmt: skip
+def test_every_instance_was_started_with_its_settings(host, changed, name, value):
+    assert [daphne_environment(host, number)[name] for number in (1, 2, 3, 4)] == [value] * 4
+
+
+def test_the_upstream_as_nginx_has_read_it(host, changed):
+    config = host.run("nginx -T 2>/dev/null", sudo=True)
+    upstream = re.search(r"upstream daphne-server \{(.*?)\n\}", config, re.DOTALL)[1]
+    assert "least_conn;" in upstream and "zone" not in upstream
+    assert upstream.count("max_fails=3 fail_timeout=4s;") == 4
+
+
+def test_the_lab_sees_the_same(host, changed):
+    seen = stack.observe(host)
+    asked = OTHERWISE.to_dict()
+    assert {name: asked[name] for name in asked if name in seen} == {name: seen[name] for name in asked if name in seen}
+    assert seen == changed.observed
+    assert stack.current(host) == OTHERWISE
+
+
+# ---------------------------------------------------------------- balancing, as clients meet it
+
+
+@pytest.fixture
+def instances(host, lab):
+    """`instances(room, addresses)`: which instance greets a chat socket from each of the desk's addresses."""
+    tls = ssl.create_default_context(cadata=stack.ca_certificate(host))
+
+    def greet(room: str, addresses: list[str]) -> list[str]:
+        names = []
+        for address in addresses:
+            plain = socket.create_connection((host.address, 443), timeout=10, source_address=(address, 0))
+            chat = websocket.create_connection(
+                f"wss://{host.address}/ws/chat/{room}/", socket=tls.wrap_socket(plain, server_hostname=host.address),
+                origin=host.url, timeout=10,
+            )  # fmt: skip
+            names.append(json.loads(chat.recv())["instance"])
+            chat.close()
+        return names
+
+    return greet
+
+
+def test_balancing_methods_do_what_their_names_say(at_defaults, lab, instances):
+    addresses = lab.status()["client_addresses"]
+    first_24 = addresses[:12]
+    spread = Counter(instances("a", first_24))
+    assert set(spread) == {"daphne@1", "daphne@2", "daphne@3"} and set(spread.values()) == {4}, "round robin is even"
+    stack.apply(at_defaults, StackSettings(balance="ip_hash"))
+    assert len(set(instances("a", first_24))) == 1, "one /24 always meets one instance"
+    assert len(set(instances("a", addresses[::2]))) > 1
+    stack.apply(at_defaults, StackSettings(balance="hash"))
+    by_room = {room: set(instances(room, addresses[:4])) for room in ("a", "b", "c", "d", "e", "%ED%95%9C")}
+    assert all(len(met) == 1 for met in by_room.values()), "everybody in a room meets the same instance"
+    assert len(set().union(*by_room.values())) > 1
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def test_set_keeps_the_rest_and_reset_goes_back(at_defaults, fab):
+    first = fab("set", "--uwsgi-processes", "3", "--json")
+    assert first.returncode == 0, first.stderr
+    outcome = json.loads(first.stdout)
+    assert outcome["settings"] == StackSettings(uwsgi_processes=3).to_dict()
+    assert (outcome["changed"], outcome["reloaded"]) == (["/etc/uwsgi/stacklab.ini"], ["uwsgi"])
+    second = fab("set", "--nginx-worker-connections", "2048")
+    assert second.returncode == 0 and "+    worker_connections 2048;" in second.stdout
+    assert "taken up by nginx (" in second.stdout
+    assert stack.current(at_defaults) == StackSettings(uwsgi_processes=3, nginx_worker_connections=2048)
+    assert fab("set", "--uwsgi-processes", "3").stdout == "nothing to change: these settings are in force already\n"
+    assert json.loads(fab("set", "--json").stdout)["uwsgi_processes"] == 3
+    back = fab("reset", "--json")
+    assert json.loads(back.stdout)["settings"] == StackSettings().to_dict()
+    assert stack.observe(at_defaults)["uwsgi_processes"] == 5
+
+
+def test_a_unit_that_reads_no_changed_file_is_left_alone(at_defaults):
+    before = {unit: main_pid(at_defaults, unit) for unit in ("nginx", "uwsgi", "daphne@1", "daphne@2", "redis-server")}
+    workers = titles_below(at_defaults, "uwsgi")
+    applied = stack.apply(at_defaults, StackSettings(nginx_worker_processes=2, balance="hash"))
+    assert applied.reloaded == ("nginx",)
+    assert {unit: main_pid(at_defaults, unit) for unit in before} == before
+    assert titles_below(at_defaults, "uwsgi") == workers
+
+
+# ---------------------------------------------------------------- what stopped or went astray is set right
+
+
+def test_a_service_that_stopped_is_started_by_the_next_change(at_defaults, site):
+    at_defaults.run("systemctl stop uwsgi daphne@2; systemctl kill --signal=KILL nginx", sudo=True)
+    applied = stack.apply(at_defaults, StackSettings())
+    assert applied.changed == () and "uwsgi" in applied.reloaded
+    assert site() == (200, b"ok\n")
+    assert stack.observe(at_defaults)["daphne_ports"] == [8443, 8444, 8445]
+
+
+def test_a_file_that_somebody_edited_is_put_right_by_the_next_change(at_defaults):
+    at_defaults.run("sed -i 's/^processes = .*/processes = 9/' /etc/uwsgi/stacklab.ini && systemctl reload uwsgi", sudo=True)
+    applied = stack.apply(at_defaults, StackSettings())
+    assert applied.changed == ("/etc/uwsgi/stacklab.ini",)
+    assert len(titles_below(at_defaults, "uwsgi")) == 5
+
+
+# ---------------------------------------------------------------- limits of this host
+
+
+@pytest.fixture
+def few_open_files(at_defaults):
+    """nginx on a machine whose hard limit of open files is 5000."""
+    drop_in = "/etc/systemd/system/nginx.service.d/few.conf"
+    restart = "systemctl daemon-reload && systemctl restart nginx"
+    at_defaults.run(f"printf '[Service]\\nLimitNOFILE=1024:5000\\n' > {drop_in} && {restart}", sudo=True)
+    yield at_defaults
+    at_defaults.run(f"rm {drop_in} && {restart}", sudo=True)
+
+
+def test_more_connections_than_open_files_are_refused_by_the_limits_name(few_open_files, site):
+    before = few_open_files.run("cat /etc/nginx/nginx.conf")
+    with pytest.raises(ApplyError, match=r"nginx_worker_connections=8000 needs 8512 open files.* hard limit is nofile=5000"):
+        stack.apply(few_open_files, StackSettings(nginx_worker_connections=8000))
+    assert few_open_files.run("cat /etc/nginx/nginx.conf") == before
+    assert stack.current(few_open_files) == StackSettings()
+    assert site() == (200, b"ok\n")
+    assert stack.apply(few_open_files, StackSettings(nginx_worker_connections=4400)).observed["nginx_worker_connections"] == 4400
+
+
+def test_more_processes_than_memory_are_refused_by_the_limits_name(at_defaults):
+    # The machine's memory is this computer's, so the limit is met with a uWSGI that says its workers are huge.
+    script = (
+        "import importlib.machinery as m, json, sys; sys.path.insert(0, '/opt/stacklab/provision'); import live\n"
+        "c = m.SourceFileLoader('c', '/opt/stacklab/provision/commit-settings').load_module()\n"
+        "real = live.uwsgi_stats\n"
+        "def huge():\n stats = real()\n for w in stats['workers']: w['rss'] = 1 << 40\n return stats\n"
+        "live.uwsgi_stats = huge\n"
+        "try: c.check_limits({'uwsgi_processes': 6, 'nginx_worker_connections': 1024}, [])\n"
+        "except c.Refused as e: print(e)\n"
+    )
+    said = at_defaults.run("python3 -B -W ignore -", sudo=True, input=script)
+    assert re.match(r"uwsgi_processes=6 needs about \d+ MiB more memory \(\d+ MiB a process\) and \d+ MiB are available", said)
+
+
+# ---------------------------------------------------------------- no request is dropped
+
+CHANGES = (
+    {"nginx_worker_connections": 4000},
+    {"uwsgi_processes": 8},
+    {"uwsgi_listen": 2048, "uwsgi_threads": 2},
+    {"daphne_instances": 4, "balance": "hash"},
+    {"nginx_worker_processes": 2},
+    {"daphne_instances": 2},
+)
+
+
+def test_no_request_is_dropped_while_settings_change_under_300_requests_a_second(at_defaults, lab, tmp_path):
+    host = at_defaults
+    ca = tmp_path / "ca.crt"
+    ca.write_text(stack.ca_certificate(host))
+    load = HttpLoad(path="/", requests=300 * 25, users=50, requests_per_s=300.0, ramp_s=1, warmup_s=1)
+    failed: list[BaseException] = []
+    windows: list[tuple[float, float]] = []
+    under_load = threading.Event()
+    over = threading.Event()
+
+    def change():
+        under_load.wait()
+        settings = StackSettings()
+        try:
+            for changes in CHANGES:
+                settings = settings.replace(**changes)
+                began_s = time.time()
+                stack.apply(host, settings)
+                windows.append((began_s, time.time()))
+            if not over.is_set():
+                stack.apply(host, StackSettings())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        run_load(
+            load, host.url, tmp_path, ca, cpus=lab.status()["generator_cpus"],
+            progress=lambda p: under_load.set() if p.phase == "load" else None,
+        )  # fmt: skip
+    finally:
+        over.set()
+        under_load.set()
+        thread.join()
+    assert not failed, failed
+    rows = pyarrow.parquet.read_table(tmp_path / "requests.parquet").to_pandas()
+    counted = rows[~rows.warmup]
+    assert len(counted) == load.requests
+    assert rows.error.isna().all(), Counter(rows.error.dropna())
+    retried = int(rows.retried.sum())
+    assert retried <= len(CHANGES) * load.users, "a reused connection met the server's close: once a reload at most"
+    ends = rows.start_s + rows.duration_s
+    during = [int(((rows.start_s < end) & (ends > begin)).sum()) for begin, end in windows]
+    assert sum(count > 50 for count in during) >= 3, "the changes fell into the time of the load"
