@@ -25,6 +25,7 @@ from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
+    from stacklab.doctor import Finding
     from stacklab.results import Run
 
 
@@ -241,6 +242,22 @@ def export(name: str, out: str | None = None) -> list[Path]:
     return files
 
 
+# ---------------------------------------------------------------- this computer
+
+
+def doctor() -> list[Finding]:
+    """Is this computer ready for the classroom lab, and if not, what to do."""
+    from stacklab.doctor import diagnose
+
+    findings = diagnose()
+    for finding in findings:
+        print(f"{finding.state:4}  {finding.check}: {finding.what}" + (f"\n      → {finding.do}" if finding.do else ""))
+    failed = [finding.check for finding in findings if finding.state == "fail"]
+    if failed:
+        raise LabError(f"not ready for the classroom lab: {', '.join(failed)} (what to do stands above)")
+    return findings
+
+
 # ---------------------------------------------------------------- for fab
 
 
@@ -266,7 +283,7 @@ TASKS: dict[str, tuple[Callable, type[Checked] | None]] = {
     "up": (up, None), "halt": (halt, None), "destroy": (destroy, None), "provision": (provision, None),
     "status": (status, None), "set": (set_, StackSettings), "reset": (reset, None), "logs": (logs, None), "ca": (ca, None),
     "http": (http, HttpLoad), "chat": (chat, ChatLoad), "experiment": (experiment, None),
-    "report": (report, None), "export": (export, None),
+    "report": (report, None), "export": (export, None), "doctor": (doctor, None),
 }  # fmt: skip
 
 
