@@ -33,8 +33,8 @@ lab: .venv/.lock
 	@echo "Go on from there:  make notebooks"
 
 notebooks: .venv/.lock
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ip 127.0.0.1 --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  --ip 127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.lock
 	@provision/needs lab test

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm as notebook_tqdm
 
@@ -20,31 +22,34 @@ class Bar:
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
+        self._last: Progress | None = None
         self._name = ""
 
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._end()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(whole=kind is None)
 
-    def _end(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def _end(self, whole: bool) -> None:
+        """Close the line; of a run that came to its end it is full, though its last report came a little earlier."""
+        if self._bar is None:
+            return
+        if whole:
+            self(replace(self._last, done=self._last.total, left_s=None))
+        self._bar.close()
+        self._bar = None
 
     def on_run(self, planned: Planned, number: int, total: int) -> None:
         """Begin the line of the next run of an experiment."""
-        self._end()
+        self._end(whole=True)
         self._name = f"{number}/{total} {planned.point.label}, repeat {planned.repeat}: "
 
     def __call__(self, progress: Progress) -> None:
+        self._last = progress
         if self._bar is None:
-            self._bar = tqdm(
-                total=progress.total,
-                bar_format=f"{{desc}} {{percentage:3.0f}}%{BAR}{{n_fmt}}/{{total_fmt}}{{postfix}}",
-                leave=True,
-            )
+            bar_format = f"{{desc}} {{percentage:3.0f}}%{BAR}{{n_fmt}}/{{total_fmt}}{{postfix}}"
+            self._bar = tqdm(total=progress.total, bar_format=bar_format, leave=True)
         # What is counted changes with the phase: clients that connect, then seconds or requests.
         self._bar.total, self._bar.n = round(progress.total), round(progress.done)
         self._bar.set_description_str(f"{self._name}{progress.phase}", refresh=False)

@@ -219,7 +219,8 @@ for ax, users in zip(axes, (100, 200), strict=True):
 # Each dot is a case's median response time divided by that of 1024/5: left of 1 is faster. The bar is the interval.
 # No bar means too few repeats to draw one.
 #
-# Now the advice itself, as claim C5, and two others from the same source that these runs can speak about.
+# Now the advice itself, as claim C5, and two others from the same source that these runs can speak about. The tables name
+# the suspect runs among the pairs. The more of them there are, the less the verdict is worth.
 
 # %%
 claims = {claim.id: claim for claim in CLAIMS}
