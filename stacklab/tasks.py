@@ -246,7 +246,7 @@ def export(name: str, out: str | None = None) -> list[Path]:
 
 
 def doctor() -> list[Finding]:
-    """Is this computer ready for the classroom lab, and if not, what to do."""
+    """Say if this computer is ready for the classroom."""
     from stacklab.doctor import diagnose
 
     findings = diagnose()
