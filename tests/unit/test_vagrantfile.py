@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import string
 import subprocess
 from pathlib import Path
 
@@ -145,3 +146,15 @@ def test_desk_gets_everything_in_the_lock_but_the_projects_own_tools():
     whole = (ROOT / "requirements/desk.lock").read_text()
     names = {text: {line.split("==")[0] for line in text.splitlines() if line[:1].isalpha()} for text in (whole, done.stdout)}
     assert names[whole] - names[done.stdout] == {"hypothesis", "playwright", "pytest", "pytest-timeout", "ruff"}
+
+
+def test_what_desk_is_told_of_web_is_what_the_vagrant_lab_reads(tmp_path, monkeypatch):
+    from stacklab.labs import vagrant
+
+    desk = (ROOT / "provision/desk.sh").read_text()
+    template = desk.split('put "$etc/desk.json" 644 <<JSON || true\n')[1].split("JSON\n")[0]
+    known = string.Template(template).substitute(STACKLAB_WEB="192.168.56.10", key="/k", known_hosts="/h")
+    (tmp_path / "desk.json").write_text(known)
+    monkeypatch.setattr(vagrant, "DESK", tmp_path / "desk.json")
+    host = vagrant.VagrantLab().web()
+    assert (host.address, host.user, host.port) == ("192.168.56.10", "vagrant", 22)
