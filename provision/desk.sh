@@ -93,7 +93,7 @@ way_to_web() {
     fi
     put "$etc/desk.pub" 644 < "$key.pub" || true
     put "$etc/desk.json" 644 <<JSON || true
-{"address": "$STACKLAB_WEB", "user": "vagrant", "port": 22, "key_path": "$key", "known_hosts_path": "$known_hosts"}
+{"web": {"address": "$STACKLAB_WEB", "user": "vagrant", "port": 22, "key_path": "$key", "known_hosts_path": "$known_hosts"}}
 JSON
     put /usr/local/bin/stacklab-know-web 755 <<SCRIPT || true
 #!/bin/sh
