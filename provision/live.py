@@ -9,10 +9,12 @@ import json
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 UWSGI_SOCKET = "/run/uwsgi/stacklab.sock"
 UWSGI_STATS = "/run/uwsgi/stats.sock"
+NGINX_CONF = "/etc/nginx/nginx.conf"
 SETTINGS = Path("/etc/stacklab/settings.json")
 FIRST_DAPHNE_PORT = 8443
 MAX_DAPHNE_INSTANCES = 16
@@ -124,25 +126,63 @@ def nginx_directive(text: str, name: str) -> int | None:
     return None
 
 
+def started_s(pid: int) -> float:
+    """When a process began, in seconds since the epoch; now, if it is gone."""
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return time.time()
+    uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - uptime_s + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def worker_connections(workers: list[int]) -> int | None:
+    """What the workers were started with. nginx does not tell, so: its file, unless that is newer than a worker."""
+    written_s = Path(NGINX_CONF).stat().st_mtime if workers else 0.0
+    if not workers or any(written_s > started_s(pid) + 1 for pid in workers):
+        return None
+    return nginx_directive(words_of("nginx", "-T"), "worker_connections")
+
+
+# Settings that a Daphne instance was started with: its environment tells.
+DAPHNE_SETTINGS = {
+    "daphne_tls": ("STACKLAB_DAPHNE_TLS", lambda text: text == "1"),
+    "daphne_drain_s": ("STACKLAB_DAPHNE_DRAIN_S", int),
+    "channel_layer": ("STACKLAB_CHANNEL_LAYER", str),
+    "channel_capacity": ("STACKLAB_CHANNEL_CAPACITY", int),
+    "redis_pool": ("STACKLAB_REDIS_POOL", int),
+    "chat_resume": ("STACKLAB_CHAT_RESUME", lambda text: text == "1"),
+}
+
+
+def daphne_settings(numbers: list[int]) -> dict:
+    """{setting: the value that all these instances were started with}; None where they differ or none runs."""
+    started = [environment(main_pid(f"daphne@{n}")) for n in numbers]
+    found = {}
+    for name, (variable, read) in DAPHNE_SETTINGS.items():
+        texts = {variables.get(variable) for variables in started}
+        text = texts.pop() if len(texts) == 1 else None
+        found[name] = None if text is None else read(text)
+    return found
+
+
 def observe() -> dict:
     """The live state, under the names of the settings where there is one. None: cannot be seen."""
     workers = nginx_workers()
     stats = uwsgi_stats()
     uwsgi_workers = [worker for worker in stats.get("workers", []) if worker["pid"]]
     ready = running_instances()
-    daphne = environment(main_pid(f"daphne@{ready[0]}")) if ready else {}
     units = ["nginx", "uwsgi", "redis-server", *(f"daphne@{n}" for n in ready)]
     return {
         "nginx_worker_processes": len(workers),
-        "nginx_worker_connections": nginx_directive(words_of("nginx", "-T"), "worker_connections") if workers else None,
+        "nginx_worker_connections": worker_connections(workers),
         "nginx_open_files_limit": min((open_files_limit(pid)[0] for pid in workers), default=0),
         "uwsgi_processes": len(uwsgi_workers),
         "uwsgi_threads": len(uwsgi_workers[0]["cores"]) if uwsgi_workers else 0,
         "uwsgi_listen": backlog(UWSGI_SOCKET),
         "daphne_instances": len(ready),
         "daphne_ports": daphne_ports(),
-        "daphne_tls": daphne.get("STACKLAB_DAPHNE_TLS") == "1" if daphne else None,
-        "channel_layer": daphne.get("STACKLAB_CHANNEL_LAYER"),
+        **daphne_settings(ready),
         "somaxconn": int(Path("/proc/sys/net/core/somaxconn").read_text()),
         "cpus": len(os.sched_getaffinity(0)),
         "units": {unit: words_of("systemctl", "is-active", unit).strip() for unit in units},

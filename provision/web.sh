@@ -10,9 +10,14 @@ source_dir=$(cd "$(dirname "$0")/.." && pwd)
 home=/opt/stacklab
 etc=/etc/stacklab
 state=/var/lib/stacklab
-restart=()   # units whose program (not settings) changed
+pending=$state/restart   # units whose program (not settings) changed: to be taken up, by the next run if this one is cut off
 
 say() { echo "changed: $*"; }
+# must_restart UNIT…: at the end, have the units take up what changed; remembered should this run be cut off.
+must_restart() {
+    mkdir -p "$state"
+    printf '%s\n' "$@" >> "$pending"
+}
 fail() { echo "web.sh: $*" >&2; exit 1; }
 # Copy a file if it differs: install_file SOURCE TARGET [MODE]
 install_file() {
@@ -56,14 +61,11 @@ users() {
     install -d -m 755 /etc/uwsgi /etc/nginx/conf.d
 }
 
-# The code, copied from the checkout. Sets app_changed.
+# The code, copied from the checkout.
 code() {
     local copied
     copied=$(
         rsync -rlpc --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
-    )
-    app_changed=$copied
-    copied+=$(
         rsync -rlpc --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
@@ -75,13 +77,11 @@ code() {
     [ -z "$copied" ] || say "code in $home"
 }
 
-# The Python environment, as locked. Sets venv_changed.
+# The Python environment, as locked.
 environment() {
     local lock="$source_dir/provision/requirements.lock" stamp="$home/venv/.lock"
-    venv_changed=
     cmp -s "$lock" "$stamp" && return
     say "Python environment $home/venv"
-    venv_changed=yes
     [ -x "$home/venv/bin/python" ] || python3 -m venv "$home/venv"
     local from=()
     [ -d "$home/wheels" ] && from=(--no-index --find-links "$home/wheels")
@@ -109,13 +109,15 @@ certificate() {
     install -m 600 "$work/key" "$dir/$name.key"
     echo "$sans" > "$dir/$name.sans"
     rm -r "$work"
+    must_restart nginx daphne
     say "certificate for $sans"
 }
 
 # Every address and name under which this machine is asked for.
 names() {
     local address
-    echo localhost "$(hostname)" web.stacklab
+    # STACKLAB_ADDRESS: the name or address by which others know this machine, where it cannot know it itself.
+    printf '%s\n' localhost "$(hostname)" web.stacklab "${STACKLAB_ADDRESS:-localhost}"
     for address in 127.0.0.1 $(hostname -I); do
         case $address in *:*) ;; *) echo "$address" ;; esac
     done
@@ -133,13 +135,10 @@ secrets() {
     fi
     hosts=$(names | tr ' ' '\n' | sort -u)
     sans=$(echo "$hosts" | sed -E 's/^([0-9.]+)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)
-    local before
-    before=$(cat "$dir"/*.sans 2>/dev/null || true)
     certificate web "$sans"
     certificate daphne "DNS:daphne.stacklab,IP:127.0.0.1"
     chown root:daphne "$dir/daphne.key"
     chmod 640 "$dir/daphne.key"
-    [ "$before" = "$(cat "$dir"/*.sans)" ] || restart+=(nginx daphne)
 
     local key
     key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env" 2>/dev/null || true)
@@ -154,7 +153,7 @@ STACKLAB_STATIC=$state/static
 STACKLAB_REDIS=unix:///run/redis/stacklab.sock
 ENV
     if install_file "$new" "$etc/app.env" 640; then
-        restart+=(uwsgi daphne)
+        must_restart uwsgi daphne
     fi
     chown root:stacklab "$etc/app.env"
     rm "$new"
@@ -163,12 +162,13 @@ ENV
 units() {
     local files="$source_dir/provision/files" reload=
     install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service && reload=yes
-    install_file "$files/daphne@.service" /etc/systemd/system/daphne@.service && { reload=yes; restart+=(daphne); }
+    install_file "$files/daphne@.service" /etc/systemd/system/daphne@.service && { reload=yes; must_restart daphne; }
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
     install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && reload=yes
     install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes
     install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
-    [ -z "$reload" ] || systemctl daemon-reload
+    # Also for unit files that a run which was cut off had put there.
+    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
     if install_file "$files/redis.conf" /etc/redis/redis.conf; then
         chown redis:redis /etc/redis/redis.conf
         systemctl restart redis-server
@@ -187,8 +187,11 @@ manage() {
     )
 }
 
+# What the site's own commands make of the code: tables, static files. The stamp is written when all of it is done.
 site() {
-    [ -n "$app_changed$venv_changed" ] || [ ! -f "$state/db/site.sqlite3" ] || return 0
+    local stamp="$state/site" now
+    now=$(cd "$home" && find app venv/.lock -type f ! -path '*/__pycache__/*' -exec sha256sum {} + | sort | sha256sum)
+    [ "$(cat "$stamp" 2>/dev/null)" != "$now" ] || return 0
     install -d -m 755 -o uwsgi -g uwsgi "$state/static"
     "$home/venv/bin/python" -m compileall -q "$home/app"
     manage migrate -v 0
@@ -196,12 +199,14 @@ site() {
     chgrp stacklab "$state/db/site.sqlite3"
     manage collectstatic -v 0 --noinput --clear
     manage check --deploy --fail-level WARNING
-    restart+=(uwsgi daphne)
+    must_restart uwsgi daphne
+    echo "$now" > "$stamp"
 }
 
 settings() {
     local outcome restart_json
-    restart_json=$(printf '%s\n' "${restart[@]:-}" | sort -u | sed '/^$/d; s/.*/"&"/' | paste -sd,)
+    touch "$pending"
+    restart_json=$(sort -u "$pending" | sed '/^$/d; s/.*/"&"/' | paste -sd,)
     outcome=$(
         PYTHONPATH="$home/lib" "$home/venv/bin/python" "$home/provision/first-settings" "[$restart_json]" |
             "$home/provision/commit-settings"
@@ -217,6 +222,7 @@ for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
     systemctl enable -q nginx uwsgi daphne.target redis-server stacklab-recover 2>/dev/null
+    rm -f "$pending"
 }
 
 packages

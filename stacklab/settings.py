@@ -1,7 +1,7 @@
 """`StackSettings`: every tunable of the stack, the factors of an experiment. Pure: no I/O.
 
 The static range of each setting is checked here. Limits of one host (open files, somaxconn,
-memory) are checked in `stacklab.stack.apply`, from that host's live state.
+memory) are checked on the host, by provision/commit-settings, from its live state.
 """
 
 from __future__ import annotations

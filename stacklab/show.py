@@ -11,7 +11,7 @@ from stacklab.stack import Applied
 # Settings that can be seen in the running services themselves.
 OBSERVABLE = (
     "nginx_worker_processes", "nginx_worker_connections", "uwsgi_processes", "uwsgi_threads", "uwsgi_listen",
-    "daphne_instances", "daphne_tls", "channel_layer",
+    "daphne_instances", "daphne_tls", "daphne_drain_s", "channel_layer", "channel_capacity", "redis_pool", "chat_resume",
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import tarfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +19,6 @@ from stacklab.errors import ApplyError, HostError, LabError
 from stacklab.host import Host
 from stacklab.render import render
 from stacklab.settings import StackSettings
-from stacklab.version import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 SENT = ("app", "provision", "stacklab")
@@ -69,7 +69,7 @@ def provision(host: Host) -> Applied:
     unpack = f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xzf - -C {SOURCE}"
     host.run(unpack, sudo=True, timeout_s=300, input=_archive())
     try:
-        output = host.run(f"{SOURCE}/provision/web.sh 2>&1", sudo=True, timeout_s=1800)
+        output = host.run(f"STACKLAB_ADDRESS={shlex.quote(host.address)} {SOURCE}/provision/web.sh 2>&1", sudo=True, timeout_s=1800)
     except HostError as error:
         tail = "\n".join(error.stderr.splitlines()[-15:])
         raise LabError(f"provisioning {host.name} stopped; 'fab provision' goes on where it stopped. Its last words:\n{tail}") from error
@@ -85,15 +85,15 @@ def apply(host: Host, settings: StackSettings, expect: StackSettings | None = No
     """
     request = {
         "settings": settings.to_dict(),
-        "version": code_version(ROOT),
         "files": [file.to_dict() for file in render(settings)],
         "expect": expect.to_dict() if expect else None,
     }
     _require_provisioned(host)
     outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
     if not outcome["ok"]:
+        now = "The old settings are in force." if outcome["restored"] else "It is not undone yet: look with 'fab status'."
         raise ApplyError(
-            f"{outcome['message']}. The old settings are in force.",
+            f"{outcome['message']}. {now}",
             unit=outcome["unit"], journal=outcome["journal"], diff=outcome["diff"],
         )
     return Applied(

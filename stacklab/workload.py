@@ -40,8 +40,8 @@ class ChatLoad(Checked):
 
     clients: int = number(300, 1, 60_000, "open sockets")
     rooms: int = number(30, 1, 60_000, "rooms, filled evenly")
-    messages_per_s: float = decimal(0.2, 0, 100, "messages a second that each client sends")
-    size_bytes: int = number(100, 1, 65_536, "length of a message's text")
+    messages_per_s: float = decimal(0.2, 0, 15, "messages a second that each client sends; the chat closes at 20")
+    size_bytes: int = number(100, 1, 4096, "length of a message's text; the chat refuses longer ones")
     duration_s: float = decimal(30.0, 1, 86_400, "seconds that are counted; ramp-up comes on top")
     ramp_s: float = decimal(10.0, 0, 3600, "seconds over which the clients connect")
     networks: int = number(16, 1, 16, "/24 networks that the clients come from (as many as the lab has)")

@@ -14,7 +14,7 @@ from stacklab.errors import LabError
 from stacklab.labs import machine, storage
 
 ACTIONS = ("up", "halt", "destroy")
-ELSEWHERE = "use 'vagrant up' instead (README: the classroom lab), or give an SSH host: STACKLAB_LAB=user@host"
+ELSEWHERE = "use 'vagrant up' instead (docs/classroom.md), or give an SSH host: STACKLAB_LAB=user@host"
 
 # {command: the Debian package that has it}
 TOOLS = {

@@ -157,7 +157,7 @@ def _only_outside(action: str) -> None:
 
 def _command(*words: str) -> list[str]:
     if not shutil.which("vagrant"):
-        raise LabError("there is no 'vagrant' here: install Vagrant (README: the classroom lab), or take another lab")
+        raise LabError("there is no 'vagrant' here: install Vagrant (docs/classroom.md), or take another lab")
     return ["vagrant", *words]
 
 
