@@ -91,7 +91,7 @@ def apply(host: Host, settings: StackSettings, expect: StackSettings | None = No
     _require_provisioned(host)
     outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
     if not outcome["ok"]:
-        now = "The old settings are in force." if outcome["restored"] else "It is not undone yet: look with 'fab status'."
+        now = "The old settings are in force." if outcome.get("restored", True) else "It is not undone yet: look with 'fab status'."
         raise ApplyError(
             f"{outcome['message']}. {now}",
             unit=outcome["unit"], journal=outcome["journal"], diff=outcome["diff"],
