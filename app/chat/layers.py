@@ -39,8 +39,7 @@ class CoreLayer(RedisChannelLayer):
 
     async def join_again(self, members: Iterable[tuple[str, str]]) -> None:
         """Redis came back empty: add each (group, channel) again. The groups of this layer live in Redis."""
-        for group, channel in members:
-            await self.group_add(group, channel)
+        await asyncio.gather(*(self.group_add(group, channel) for group, channel in members))
 
 
 class PubSubLayer(RedisPubSubLoopLayer):

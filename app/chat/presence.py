@@ -19,6 +19,7 @@ log = logging.getLogger("stacklab.presence")
 
 BEAT_S = 1.0
 LEASE_S = 5
+JOIN_AT_ONCE = 200
 
 PROCESSES = "stacklab:processes"
 # Written by a renewal alone. A hash without it was begun after the old one had gone: by a restart of Redis,
@@ -116,6 +117,7 @@ class Presence:
         self._sockets: dict[str, set[Socket]] = defaultdict(set)
         self._changed: set[str] = set()
         self._alive: set[bytes] = set()
+        self._forgotten = False
         self._beating: asyncio.Task | None = None
 
     async def join(self, socket: Socket) -> int:
@@ -157,14 +159,19 @@ class Presence:
         if not kept or self._alive - alive:
             self._changed.update(self._sockets)
         first, self._alive = not self._alive, alive
-        if not kept and not first:
-            await self._restore()
+        self._forgotten = self._forgotten or not (kept or first)
+        if self._forgotten:
+            await self._join_again()
+            self._forgotten = False
 
-    async def _restore(self) -> None:
+    async def _join_again(self) -> None:
         """Redis came back empty, or this process was held up for longer than its lease: join everything again."""
-        members = [(group, socket.channel_name) for group, sockets in self._sockets.items() for socket in sockets]
-        await self._layer.join_again(members)
-        log.info("Redis had forgotten this instance; %d sockets joined their rooms again", len(members))
+        sockets = [socket for room in self._sockets.values() for socket in room]
+        for start in range(0, len(sockets), JOIN_AT_ONCE):
+            part = [s for s in sockets[start : start + JOIN_AT_ONCE] if s in self._sockets.get(s.group, ())]
+            await self._layer.join_again([(socket.group, socket.channel_name) for socket in part])
+            await self._counts.renew()  # with thousands of sockets this takes longer than a lease
+        log.info("Redis had forgotten this instance; %d sockets joined their rooms again", len(sockets))
 
     async def _announce(self) -> None:
         """Tell the rooms that changed since the last beat."""

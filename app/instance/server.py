@@ -18,12 +18,14 @@ from instance.systemd import notify
 
 log = logging.getLogger("stacklab.instance")
 
-# nginx gives up on a silent upstream after 60 s (proxy_read_timeout), so a ping goes out well before that.
+# Often enough that no proxy or firewall on the way takes an idle chat for dead.
 PING_EVERY_S = 30
 # Shorter than PING_EVERY_S: a second ping while the first is unanswered makes autobahn forget the first
 # one's timer, which then cuts off a client that did answer.
 PING_ANSWER_S = 25
 CLOSE_ANSWER_S = 5
+# After a day the core channel layer forgets who is in a group. The page connects again when its socket is closed.
+A_DAY_S = 24 * 3600
 
 
 class Instance(Server):
@@ -43,7 +45,7 @@ class Instance(Server):
             action_logger=access_log,
             ping_interval=PING_EVERY_S,
             ping_timeout=PING_ANSWER_S,
-            websocket_timeout=-1,  # a chat may be open for days
+            websocket_timeout=A_DAY_S,
             websocket_max_message_size=FRAME_LIMIT_BYTES,
             websocket_max_frame_size=FRAME_LIMIT_BYTES,
             proxy_forwarded_address_header="X-Forwarded-For",

@@ -15,7 +15,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 pytestmark = [pytest.mark.lab, pytest.mark.browser]
 
 CHROMIUM = "/usr/bin/chromium"
-HOSTILE = """<img src=x onerror="document.title='taken over'"> <script>document.title='taken over'</script> & "q" {{ 1 }}"""
+HOSTILE = (
+    """<img src=x onerror="document.title='taken over'"> """
+    """<script>document.title='taken over'</script> & "q" {{ 1 }}"""
+)
 BACK_MS = 20_000
 
 
@@ -122,7 +125,7 @@ def test_any_text_stays_text_in_any_script(open_page):
 
 
 @pytest.mark.parametrize("room", ["수업 1", "مختبر", "🚀", "50% & more?", "<b>&lt;"])
-def test_a_room_is_chosen_with_the_keyboard_and_has_a_name_in_any_script(open_page, room):
+def test_a_room_is_chosen_with_the_keyboard_in_any_script(open_page, room):
     page = open_page("/chat/")
     expect(page.get_by_label("Name of the room")).to_be_focused()
     page.keyboard.type(room)

@@ -94,7 +94,7 @@ def test_a_client_that_never_reads_is_cut_off_and_the_others_are_not_held_up(dap
     talkers = [instance.client() for _ in range(8)]
     process = psutil.Process(instance.process.pid)
     before_bytes = process.memory_info().rss
-    text = "x" * 4000
+    text = "한" * 4096  # 12 KB
     said_bytes = 0
     while "does not read" not in instance.errors.read_text():
         assert said_bytes < 10 * MEGABYTE, "that is more than the kernel holds for it"
@@ -102,7 +102,7 @@ def test_a_client_that_never_reads_is_cut_off_and_the_others_are_not_held_up(dap
             talker.say(text)
         for talker in talkers:
             assert all(talker.next("message")["text"] == text for _ in talkers)
-        said_bytes += len(text) * len(talkers)
+        said_bytes += len(text.encode()) * len(talkers)
     assert process.memory_info().rss - before_bytes < 12 * MEGABYTE
     assert sleeper.close_code() in (4408, 1006)
     assert instance.client("another room").welcome()["present"] == 1

@@ -108,7 +108,8 @@ function show(frame) {
   item.className = own ? "own" : "";
   item.append(line("who", own ? "You" : `Client ${frame.client.slice(0, 6)}`, "ltr"));
   item.append(line("text", frame.text, "auto"));
-  item.append(line("way", frame.via === frame.instance ? `on ${frame.via}` : `${frame.via} → ${frame.instance}`, "ltr"));
+  const way = frame.via === frame.instance ? `on ${frame.via}` : `${frame.via} → ${frame.instance}`;
+  item.append(line("way", way, "ltr"));
   place(item);
   byId("empty").hidden = true;
   while (messages.children.length > MESSAGES_SHOWN) {
