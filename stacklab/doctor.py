@@ -1,4 +1,4 @@
-"""`fab doctor`: is this computer fit to run the classroom lab, and if not, what to do about it.
+"""`fab doctor`: is this computer fit to run a lab, in a container or by Vagrant, and if not, what to do about it.
 
 `gather` looks at the computer, on any system; `diagnose` judges what was found, and is pure.
 """
@@ -20,6 +20,8 @@ from typing import Literal
 
 import psutil
 
+from stacklab.errors import LabError
+
 State = Literal["ok", "warn", "fail"]
 
 # What the Vagrantfile asks for.
@@ -27,6 +29,7 @@ MACHINES_NETWORK = ipaddress.ip_network("192.168.56.0/24")
 MACHINES_MEMORY_BYTES = 2 * 2048 * 2**20
 FORWARDED_PORTS = {8888: ("JupyterLab", "STACKLAB_JUPYTER_PORT"), 8443: ("the site", "STACKLAB_SITE_PORT")}
 DISK_BYTES = 12 * 10**9
+CONTAINER_DISK_BYTES = 3 * 10**9
 
 # The first Vagrant that knows a series of VirtualBox: Vagrant's own change log and pull requests 13513 and 13709.
 VAGRANT_FOR_VIRTUALBOX = {(7, 0): (2, 3, 2), (7, 1): (2, 4, 2), (7, 2): (2, 4, 9)}
@@ -80,6 +83,20 @@ def diagnose(facts: Facts | None = None) -> list[Finding]:
     facts = facts or gather()
     checks = (_vagrant, _provider, _virtualization, _memory, _disk, _ports, _network, _box)
     return [finding for check in checks for finding in check(facts)]
+
+
+def diagnose_container() -> list[Finding]:
+    """What stands between this computer and the container lab (`make lab`)."""
+    from stacklab.labs.asroot import check_possible
+
+    try:
+        check_possible()
+    except LabError as error:
+        return [Finding("container lab", "fail", str(error))]
+    free = shutil.disk_usage(Path("/var/lib")).free
+    if free < CONTAINER_DISK_BYTES:
+        return [Finding("disk", "fail", f"{_gb(free)} free below /var/lib", f"make room: the container lab takes {_gb(CONTAINER_DISK_BYTES)}")]
+    return [Finding("container lab", "ok", "this computer can have one: 'make lab'")]
 
 
 def usable_provider(facts: Facts) -> str | None:

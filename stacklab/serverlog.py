@@ -52,6 +52,8 @@ def collect(host: Host, since: Mark, out: Path) -> int:
     The lab's own checks (from loopback) are left out. LabError if nginx's log was rotated meanwhile.
     """
     now = mark(host)
+    if REQUESTS not in since.files or REQUESTS not in now.files:
+        raise LabError(f"{REQUESTS} is not on the web host; 'fab provision' mends it")
     inode, size = since.files[REQUESTS]
     if now.files[REQUESTS][0] != inode or now.files[REQUESTS][1] < size:
         raise LabError(f"{REQUESTS} was rotated during the run, so the server's rows are not whole; measure it again")

@@ -84,6 +84,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def findings_text(title: str, findings: list) -> str:
+    """A heading, and a line for each finding with what to do about it."""
+    lines = [title]
+    for finding in findings:
+        lines.append(f"  {finding.state.upper():<5} {finding.check}: {finding.what}")
+        if finding.do:
+            lines.append(f"        {finding.do}")
+    return "\n".join(lines)
+
+
 def trust_text(path: Path) -> str:
     """How to have each system trust the lab's CA."""
     return f"""the lab's CA certificate is in {path}. To trust it (and to stop: remove it at the same place):

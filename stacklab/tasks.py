@@ -25,7 +25,6 @@ from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
-    from stacklab.doctor import Finding
     from stacklab.results import Run
 
 
@@ -110,6 +109,17 @@ def _stack_status(machine) -> dict[str, Any]:
     }
 
 
+def doctor() -> None:
+    """Say whether this computer can run a lab, and if not, what to do."""
+    from stacklab.doctor import diagnose, diagnose_container
+
+    container, vagrant = diagnose_container(), diagnose()
+    print(show.findings_text("a lab in a container (make lab)", container))
+    print(show.findings_text("a lab by Vagrant (vagrant up)", vagrant))
+    if all(any(finding.state == "fail" for finding in findings) for findings in (container, vagrant)):
+        raise LabError("this computer can run neither lab as it is; the lines marked FAIL say what to do")
+
+
 def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
     """Write the lab's CA certificate; say how to trust it."""
     path = Path(out)
@@ -123,7 +133,10 @@ def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bo
     unit = stack.unit_of(service)
     count = whole_number("lines", lines, low=0)
     host = open_lab(lab).web()
-    with host.stream(f"journalctl --no-pager -n {count} {'-f' if follow else ''} -u '{unit}'", sudo=True) as journal:
+    # nginx writes to a file of its own what it has to say of requests; the journal has only its starts and stops.
+    errors = "tail -n {n} {f} /var/log/nginx/error.log & " if service == "nginx" else ""
+    command = errors + "journalctl --no-pager -n {n} {f} -u '{unit}'"
+    with host.stream(command.format(n=count, f="-f" if follow else "", unit=unit), sudo=True) as journal:
         for line in journal:
             print(line, flush=True)
 
@@ -245,19 +258,6 @@ def export(name: str, out: str | None = None) -> list[Path]:
 # ---------------------------------------------------------------- this computer
 
 
-def doctor() -> list[Finding]:
-    """Say if this computer is ready for the classroom."""
-    from stacklab.doctor import diagnose
-
-    findings = diagnose()
-    for finding in findings:
-        print(f"{finding.state:4}  {finding.check}: {finding.what}" + (f"\n      → {finding.do}" if finding.do else ""))
-    failed = [finding.check for finding in findings if finding.state == "fail"]
-    if failed:
-        raise LabError(f"not ready for the classroom lab: {', '.join(failed)} (what to do stands above)")
-    return findings
-
-
 # ---------------------------------------------------------------- for fab
 
 
@@ -282,8 +282,9 @@ FLAGS = {
 TASKS: dict[str, tuple[Callable, type[Checked] | None]] = {
     "up": (up, None), "halt": (halt, None), "destroy": (destroy, None), "provision": (provision, None),
     "status": (status, None), "set": (set_, StackSettings), "reset": (reset, None), "logs": (logs, None), "ca": (ca, None),
+    "doctor": (doctor, None),
     "http": (http, HttpLoad), "chat": (chat, ChatLoad), "experiment": (experiment, None),
-    "report": (report, None), "export": (export, None), "doctor": (doctor, None),
+    "report": (report, None), "export": (export, None),
 }  # fmt: skip
 
 
