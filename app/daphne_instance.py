@@ -32,8 +32,8 @@ def main(arguments: list[str]) -> int:
 
     # These read the environment when they are imported.
     from instance.server import Instance  # isort: skip
-    from config.asgi import application
     from chat.shared import presence
+    from config.asgi import application
     from instance.access_log import AccessLog
 
     access_log = AccessLog(os.environ.get("STACKLAB_DAPHNE_LOG", f"/var/log/daphne/daphne{number}.log"))

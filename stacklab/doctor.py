@@ -95,7 +95,8 @@ def diagnose_container() -> list[Finding]:
         return [Finding("container lab", "fail", str(error))]
     free = shutil.disk_usage(Path("/var/lib")).free
     if free < CONTAINER_DISK_BYTES:
-        return [Finding("disk", "fail", f"{_gb(free)} free below /var/lib", f"make room: the container lab takes {_gb(CONTAINER_DISK_BYTES)}")]
+        make_room = f"make room: the container lab takes {_gb(CONTAINER_DISK_BYTES)}"
+        return [Finding("disk", "fail", f"{_gb(free)} free below /var/lib", make_room)]
     return [Finding("container lab", "ok", "this computer can have one: 'make lab'")]
 
 

@@ -17,7 +17,7 @@ from stacklab.settings import StackSettings
 
 @dataclass(frozen=True)
 class Event:
-    """`at_s` seconds after the load began (its ramp included): kill the main process of `kill` (SIGKILL), or change settings to `change`."""
+    """`at_s` seconds after the load began, its ramp included: kill the unit `kill` (SIGKILL), or change settings to `change`."""
 
     at_s: float
     kill: str = ""

@@ -311,13 +311,14 @@ def run_experiment(
     """
     folder = root / experiment.name
     with alone(root / ".bench" / f"{experiment.name}.lock", f"the experiment {experiment.name} is being measured"):
+        restore = _restore_of(folder)
         if fresh:
             set_aside(experiment.name, root)
         left = estimate(experiment, root)
-        if left.runs or _restore_of(folder):
+        if left.runs or restore:
             _require_disk(root, left.disk_bytes)
             with bench(lab, root) as on:
-                _open_plan(experiment, folder, on)
+                _open_plan(experiment, folder, on, restore)
                 try:
                     _measure_all(experiment, folder, on, on_run, progress)
                 finally:
@@ -346,8 +347,10 @@ def _require_disk(root: Path, needed_bytes: int) -> None:
         raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")
 
 
-def _open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
-    """Write experiment.json, or check that the one there is the same plan. It holds the settings to go back to."""
+def _open_plan(experiment: Experiment, folder: Path, on: Bench, restore: dict[str, Any] | None) -> None:
+    """Write experiment.json, or check that the one there is the same plan. It holds the settings to go back to:
+    `restore`, which are the user's if an experiment was killed before it could, else those that are in force.
+    """
     file = folder / PLAN_FILE
     now = {"format": 1, "plan": experiment.to_dict(), "lab": on.lab.name, "started_s": time.time()}
     if file.exists():
@@ -365,8 +368,7 @@ def _open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
             )
         now = written
     folder.mkdir(parents=True, exist_ok=True)
-    # A restore that stands there already is of an experiment that was killed: those settings were the user's.
-    _write_plan(file, {"restore": stack.current(on.host).to_dict()} | now)
+    _write_plan(file, {"restore": restore or stack.current(on.host).to_dict()} | now)
 
 
 def _write_plan(file: Path, plan: dict[str, Any]) -> None:
@@ -382,14 +384,19 @@ def _restore_of(folder: Path) -> dict[str, Any] | None:
 
 
 def _restore(folder: Path, host: Host) -> None:
-    """Go back to the settings from before the experiment; wait for a change that an interrupt left under way."""
+    """Go back to the settings from before the experiment."""
+    file = folder / PLAN_FILE
+    plan = json.loads(file.read_text())
+    go_back(host, StackSettings.from_dict(plan.pop("restore")))
+    _write_plan(file, plan)
+
+
+def go_back(host: Host, settings: StackSettings) -> None:
+    """Apply `settings` once a change that an interrupt left under way has ended."""
     end = time.monotonic() + CHANGE_ENDS_WITHIN_S
     while stack.state(host)["changing"] and time.monotonic() < end:
         time.sleep(0.5)
-    file = folder / PLAN_FILE
-    plan = json.loads(file.read_text())
-    stack.apply(host, StackSettings.from_dict(plan.pop("restore")))
-    _write_plan(file, plan)
+    stack.apply(host, settings)
 
 
 def set_aside(name: str, root: Path = RESULTS) -> Path | None:

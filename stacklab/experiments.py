@@ -43,7 +43,8 @@ def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) 
     points = []
     for users, requests in ((100, 10_000), (200, 20_000)):
         load = HttpLoad(
-            path="/", requests=requests // 10 if quick else requests, users=users, ramp_s=2 if quick else 3, warmup_s=1 if quick else 2
+            path="/", requests=requests // 10 if quick else requests, users=users,
+            ramp_s=2 if quick else 3, warmup_s=1 if quick else 2,
         )
         for connections, processes in itertools.product((1024, 4000), (5, 10)):
             settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)

@@ -160,7 +160,7 @@ class StackSettings(Checked):
     uwsgi_listen: int = number(1024, 1, 65_535, "uWSGI: requests that may wait in the socket's queue (backlog)")
     daphne_instances: int = number(3, 1, MAX_DAPHNE_INSTANCES, "Daphne: instances behind nginx")
     daphne_tls: bool = switch(True, "Daphne: TLS between nginx and each instance")
-    daphne_drain_s: int = number(5, 0, 300, "Daphne: seconds an instance that stops lets its sockets live before closing them with 1012")
+    daphne_drain_s: int = number(5, 0, 300, "Daphne: seconds that sockets may live on when their instance stops; then 1012")
     asgi_threads: int | None = number(None, 1, 256, "Daphne: threads for synchronous code (none: Python's own default)")
     balance: str = choice("round_robin", BALANCE_METHODS, "nginx: how a WebSocket is given an instance")
     balance_zone: bool = switch(True, "nginx: balancing state shared by all workers")

@@ -69,10 +69,13 @@ def provision(host: Host) -> Applied:
     unpack = f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xzf - -C {SOURCE}"
     host.run(unpack, sudo=True, timeout_s=300, input=_archive())
     try:
-        output = host.run(f"STACKLAB_ADDRESS={shlex.quote(host.address)} {SOURCE}/provision/web.sh 2>&1", sudo=True, timeout_s=1800)
+        command = f"STACKLAB_ADDRESS={shlex.quote(host.address)} {SOURCE}/provision/web.sh 2>&1"
+        output = host.run(command, sudo=True, timeout_s=1800)
     except HostError as error:
         tail = "\n".join(error.stderr.splitlines()[-15:])
-        raise LabError(f"provisioning {host.name} stopped; 'fab provision' goes on where it stopped. Its last words:\n{tail}") from error
+        raise LabError(
+            f"provisioning {host.name} stopped; 'fab provision' goes on where it stopped. Its last words:\n{tail}"
+        ) from error
     changed = tuple(line.removeprefix("changed: ") for line in output.splitlines() if line.startswith("changed: "))
     return Applied(changed=changed)
 
@@ -91,7 +94,8 @@ def apply(host: Host, settings: StackSettings, expect: StackSettings | None = No
     _require_provisioned(host)
     outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
     if not outcome["ok"]:
-        now = "The old settings are in force." if outcome.get("restored", True) else "It is not undone yet: look with 'fab status'."
+        restored = outcome.get("restored", True)
+        now = "The old settings are in force." if restored else "It is not undone yet: look with 'fab status'."
         raise ApplyError(
             f"{outcome['message']}. {now}",
             unit=outcome["unit"], journal=outcome["journal"], diff=outcome["diff"],

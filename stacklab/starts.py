@@ -30,7 +30,8 @@ if ready:
     call("systemctl", "start", *units)
 else:
     for n, unit in zip(numbers, units):
-        call("systemd-run", "--collect", "--no-block", f"--unit={unit}", "-p", "User=daphne", "-p", "SupplementaryGroups=stacklab redis",
+        call("systemd-run", "--collect", "--no-block", f"--unit={unit}", "-p", "User=daphne",
+             "-p", "SupplementaryGroups=stacklab redis",
              "-p", "EnvironmentFile=/etc/stacklab/app.env", "-p", "EnvironmentFile=/etc/stacklab/daphne.env",
              "-p", "WorkingDirectory=/opt/stacklab/app",
              "/opt/stacklab/venv/bin/python", "/opt/stacklab/app/daphne_instance.py", str(n))

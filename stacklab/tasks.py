@@ -189,7 +189,7 @@ def _measure(
 ) -> Run:
     """Measure the stack as it is set, or as `fit` has it for this run; the settings found are back afterwards."""
     from stacklab.console import Bar, run_text
-    from stacklab.experiment import bench, measure
+    from stacklab.experiment import bench, go_back, measure
 
     with bench(open_lab(lab)) as on, Bar() as bar:
         found = stack.current(on.host)
@@ -200,7 +200,7 @@ def _measure(
             run = measure(on, fitted, workload, point=point, progress=bar)
         finally:
             if fitted != found:
-                stack.apply(on.host, found)
+                go_back(on.host, found)
     print(run_text(run))
     return run
 
@@ -270,7 +270,7 @@ FLAGS = {
     "json": "print JSON",
     "point": "what to call this run on plots",
     "pin": "keep the web host and the load generator on different CPUs",
-    "quick": "a tenth of the load, one repeat",
+    "quick": "a small version: less load, fewer points, one repeat",
     "repeats": "how often each point is measured",
     "seed": "seed of the random order",
     "fresh": "start over; the runs so far are kept under another name",

@@ -25,7 +25,15 @@ from stacklab.labs.image import ensure_image, image_name, image_path
 from stacklab.labs.keys import new_key
 from stacklab.labs.network import Subnet
 from stacklab.labs.storage import (
-    PROJECT, discard, locked, read_json, remove_tree, require_free, run, say, write_json,
+    PROJECT,
+    discard,
+    locked,
+    read_json,
+    remove_tree,
+    require_free,
+    run,
+    say,
+    write_json,
 )
 
 RECORD_FORMAT = 1

@@ -120,9 +120,8 @@ def test_services_run_as_their_own_users(host):
 
 @pytest.mark.parametrize("unit", ["nginx", "uwsgi", "redis-server", "daphne@1"])
 def test_services_are_sandboxed(host, unit):
-    seen = dict(
-        line.split("=") for line in host.run(f"systemctl show {unit} -p NoNewPrivileges,ProtectSystem,PrivateTmp,ProtectHome").split()
-    )
+    shown = host.run(f"systemctl show {unit} -p NoNewPrivileges,ProtectSystem,PrivateTmp,ProtectHome")
+    seen = dict(line.split("=") for line in shown.split())
     assert seen["NoNewPrivileges"] == "yes" and seen["PrivateTmp"] == "yes" and seen["ProtectHome"] == "yes"
     assert seen["ProtectSystem"] in ("strict", "full")
 
