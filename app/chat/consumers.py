@@ -9,8 +9,8 @@ from django.conf import settings
 
 from chat import frames
 from chat.allowance import Allowance
-from chat.history import order
 from chat.connections import REDIS_AWAY
+from chat.history import order
 from chat.origin import origin_allowed
 from chat.rooms import group_name, room_problem
 from chat.shared import history, presence

@@ -67,7 +67,6 @@ def test_the_longest_message_fits_into_a_frame_however_it_is_written():
 @given(st.text(min_size=1, max_size=64))
 def test_a_group_name_is_one_that_channels_takes(room):
     from channels.layers import BaseChannelLayer
-
     from chat.rooms import group_name, room_problem
 
     if room_problem(room) is None:
