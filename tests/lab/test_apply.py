@@ -1,5 +1,6 @@
 """Settings on a real web host: each has its effect, seen without the lab's own eyes, and none drops a request."""
 
+import itertools
 import json
 import re
 import socket
@@ -307,8 +308,11 @@ def test_no_request_is_dropped_while_settings_change_under_300_requests_a_second
     counted = rows[~rows.warmup]
     assert len(counted) == load.requests
     assert rows.error.isna().all(), Counter(rows.error.dropna())
-    retried = int(rows.retried.sum())
-    assert retried <= len(CHANGES) * load.users, "a reused connection met the server's close: once a reload at most"
     ends = rows.start_s + rows.duration_s
+    # On a slow machine the timetable opens more connections than users: as many as requests were ever under way at once.
+    under_way = [(start_s, 1) for start_s in rows.start_s] + [(end_s, -1) for end_s in ends]
+    connections = max(load.users, *itertools.accumulate(step for _, step in sorted(under_way)))
+    reloads = len(CHANGES) + 1
+    assert rows.retried.sum() <= reloads * connections, "a connection meets the server's close once a reload at most"
     during = [int(((rows.start_s < end) & (ends > begin)).sum()) for begin, end in windows]
     assert sum(count > 50 for count in during) >= 3, "the changes fell into the time of the load"
