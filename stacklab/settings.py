@@ -168,7 +168,7 @@ class StackSettings(Checked):
     balance_fail_timeout_s: int = number(10, 1, 3600, "nginx: seconds in which they count, and for which it is passed over")
     channel_layer: str = choice("pubsub", CHANNEL_LAYERS, "Channels: the layer between instances (memory is wrong on purpose)")
     channel_capacity: int = number(100, 1, 100_000, "Channels: messages a channel holds before new ones are dropped")
-    redis_pool: int = number(50, 1, 1000, "Channels: connections an instance may open to Redis")
+    redis_pool: int = number(50, 2, 1000, "Channels: connections an instance may open to Redis")
     chat_resume: bool = switch(False, "chat: keep room history in Redis so that a client that was away loses nothing")
 
     def __post_init__(self) -> None:
