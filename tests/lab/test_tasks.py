@@ -117,7 +117,7 @@ def test_a_load_is_measured_saved_exported_and_reported(at_defaults, fab, tmp_pa
     assert exported.returncode == 0, exported.stderr
     with open(tmp_path / "csv" / "requests.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len([row for row in rows if row["warmup"] == "False"]) == 200
+    assert len([row for row in rows if row["warmup"] == "false"]) == 200
     reported = fab("report", "adhoc")
     assert reported.returncode == 0, reported.stderr
     assert (tmp_path / "results" / "adhoc" / "report.html").stat().st_size > 10_000
