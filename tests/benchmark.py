@@ -77,7 +77,9 @@ def changes(table: Table, lab: ContainerLab, results: Path) -> None:
     ):
         flag = f"--{field.replace('_', '-')}"
         turns = [values[turn % 2] for turn in range(REPEATS + 1)]
-        whole = [seconds(lambda value=value, flag=flag: command(FAB, "set", flag, str(value), results=results)) for value in turns]
+        whole = [
+            seconds(lambda value=value, flag=flag: command(FAB, "set", flag, str(value), results=results)) for value in turns
+        ]
         table.add(f"fab set {flag} (median of {len(turns)})", statistics.median(whole), target)
         alone = [seconds(lambda value=value, field=field: stack.apply(host, StackSettings(**{field: value}))) for value in turns]
         table.add(f"the change of {name} alone (median of {len(turns)})", statistics.median(alone))
