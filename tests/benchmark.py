@@ -27,7 +27,7 @@ from tests.under_load import changes_under_load
 
 LAB = "stacklab-benchmark"
 FAB = Path(sys.executable).with_name("fab")
-REPEATS = 5
+REPEATS = 3
 
 
 class Table:
@@ -70,20 +70,24 @@ def boots(table: Table, lab: ContainerLab, results: Path) -> None:
 
 def changes(table: Table, lab: ContainerLab, results: Path) -> None:
     """Each setting back and forth: the command as the user sees it, and the change alone."""
+    change_of(table, lab, results, "nginx_worker_connections", (4000, 1024), 2)
+    change_of(table, lab, results, "uwsgi_processes", (10, 5), 4)
+
+
+def change_of(table: Table, lab: ContainerLab, results: Path, name: str, values: tuple[int, int], target_s: float) -> None:
+    flag = f"--{name.replace('_', '-')}"
     host = lab.web()
-    for name, field, values, target in (
-        ("nginx", "nginx_worker_connections", (4000, 1024), 2),
-        ("uWSGI", "uwsgi_processes", (10, 5), 4),
-    ):
-        flag = f"--{field.replace('_', '-')}"
-        turns = [values[turn % 2] for turn in range(REPEATS + 1)]
-        whole = [
-            seconds(lambda value=value, flag=flag: command(FAB, "set", flag, str(value), results=results)) for value in turns
-        ]
-        table.add(f"fab set {flag} (median of {len(turns)})", statistics.median(whole), target)
-        alone = [seconds(lambda value=value, field=field: stack.apply(host, StackSettings(**{field: value}))) for value in turns]
-        table.add(f"the change of {name} alone (median of {len(turns)})", statistics.median(alone))
+    whole_s, alone_s = [], []
+    for _ in range(REPEATS):
+        for value in values:
+            words = (FAB, "set", flag, str(value))
+            whole_s.append(seconds(lambda words=words: command(*words, results=results)))
+        for value in values:
+            settings = StackSettings(**{name: value})
+            alone_s.append(seconds(lambda settings=settings: stack.apply(host, settings)))
     host.close()
+    table.add(f"fab set {flag} (median of {len(whole_s)})", statistics.median(whole_s), target_s)
+    table.add(f"the change of {name} alone", statistics.median(alone_s))
 
 
 def dropped(table: Table, lab: ContainerLab, results: Path) -> None:
