@@ -82,13 +82,10 @@ def changes_under_load(host: Host, lab: Lab, out: Path, seconds: int, requests_p
     rows = pyarrow.parquet.read_table(out / "requests.parquet").to_pandas()
     ends = rows.start_s + rows.duration_s
     under_way = [(start_s, 1) for start_s in rows.start_s] + [(end_s, -1) for end_s in ends]
-    under_way = [(start_s, 1) for start_s in rows.start_s] + [(end_s, -1) for end_s in ends]
     return Seen(
         connections=max(USERS, *itertools.accumulate(step for _, step in sorted(under_way))),
         counted=int((~rows.warmup).sum()),
         errors=Counter(rows.error.dropna()),
         retried=int(rows.retried.sum()),
-        # On a slow machine the timetable opens more connections than there are users.
-        connections=max(USERS, *itertools.accumulate(step for _, step in sorted(under_way))),
         requests_during=[int(((rows.start_s < end) & (ends > begin)).sum()) for begin, end in windows],
     )

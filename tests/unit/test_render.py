@@ -65,7 +65,7 @@ def test_rendering_writes_nothing(tmp_path, monkeypatch):
         ({"balance_fail_timeout_s": 1}, ["/etc/nginx/conf.d/stacklab.conf"]),
         ({"channel_layer": "core"}, ["/etc/stacklab/daphne.env"]),
         ({"channel_capacity": 1}, ["/etc/stacklab/daphne.env"]),
-        ({"redis_pool": 1}, ["/etc/stacklab/daphne.env"]),
+        ({"redis_pool": 2}, ["/etc/stacklab/daphne.env"]),
         ({"chat_resume": True}, ["/etc/stacklab/daphne.env"]),
     ],
 )
