@@ -32,7 +32,9 @@ def executed(at_defaults, lab, results, tmp_path, monkeypatch):
 
     def run(name):
         notebook = jupytext.read(ROOT / "notebooks" / "src" / f"{name}.py")
-        client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(elsewhere)}})
+        client = nbclient.NotebookClient(
+            notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(elsewhere)}}
+        )
         client.execute()  # raises on the first cell that fails
         assert not list(elsewhere.iterdir()), "a notebook leaves nothing where it was opened"
         return notebook

@@ -26,7 +26,7 @@ def run_cells(*sources):
     """The cells after a run that fails."""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     with pytest.raises(nbclient.exceptions.CellExecutionError):
-        nbclient.execute(book, timeout=120)
+        nbclient.execute(book, timeout=600, startup_timeout=300)
     return book.cells
 
 
