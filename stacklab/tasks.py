@@ -135,7 +135,7 @@ def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bo
     host = open_lab(lab).web()
     # nginx writes to a file of its own what it has to say of requests; the journal has only its starts and stops.
     errors = "tail -n {n} {f} /var/log/nginx/error.log & " if service == "nginx" else ""
-    command = errors + "journalctl --no-pager -n {n} {f} -u '{unit}'"
+    command = errors + "journalctl -q --no-pager -n {n} {f} -u '{unit}'"
     with host.stream(command.format(n=count, f="-f" if follow else "", unit=unit), sudo=True) as journal:
         for line in journal:
             print(line, flush=True)

@@ -30,7 +30,7 @@ def ca(host, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, Django refuses its database in this process
 def browser(ca, tmp_path_factory) -> Iterator[Browser]:
     """Chromium with a home of its own, whose certificate database trusts the lab's CA and nothing else new."""
     if not Path(CHROMIUM).exists() or shutil.which("certutil") is None:

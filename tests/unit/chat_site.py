@@ -77,7 +77,7 @@ class Member:
     def __init__(self, site: ChatSite, connection: socket.socket, tls: ssl.SSLContext):
         self.site, self.name, self.number = site, secrets.token_hex(4), 0
         self.protocol = WSConnection(ConnectionType.SERVER)
-        self.room = ""
+        self.room, self.closing = "", False
         try:
             self.socket = tls.wrap_socket(connection, server_side=True)
             self._serve()
@@ -124,8 +124,11 @@ class Member:
                 self.say({"type": "welcome", "client": self.name, "instance": "daphne@1", "room": self.room,
                           "present": len(site.members[self.room]), "last_id": last_id})  # fmt: skip
             site.deliver({"type": "presence", "present": len(site.members[self.room])}, self.room)
+        elif self.closing:
+            # what was under way is read to the end: a socket closed before that resets, and the close code is lost
+            return not isinstance(event, CloseConnection)
         elif isinstance(event, TextMessage):
-            return self._take(json.loads(event.data))
+            self._take(json.loads(event.data))
         elif isinstance(event, Pong):
             site.pongs += 1
         elif isinstance(event, CloseConnection):
@@ -133,19 +136,21 @@ class Member:
             return False
         return True
 
-    def _take(self, frame: dict) -> bool:
+    def _take(self, frame: dict) -> None:
         site = self.site
         if frame["type"] == "resume":
             with site.lock:
                 for missed in site.history[int(frame["last_id"].split("-")[0]) : self.joined]:
                     self.say({**missed, "instance": "daphne@1"})
-            return True
+            return
         with site.lock:
             site.heard.append(frame)
         if self.number in site.close_after:
+            with site.lock:
+                site.members[self.room].discard(self)
             self._send(CloseConnection(code=site.close_after.pop(self.number)))
-            return False
+            self.closing = True
+            return
         message = {"type": "message", "id": secrets.token_hex(4), "client": self.name, "text": frame["text"],
                    "n": frame["n"], "sent_s": frame["sent_s"], "via": "daphne@1"}  # fmt: skip
         site.deliver(message, self.room)
-        return True

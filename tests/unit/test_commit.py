@@ -138,12 +138,18 @@ def test_killed_anywhere_it_ends_in_the_old_files_or_the_new(commit, site, tmp_p
     assert texts(site) == NEW and leftovers(tmp_path) == [], "what a kill left does not disturb the next change"
 
 
-def test_a_disk_without_room_leaves_all_as_it_was(commit, site, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at, written", [(0, r"nginx\.conf"), (-1, r"journal\.json")])
+def test_a_disk_without_room_leaves_all_as_it_was(commit, site, tmp_path, monkeypatch, at, written):
+    room_for = iter(range(at % (len(site) + 1)))  # the new files, and after them the journal
+    fsync = os.fsync
+
     def full(descriptor):
-        raise OSError(28, os.strerror(28))
+        if next(room_for, None) is None:
+            raise OSError(28, os.strerror(28))
+        fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(commit.Refused, match=r"cannot write .*nginx\.conf: No space left on device; nothing was changed"):
+    with pytest.raises(commit.Refused, match=rf"cannot write .*{written}: No space left on device; nothing was changed"):
         commit.swap(site)
     assert texts(site) == OLD and leftovers(tmp_path) == [] and not commit.JOURNAL.exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -169,13 +168,22 @@ class LocalHost:
 
 
 @pytest.fixture
-def cgroups(tmp_path):
-    """A folder that looks like a cgroup file system with nginx, redis and daphne@2, all of them this process."""
+def small_process():
+    """A process whose memory is read in no time: the sampler reads a large one less often, to stay cheap."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def cgroups(tmp_path, small_process):
+    """A folder that looks like a cgroup file system with nginx, redis and daphne@2, all of them one small process."""
     for unit in ("nginx", "redis-server", "system-daphne.slice/daphne@2"):
         folder = tmp_path / "cgroup/system.slice" / f"{unit}.service"
         folder.mkdir(parents=True)
         (folder / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
-        (folder / "cgroup.procs").write_text(f"{os.getpid()}\n999999999\n")
+        (folder / "cgroup.procs").write_text(f"{small_process.pid}\n999999999\n")
     (tmp_path / "cgroup/cpu.stat").write_text("usage_usec 5000000\n")
     return tmp_path / "cgroup"
 
