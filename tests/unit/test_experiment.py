@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from stacklab import experiment as module
 from stacklab.errors import LabError, SettingsError
-from stacklab.events import Event
+from stacklab.events import Event, Events
 from stacklab.experiment import Experiment, Point, estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
 from stacklab.experiments import EXPERIMENTS, experiment_named
+from stacklab.loadgen import Progress
 from stacklab.results import Run, Validity, writing_run
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad
@@ -311,3 +312,14 @@ def test_an_event_kills_or_changes_not_both():
     for wrong in ({}, {"kill": "nginx", "change": (("a", 1),)}):
         with pytest.raises(SettingsError):
             Event(at_s=1, **wrong)
+
+
+def test_after_a_kill_nginx_forgets_that_the_instance_failed():
+    commands = []
+    host = SimpleNamespace(run=lambda command, **options: commands.append(command))
+    for events in ((), (Event(at_s=0, kill="daphne@2"),)):
+        with Events(events, host, StackSettings(), None) as happened:
+            happened.progress(Progress(0, 1, 0.0, 0, None, "ramp"))
+            while len(happened.done) < len(events):
+                time.sleep(0.01)
+    assert commands == ["systemctl kill --signal=KILL daphne@2", "systemctl reload nginx"]
