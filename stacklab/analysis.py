@@ -43,6 +43,7 @@ METRIC_NAMES = {
     "delivered_share": "share delivered",
     "away_p50_s": "median time until a client was back",
     "away_max_s": "longest time until a client was back",
+    "silence_max_s": "longest time in which nobody received anything",
     "cpu_s": "CPU seconds of all services",
     "cpu_s_daphne": "CPU seconds of all Daphnes",
     "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
@@ -171,7 +172,8 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early
     end until its client is connected again), `instances_silent` (instances that no socket met), `busiest_share`
     (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `delivered_share`, `lost`
-    (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `latency_p50_s` ….
+    (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `silence_max_s` (longest time
+    in which nobody received anything), `latency_p50_s` ….
     """
     rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
     return pd.concat([_labels(runs, FACTORS), pd.DataFrame(rows)], axis=1)
@@ -401,6 +403,7 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
             "lost_while_away": int((lost & ~present).sum()),
             "duplicated": int((counted["copies"] > 1).sum()),
             "out_of_order": int((counted["in_order"] == False).sum()),  # noqa: E712 (null is neither)
+            "silence_max_s": counted["received_s"].dropna().sort_values().diff().max(),
             **percentiles(counted["latency_s"], "latency_"),
         }
     return row

@@ -1,4 +1,4 @@
-"""What is done to the stack while it is being measured: an instance killed, a setting changed."""
+"""What is done to the stack while it is being measured: units killed or stopped for a while, a setting changed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,30 @@ from stacklab.settings import StackSettings
 
 @dataclass(frozen=True)
 class Event:
-    """`at_s` seconds after the load began, its ramp included: kill the unit `kill` (SIGKILL), or change settings to `change`."""
+    """One thing that happens `at_s` seconds after the load began, its ramp included.
+
+    `kill`: these units (names with blanks between) get SIGKILL. `stop`: this unit is stopped for `for_s` seconds and
+    started again. `change`: these settings are applied.
+    """
 
     at_s: float
     kill: str = ""
+    stop: str = ""
+    for_s: float = 0.0
     change: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.kill) == bool(self.change):
-            raise SettingsError(f"an event either kills a unit or changes settings, not {self.what!r}")
+        if sum(map(bool, (self.kill, self.stop, self.change))) != 1:
+            raise SettingsError(f"an event either kills units, stops a unit or changes settings, not {self.what!r}")
 
     @property
     def what(self) -> str:
         """In words, for run.json and plots."""
-        return f"kill {self.kill}" if self.kill else ", ".join(f"{name}={value}" for name, value in self.change)
+        if self.kill:
+            return f"kill {self.kill}"
+        if self.stop:
+            return f"stop {self.stop} for {self.for_s:g} s"
+        return ", ".join(f"{name}={value}" for name, value in self.change)
 
     def to_dict(self) -> dict[str, Any]:
         """{at_s, what}, ready for JSON."""
@@ -40,6 +50,10 @@ class Event:
         """Do it; the settings that hold afterwards. HostError or ApplyError if it cannot be done."""
         if self.kill:
             host.run(f"systemctl kill --signal=KILL {self.kill}", sudo=True)
+            return settings
+        if self.stop:
+            # one command, so that the unit is started also if this computer is cut off meanwhile
+            host.run(f"systemctl stop {self.stop}; sleep {self.for_s:g}; systemctl start {self.stop}", sudo=True)
             return settings
         changed = settings.replace(**dict(self.change))
         stack.apply(host, changed)

@@ -107,6 +107,23 @@ def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> 
     return _named("failover", [p for p in points if not quick or p.label != "round_robin"], quick, repeats, seed)
 
 
+def outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """All instances killed at once, and Redis stopped for three seconds: the service is back by itself, but when?"""
+    load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=20 if quick else 30)
+    at_s = load.ramp_s + (5 if quick else 10)
+    happenings = {
+        "all instances killed": Event(at_s, kill="daphne@1 daphne@2 daphne@3"),
+        "Redis stopped": Event(at_s, stop="redis-server", for_s=3),
+    }
+    base = CHAT.replace(balance="hash")
+    points = [
+        Point(label, base.replace(chat_resume=resume), load, (event,))
+        for resume in ((False,) if quick else (False, True))
+        for label, event in ((f"{name}, chat_resume" if resume else name, event) for name, event in happenings.items())
+    ]
+    return _named("outages", points, quick, repeats, seed)
+
+
 def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """One instance, then three, then one again, under load: what a client feels of it."""
     load = chat_load(300, quick, messages_per_s=0.5).replace(ramp_s=10 if quick else 20, duration_s=20 if quick else 30)
@@ -139,6 +156,7 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "balancing": balancing,
     "channel-layers": channel_layers,
     "failover": failover,
+    "outages": outages,
     "scaling": scaling,
     "sockets": sockets,
 }

@@ -161,7 +161,8 @@ def _chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "latency p50 / p95 / p99, ms": " / ".join(_median(rows, f"latency_p{q}_s", 1000) for q in analysis.PERCENTILES),
         "connect p95, ms": _median(rows, "connect_p95_s", 1000),
         "dropped": _sum(rows, "disconnects"),
-"back after, s": _median(rows, "away_max_s", 1),
+        "back after, s": _median(rows, "away_max_s", 1),
+        "longest silence, s": _median(rows, "silence_max_s", 1),
         "Daphne CPU s": _median(rows, "cpu_s_daphne", 1),
         "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
     }

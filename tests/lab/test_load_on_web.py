@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 import pytest
 
 from stacklab import stack
+from stacklab.analysis import summarize
+from stacklab.experiment import bench, measure
+from stacklab.experiments import experiment_named
 from stacklab.loadgen import run_load
 from stacklab.workload import ChatLoad, HttpLoad
 
@@ -93,3 +98,22 @@ def test_with_chat_resume_an_instance_that_goes_loses_nothing(load, restored):
     dropped = connections[connections.close_code != 1000]
     assert set(dropped.instance.dropna()) == {"daphne@2"}
     assert (messages.copies >= 1).all(), messages[messages.copies == 0].to_string()
+
+
+@pytest.mark.parametrize("happening", experiment_named("outages", quick=True).points, ids=lambda point: point.label)
+def test_after_an_outage_the_service_is_back_by_itself_and_no_unit_is_left_failed(lab, restored, tmp_path, happening):
+    quick = happening.workload.replace(clients=30, rooms=3, ramp_s=2.0, duration_s=12.0)
+    (event,) = happening.events
+    with bench(lab, tmp_path) as on:
+        run = measure(
+            on, stack.current(restored), quick, folder=tmp_path / "outages", point=happening.label,
+            events=[replace(event, at_s=5.0)],
+        )  # fmt: skip
+    summary = summarize([run]).iloc[0]
+    print(f"{happening.label}: nobody received anything for {summary.silence_max_s:.1f} s")
+    (happened,) = run.events
+    messages = run.table("messages")
+    later = messages[messages.sent_s > happened["ended_s"] + 5]
+    assert len(later) and (later.copies == 1).all() and later.receiver_connected.all()
+    assert restored.run("systemctl list-units --failed --no-legend --plain") == ""
+    assert summary.clients_connected == 30

@@ -159,6 +159,7 @@ def test_a_chat_summary_tells_the_lost_from_the_lost_while_away(killed):
     assert row["lost_while_away"] > 0
     assert row["delivered_share"] == pytest.approx(1 - row["lost_while_away"] / row["deliveries"])
     assert 1 <= row["away_p50_s"] <= row["away_max_s"] <= 3.2
+    assert 0 < row["silence_max_s"] < 1, "those on the other instances went on hearing each other"
     assert row["instances_silent"] == 0
 
 

@@ -306,10 +306,11 @@ def test_setting_aside_finds_the_next_free_name(tmp_path):
 # ---------------------------------------------------------------- events
 
 
-def test_an_event_kills_or_changes_not_both():
+def test_an_event_kills_stops_or_changes_one_of_them():
     assert Event(at_s=1, kill="daphne@1").to_dict() == {"at_s": 1, "what": "kill daphne@1"}
     assert Event(at_s=1, change=(("daphne_instances", 1),)).what == "daphne_instances=1"
-    for wrong in ({}, {"kill": "nginx", "change": (("a", 1),)}):
+    assert Event(at_s=1, stop="redis-server", for_s=2.5).what == "stop redis-server for 2.5 s"
+    for wrong in ({}, {"kill": "nginx", "change": (("a", 1),)}, {"kill": "nginx", "stop": "nginx"}):
         with pytest.raises(SettingsError):
             Event(at_s=1, **wrong)
 
