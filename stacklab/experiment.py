@@ -25,6 +25,7 @@ import psutil
 from stacklab import serverlog, stack
 from stacklab.errors import LabError, SettingsError
 from stacklab.events import Event, Events
+from stacklab.found import RESULTS, folder_of, going_back, pending, write_json
 from stacklab.host import Host
 from stacklab.labs import Lab
 from stacklab.loadgen import Progress, run_load
@@ -35,7 +36,6 @@ from stacklab.validity import check
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
-RESULTS = Path(os.environ.get("STACKLAB_RESULTS") or stack.ROOT / "results")
 PLAN_FILE = "experiment.json"
 
 # For the estimate before an experiment starts, until a run on this machine says better.
@@ -43,8 +43,6 @@ GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
 BYTES_PER_REQUEST = 60
 BYTES_PER_RUN = 300_000
-
-CHANGE_ENDS_WITHIN_S = 60.0
 
 MACHINE = """nproc
 awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo
@@ -119,10 +117,13 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the runs of one session share: the lab, its host, its CA on this disk, and who the machines are."""
+    """What the runs of one session share: the lab, its host, a folder for it on this disk with its CA, and who the
+    machines are.
+    """
 
     lab: Lab
     host: Host
+    folder: Path
     ca: Path
     environment: dict[str, Any]
     generator_cpus: Sequence[int] | None
@@ -137,14 +138,14 @@ def bench(lab: Lab, root: Path = RESULTS) -> Iterator[Bench]:
     """
     root.mkdir(parents=True, exist_ok=True)
     host = lab.web()
-    folder = root / ".bench" / lab.name.replace("/", "_")
+    folder = folder_of(lab.name, root)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / "lock", f"the lab {lab.name} is being measured by another process"):
         ca = folder / "ca.crt"
         ca.write_text(stack.ca_certificate(host))
         status = lab.status()
         yield Bench(
-            lab, host, ca, environment(lab, host, status),
+            lab, host, folder, ca, environment(lab, host, status),
             status.get("generator_cpus"), status.get("client_addresses") or (),
         )
 
@@ -311,18 +312,15 @@ def run_experiment(
     """
     folder = root / experiment.name
     with alone(root / ".bench" / f"{experiment.name}.lock", f"the experiment {experiment.name} is being measured"):
-        restore = _restore_of(folder)
         if fresh:
             set_aside(experiment.name, root)
         left = estimate(experiment, root)
-        if left.runs or restore:
+        if left.runs or (lab and pending(lab.name, root)):
             _require_disk(root, left.disk_bytes)
             with bench(lab, root) as on:
-                _open_plan(experiment, folder, on, restore)
-                try:
+                _open_plan(experiment, folder, on)
+                with going_back(on.host, on.folder):
                     _measure_all(experiment, folder, on, on_run, progress)
-                finally:
-                    _restore(folder, on.host)
     names = {planned.name for planned in experiment.plan()}
     return [run for run in load_runs(folder) if run.run in names]
 
@@ -347,10 +345,8 @@ def _require_disk(root: Path, needed_bytes: int) -> None:
         raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")
 
 
-def _open_plan(experiment: Experiment, folder: Path, on: Bench, restore: dict[str, Any] | None) -> None:
-    """Write experiment.json, or check that the one there is the same plan. It holds the settings to go back to:
-    `restore`, which are the user's if an experiment was killed before it could, else those that are in force.
-    """
+def _open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
+    """Write experiment.json, or check that the one there is the same plan, measured in the same lab."""
     file = folder / PLAN_FILE
     now = {"format": 1, "plan": experiment.to_dict(), "lab": on.lab.name, "started_s": time.time()}
     if file.exists():
@@ -360,43 +356,14 @@ def _open_plan(experiment: Experiment, folder: Path, on: Bench, restore: dict[st
                 f"{folder} holds runs of another plan of the same name; "
                 "start over with --fresh (the old runs are kept under another name)"
             )
-        measured = written.setdefault("lab", now["lab"])
-        if measured != now["lab"]:
+        if written["lab"] != now["lab"]:
             raise LabError(
-                f"{folder} holds runs of the lab {measured}, and runs of two machines cannot be compared; "
+                f"{folder} holds runs of the lab {written['lab']}, and runs of two machines cannot be compared; "
                 "start over with --fresh (the old runs are kept under another name), or set STACKLAB_RESULTS to another folder"
             )
-        now = written
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    _write_plan(file, {"restore": restore or stack.current(on.host).to_dict()} | now)
-
-
-def _write_plan(file: Path, plan: dict[str, Any]) -> None:
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(plan, indent=1) + "\n")
-    new.replace(file)
-
-
-def _restore_of(folder: Path) -> dict[str, Any] | None:
-    """The settings that an experiment, running or killed, has yet to go back to."""
-    file = folder / PLAN_FILE
-    return json.loads(file.read_text()).get("restore") if file.exists() else None
-
-
-def _restore(folder: Path, host: Host) -> None:
-    """Go back to the settings from before the experiment."""
-    file = folder / PLAN_FILE
-    plan = json.loads(file.read_text())
-    go_back(host, StackSettings.from_dict(plan.pop("restore")))
-    _write_plan(file, plan)
-
-
-def go_back(host: Host, settings: StackSettings) -> None:
-    """Apply `settings` once a change that an interrupt left under way has ended."""
-    end = time.monotonic() + CHANGE_ENDS_WITHIN_S
-    while stack.state(host)["changing"] and time.monotonic() < end:
-        time.sleep(0.5)
-    stack.apply(host, settings)
+    write_json(file, now)
 
 
 def set_aside(name: str, root: Path = RESULTS) -> Path | None:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stacklab import show, stack
+from stacklab import found, show, stack
 from stacklab.capacity import raised_for
 from stacklab.errors import LabError, LabNotRunning, SettingsError
-from stacklab.labs import open_lab
+from stacklab.labs import Lab, open_lab
 from stacklab.settings import Checked, StackSettings
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
@@ -147,22 +147,23 @@ def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bo
 def set_(lab: str | None = None, json: bool = False, **changes: Any) -> stack.Applied:
     """Change the settings that are named, keep the rest."""
     wanted = values(StackSettings, changes)
-    host = open_lab(lab).web()
-    now = stack.current(host)
+    opened = open_lab(lab)
+    now = stack.current(opened.web())
     if not wanted:
         print(json_format.dumps(now.to_dict(), indent=1) if json else show.settings_text(now))
         return stack.Applied()
-    return _apply(host, now.replace(**wanted), now, json)
+    return _apply(opened, now.replace(**wanted), now, json)
 
 
 def reset(lab: str | None = None, json: bool = False) -> stack.Applied:
     """Go back to the default settings."""
-    host = open_lab(lab).web()
-    return _apply(host, StackSettings(), stack.current(host), json)
+    opened = open_lab(lab)
+    return _apply(opened, StackSettings(), stack.current(opened.web()), json)
 
 
-def _apply(host, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:
-    applied = stack.apply(host, settings, expect=expect)
+def _apply(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:
+    applied = stack.apply(lab.web(), settings, expect=expect)
+    found.forget(lab.name)
     if json:
         print(json_format.dumps(applied.to_dict() | {"settings": settings.to_dict()}, indent=1))
     else:
@@ -181,26 +182,25 @@ def http(lab: str | None = None, point: str = "", **load: Any) -> Run:
 def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: Any) -> Run:
     """Put chat load on the stack; save the run in results/adhoc/."""
     workload = ChatLoad(**values(ChatLoad, load))
-    return _measure(lab, point, workload, lambda found: found if as_is else raised_for(workload.clients, found))
+    return _measure(lab, point, workload, None if as_is else lambda before: raised_for(workload.clients, before))
 
 
 def _measure(
-    lab: str | None, point: str, workload: Workload, fit: Callable[[StackSettings], StackSettings] = lambda found: found
+    lab: str | None, point: str, workload: Workload, fit: Callable[[StackSettings], StackSettings] | None = None
 ) -> Run:
     """Measure the stack as it is set, or as `fit` has it for this run; the settings found are back afterwards."""
     from stacklab.console import Bar, run_text
-    from stacklab.experiment import bench, go_back, measure
+    from stacklab.experiment import bench, measure
 
     with bench(open_lab(lab)) as on, Bar() as bar:
-        found = stack.current(on.host)
-        fitted = fit(found)
-        if fitted != found:
-            print(show.raised_text(found, fitted))
-        try:
-            run = measure(on, fitted, workload, point=point, progress=bar)
-        finally:
-            if fitted != found:
-                go_back(on.host, found)
+        if fit is None:
+            run = measure(on, stack.current(on.host), workload, point=point, progress=bar)
+        else:
+            with found.going_back(on.host, on.folder) as before:
+                fitted = fit(before)
+                if fitted != before:
+                    print(show.raised_text(before, fitted))
+                run = measure(on, fitted, workload, point=point, progress=bar)
     print(run_text(run))
     return run
 

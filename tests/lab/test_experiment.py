@@ -1,6 +1,5 @@
 """Experiments that are interrupted, on a real lab: nothing is counted twice, nothing is left running."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from stacklab import stack
 from stacklab.experiment import Experiment, Point, run_experiment
+from stacklab.found import pending
 from stacklab.results import load_runs
 from stacklab.settings import StackSettings
 from stacklab.workload import HttpLoad
@@ -108,7 +108,7 @@ def test_kill_9_of_the_desk_leaves_nothing_running_and_the_next_start_goes_on(at
     assert len(load_runs(tmp_path)) == 4
 
 
-def test_an_interrupt_ends_in_the_settings_it_found_and_in_no_half_run(at_defaults, desk, tmp_path):
+def test_an_interrupt_ends_in_the_settings_it_found_and_in_no_half_run(at_defaults, lab, desk, tmp_path):
     stack.apply(at_defaults, FOUND)
     child = desk()
     under_load(child, tmp_path, runs=1)
@@ -117,7 +117,7 @@ def test_an_interrupt_ends_in_the_settings_it_found_and_in_no_half_run(at_defaul
     assert child.returncode != 0
     assert not generators(tmp_path) and not samplers(at_defaults)
     assert stack.current(at_defaults) == FOUND
-    assert "restore" not in json.loads((tmp_path / "small" / "experiment.json").read_text())
+    assert not pending(lab.name, tmp_path)
     with pytest.warns(match="unfinished"):
         assert load_runs(tmp_path) == []
 

@@ -16,6 +16,7 @@ from stacklab.errors import LabError, SettingsError
 from stacklab.events import Event, Events
 from stacklab.experiment import Experiment, Point, estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
 from stacklab.experiments import EXPERIMENTS, experiment_named
+from stacklab.found import folder_of, forget, pending
 from stacklab.loadgen import Progress
 from stacklab.results import Run, Validity, writing_run
 from stacklab.settings import StackSettings
@@ -212,10 +213,25 @@ def test_a_killed_experiment_goes_on_and_restores_what_it_found_at_its_first_sta
     assert not list((tmp_path / "processes").glob(".partial*"))
 
 
+def test_what_another_experiment_found_before_it_was_killed_is_back_after_this_one(tmp_path, web, measured):
+    run_experiment(PLAN, Lab(web), tmp_path)
+    (folder_of("here", tmp_path) / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
+    other = Experiment(name="other", points=POINTS, repeats=1)
+    run_experiment(other, Lab(web), tmp_path)
+    assert web.settings == StackSettings(uwsgi_threads=3) and not pending("here", tmp_path)
+
+
+def test_what_the_user_sets_after_a_kill_counts(tmp_path, web, measured):
+    folder_of("here", tmp_path).mkdir(parents=True)
+    (folder_of("here", tmp_path) / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
+    forget("here", tmp_path)
+    run_experiment(PLAN, Lab(web), tmp_path)
+    assert web.settings == StackSettings(uwsgi_threads=7)
+
+
 def test_a_kill_after_the_last_run_still_ends_in_the_settings_found(tmp_path, web, measured, monkeypatch):
     run_experiment(PLAN, Lab(web), tmp_path)
-    file = tmp_path / "processes" / module.PLAN_FILE
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"restore": StackSettings(uwsgi_threads=3).to_dict()}))
+    (folder_of("here", tmp_path) / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
     run_experiment(PLAN, Lab(web), tmp_path)
     assert web.settings == StackSettings(uwsgi_threads=3)
     assert len(measured.names) == 8
