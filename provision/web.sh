@@ -4,6 +4,9 @@
 # Run as root, from a checkout, on Debian 12 or 13 or Ubuntu 24.04. Running it again changes nothing that is
 # already right. No tunable stands in here: those are StackSettings, rendered and committed at the end.
 # What it changes, it says; a line that begins with "changed:" is one change.
+#
+#   web.sh            the whole web host
+#   web.sh prepare    the site's code, tables and static files alone (a box is built with them)
 set -euo pipefail
 
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
@@ -221,15 +224,33 @@ for path in outcome["changed"]:
 for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
-    systemctl enable -q nginx uwsgi daphne.target redis-server stacklab-recover 2>/dev/null
+    local unit
+    for unit in nginx uwsgi daphne.target redis-server stacklab-recover; do
+        systemctl is-enabled -q "$unit" || systemctl enable -q --no-reload "$unit" 2>/dev/null
+    done
     rm -f "$pending"
 }
 
-packages
-users
-code
-environment
-secrets
-units
-site
-settings
+# What takes long and is the same on every machine, for a box that is being built: nothing runs, and no secret stays.
+prepare() {
+    users
+    code
+    secrets
+    site
+    rm -r "$etc" "$pending"
+}
+
+case ${1:-} in
+    prepare) prepare ;;
+    '')
+        packages
+        users
+        code
+        environment
+        secrets
+        units
+        site
+        settings
+        ;;
+    *) fail "unknown argument $1" ;;
+esac

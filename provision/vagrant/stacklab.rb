@@ -58,9 +58,14 @@ module StackLab
     root(machine, "mkdir -p #{to} && tar -xzf /tmp/stacklab-parts.tgz -C #{to} --no-same-owner && rm /tmp/stacklab-parts.tgz")
   end
 
+  # The machine is called by its name; Vagrant's own way restarts the network, which takes long on an emulated machine.
   # The checkout goes to /opt/stacklab/checkout, whole or not at all. A desk made anew gets the work back.
   class Checkout < Vagrant.plugin("2", :provisioner)
     def provision
+      StackLab.root(machine, <<~SCRIPT)
+        [ "$(hostname)" = #{machine.name} ] || hostnamectl set-hostname #{machine.name}
+        grep -qw #{machine.name} /etc/hosts || echo '127.0.1.1 #{machine.name}' >>/etc/hosts
+      SCRIPT
       parts = CHECKOUT.select { |part| File.exist?(File.join(ROOT, part)) }
       StackLab.root(machine, "rm -rf /opt/stacklab/checkout.new")
       StackLab.deliver(machine, ROOT, parts, "/opt/stacklab/checkout.new")
