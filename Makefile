@@ -45,7 +45,7 @@ test-unit: .venv/.lock
 
 test-vagrant: .venv/.lock
 	@provision/needs vagrant
-	$(BIN)/pytest tests/vagrant --vagrant
+	$(BIN)/pytest tests/vagrant --vagrant -s
 
 benchmark: .venv/.lock
 	$(BIN)/python -m tests.benchmark

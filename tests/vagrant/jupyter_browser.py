@@ -25,7 +25,7 @@ def run_all_cells(address: str, notebook: str, picture: Path) -> dict[str, Any]:
         parts = urlsplit(address)
         page.goto(f"{parts.scheme}://{parts.netloc}/lab/tree/{notebook}?{parts.query}")
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        page.locator(".jp-NotebookPanel .jp-KernelStatus, .jp-Notebook-ExecutionIndicator").first.wait_for()
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         # A cell that waits or runs has a * where its number comes; one that ran has its number.
