@@ -12,6 +12,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUICK := eight-cases-quick
+# A file of tests stays on one CPU. The lab's tests, which measure, run one by one.
+UNIT := $(BIN)/pytest tests/unit -n auto --dist loadfile
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,10 +40,10 @@ notebooks: .venv/.lock
 
 test: .venv/.lock
 	@provision/needs lab test
-	$(BIN)/pytest
+	@$(UNIT); unit=$$?; $(BIN)/pytest tests/lab tests/vagrant && exit $$unit
 
 test-unit: .venv/.lock
-	$(BIN)/pytest tests/unit
+	$(UNIT)
 
 test-vagrant: .venv/.lock
 	@provision/needs vagrant

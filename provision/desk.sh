@@ -47,7 +47,7 @@ packages() {
 }
 
 # The lock without the tools that only the project's own tests and checks use.
-lock() { awk '/^[a-z]/ { keep = !/^(hypothesis|playwright|pytest|pytest-timeout|ruff)==/ } keep' "$source_dir/requirements/desk.lock"; }
+lock() { awk '/^[a-z]/ { keep = !/^(execnet|hypothesis|playwright|pytest|pytest-timeout|pytest-xdist|ruff)==/ } keep' "$source_dir/requirements/desk.lock"; }
 
 # The Python environment, as locked. The stamp is written last, so that an interrupted one is made again.
 environment() {
