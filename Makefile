@@ -4,7 +4,7 @@
 # make benchmark  how long the lab itself takes: boot, changes, experiments
 # make doctor     is this machine ready for a lab, and if not, why
 # make check      lint
-# make clean      halt and remove the lab's machines; results stay
+# make clean      remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test test-unit test-vagrant notebooks benchmark doctor check clean lock

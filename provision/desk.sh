@@ -66,6 +66,9 @@ environment() {
 user() {
     getent passwd "$student" >/dev/null && return
     useradd --create-home --shell /bin/bash "$student"
+    # Earlier work, brought back to a desk that is made anew, is there before its owner.
+    cp -rn /etc/skel/. "/home/$student"
+    chown -R "$student:$student" "/home/$student"
     say "user $student"
 }
 
@@ -73,7 +76,7 @@ user() {
 working_folder() {
     local part copied=
     install -d -o "$student" -g "$student" "$folder" "$folder/results" "$folder/notebooks"
-    for part in app fabfile.py loadtests provision pyproject.toml README.md requirements stacklab; do
+    for part in app docs fabfile.py loadtests provision pyproject.toml README.md requirements stacklab; do
         [ -e "$source_dir/$part" ] || continue
         copied+=$(rsync -rlpc --delete --itemize-changes --exclude __pycache__ --chown="$student:$student" \
             "$source_dir/$part" "$folder/")

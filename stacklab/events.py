@@ -66,6 +66,7 @@ class Events:
         with Events(events, host, settings, progress) as happened:
             run_load(…, progress=happened.progress)
         happened.done       # [{"what", "began_s", "ended_s"}], seconds since the epoch on the desk's clock
+        happened.missed     # what was to happen after the load had ended already, in words
 
     Time counts from the first Progress. Leaving the block waits for an event that
     is under way, drops those to come, and raises the LabError of one that failed.
@@ -78,6 +79,7 @@ class Events:
         self, events: Sequence[Event], host: Host, settings: StackSettings, progress: Callable[[Progress], None] | None
     ):
         self.done: list[dict[str, Any]] = []
+        self.missed: list[str] = []
         self.settings = settings  # those that hold now
         self._events, self._host = sorted(events, key=lambda event: event.at_s), host
         self._forward = progress or (lambda progress: None)
@@ -102,6 +104,7 @@ class Events:
             self._thread.join()
         if any(happened["what"].startswith("kill ") for happened in self.done):
             self._host.run("systemctl reload nginx", sudo=True)
+        self.missed = [event.what for event in self._events[len(self.done) :]]
         if self._error and kind is None:
             raise self._error
 

@@ -223,6 +223,9 @@ def measure(
         problems = list(samples.problems)
         if stack.current(on.host) != happened.settings:
             problems.append("The settings were changed by somebody else during the run.")
+        problems += [f"The load ended before this was to happen: {what}." for what in happened.missed]
+        if settings.balance == "ip_hash" and isinstance(workload, ChatLoad) and not on.client_addresses:
+            problems.append("This lab has one client address only, which ip_hash sends to one instance.")
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
             experiment=folder.name, run=name, point=point, repeat=repeat, position=position,

@@ -95,7 +95,7 @@ def apply(host: Host, settings: StackSettings, expect: StackSettings | None = No
     outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
     if not outcome["ok"]:
         restored = outcome.get("restored", True)
-        now = "The old settings are in force." if restored else "It is not undone yet: look with 'fab status'."
+        now = "The old settings are in force." if restored else "Not everything is as it was: look with 'fab status'."
         raise ApplyError(
             f"{outcome['message']}. {now}",
             unit=outcome["unit"], journal=outcome["journal"], diff=outcome["diff"],

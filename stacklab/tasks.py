@@ -89,7 +89,7 @@ def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
         seen |= _stack_status(machine)
     print(json_format.dumps(seen, indent=1) if json else show.status_text(seen))
     if seen["state"] != "running":
-        raise LabNotRunning(f"the lab {machine.name} is {seen['state']}; start it with 'fab up'")
+        raise LabNotRunning(f"the lab {machine.name} is {seen['state']}; {machine.how_to_start}")
     return seen
 
 

@@ -197,7 +197,7 @@ notebook.show_change(stack.apply(host, found))
 # ## Exercises
 #
 # Each of them is a cell or two. `tasks.set_(…)` changes a setting, `tasks.http(point="…", **load)` measures,
-# and `plots.throughput_by_case(analysis.summarize([…]))` shows. End with `tasks.set_(**found.to_dict())`.
+# and `plots.throughput_by_case(analysis.summarize([…]))` shows. End with `stack.apply(host, found)`.
 #
 # 1. Twenty users, `/io/?ms=50`: predict the throughput with **20** and with **40** processes, then measure.
 # 2. Leave five processes, but give each `uwsgi_threads=4`. What does that do for the page that waits?

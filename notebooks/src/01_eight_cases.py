@@ -27,7 +27,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import analysis, console, experiment, notebook, plots
+from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
 from stacklab.analysis import judge
 from stacklab.claims import CLAIMS
 from stacklab.experiments import eight_cases
@@ -253,11 +253,13 @@ if repeats < 2:
 #
 # ## Exercises
 #
+# Note the settings first (`found = stack.current(host)`), and end with `stack.apply(host, found)`.
+#
 # 1. In `00_start_here` more processes made a great difference for `/io/?ms=50`. Why there and not (or not as much) for `/`?
 #    Look at the CPU plot there and here.
-# 2. Set `uwsgi_listen=100` (the default of uWSGI itself) and run `tasks.http(users=200, requests=2000)`. Look at the
-#    errors *and* at the throughput. What would you conclude if you had not looked at the errors?
-# 3. Lower `nginx_worker_connections` to 64 and try 20, 30 and 40 users. At how many users do errors begin, and why so
+# 2. Say `tasks.set_(uwsgi_listen=100)` (uWSGI's own default) and `tasks.http(users=200, requests=2000)`. Count all answers
+#    per second, then only the successful ones. What would you conclude if you had not looked at the errors?
+# 3. Say `tasks.set_(nginx_worker_connections=64)` and try 20, 30 and 40 users. At how many users do errors begin, and why so
 #    far below 64?
 # 4. People do not ask again the moment they have their answer. Repeat a case with `wait_s=1`. What does Little's law say now?
 #

@@ -150,8 +150,9 @@ notebook.table(summary[columns])
 # - Somebody must start a dead instance again (systemd), somebody must stop sending clients to it (nginx), and the clients
 #   must come back by themselves. Which of the three did your clients wait for?
 # - Channels delivers a message **at most once**. What was sent while you were away is gone, unless somebody keeps it.
-#   `chat_resume` keeps it; compare the last column of the tables.
-# - "Lost" is not one number. *Receiver away* and *receiver there* have different causes and different cures.
+#   `chat_resume` keeps it; compare `lost` and `lost_while_away` in the tables.
+# - "Lost" is not one number. *Receiver there* (`lost`) and *receiver away* (`lost_while_away`) have different causes and
+#   different cures.
 # - Stopping on purpose is not dying. Compare the timelines.
 #
 # Now put the settings back as you found them.
@@ -177,8 +178,9 @@ notebook.show_change(stack.apply(host, found))
 #
 # <details><summary>Answer 2</summary>
 #
-# In `stacklab/experiments.py`: an experiment is a list of points, and a point is settings, a load and events. Write a function like
-# `failover` with your two points, and give it to `run_experiment` from this notebook.
+# An experiment is a list of points, and a point is settings, a load and events; `stacklab/experiments.py` shows how
+# `failover` is made. In a cell of your own, import `Event`, `Experiment` and `Point` (from `stacklab.events` and
+# `stacklab.experiment`), make an `Experiment` with a name of its own and your two points, and give it to `run_experiment`.
 # </details>
 #
 # <details><summary>Answer 3</summary>

@@ -6,7 +6,7 @@ require "tmpdir"
 
 module StackLab
   ROOT = File.expand_path("../..", __dir__)
-  CHECKOUT = %w[app fabfile.py loadtests notebooks provision pyproject.toml README.md requirements stacklab].freeze
+  CHECKOUT = %w[app docs fabfile.py loadtests notebooks provision pyproject.toml README.md requirements stacklab].freeze
   WORK = %w[notebooks results].freeze
   DESK_FOLDER = "/home/student/stacklab"
 

@@ -18,6 +18,8 @@ class Lab(Protocol):
 
     name: str
     kind: str
+    how_to_start: str
+    """What to do where it is not up, as an imperative that ends a sentence."""
 
     def up(self, pin: bool = True) -> Host:
         """Make and boot the machine if need be, and wait until it answers on SSH.

@@ -23,6 +23,7 @@ class ContainerLab:
     """The container lab `name`. `up`, `halt` and `destroy` need root and take it through sudo; the rest does not."""
 
     kind = "container"
+    how_to_start = "start it with 'fab up'"
 
     def __init__(self, name: str = "stacklab"):
         if not NAME.fullmatch(name):

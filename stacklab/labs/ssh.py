@@ -24,6 +24,7 @@ class SshLab:
     """
 
     kind = "ssh"
+    how_to_start = "see that it is on, and that 'ssh' reaches it"
 
     def __init__(self, spec: str):
         match = SPEC.fullmatch(spec)

@@ -41,6 +41,11 @@ class VagrantLab:
     name = "vagrant"
     kind = "vagrant"
 
+    @property
+    def how_to_start(self) -> str:
+        """See `Lab`."""
+        return "say 'vagrant up web' on the computer that runs Vagrant" if on_desk() else "start it with 'fab up'"
+
     def up(self, pin: bool = True) -> Host:
         """`vagrant up web`; the Host answers. Nothing is pinned: the machine has CPUs of its own."""
         if on_desk():

@@ -191,7 +191,7 @@ def test_an_undoing_that_fails_says_both(commit, site, monkeypatch):
     monkeypatch.setattr(commit, "recover", recover)
     with pytest.raises(commit.Refused, match="reload failed; and putting the old settings back failed: starting nginx") as caught:
         commit.undo({}, commit.Refused("reload failed", "uwsgi"))
-    assert (caught.value.unit, caught.value.journal) == ("nginx", "port taken")
+    assert (caught.value.unit, caught.value.journal, caught.value.serving) == ("nginx", "port taken", False)
 
 
 def test_only_files_that_differ_are_changed_and_shown(commit, site):

@@ -331,6 +331,13 @@ def test_an_event_kills_stops_or_changes_one_of_them():
             Event(at_s=1, **wrong)
 
 
+def test_an_event_that_comes_too_late_is_named():
+    late = Event(at_s=60, kill="daphne@2")
+    with Events((late,), None, StackSettings(), None) as happened:
+        happened.progress(Progress(0, 1, 0.0, 0, None, "ramp"))
+    assert happened.done == [] and happened.missed == ["kill daphne@2"]
+
+
 def test_after_a_kill_nginx_forgets_that_the_instance_failed():
     commands = []
     host = SimpleNamespace(run=lambda command, **options: commands.append(command))

@@ -145,7 +145,8 @@ def test_desk_gets_everything_in_the_lock_but_the_projects_own_tools():
     done = subprocess.run(["bash", "-c", f"source_dir={ROOT}\n{line}\nlock"], capture_output=True, text=True, check=True)
     whole = (ROOT / "requirements/desk.lock").read_text()
     names = {text: {line.split("==")[0] for line in text.splitlines() if line[:1].isalpha()} for text in (whole, done.stdout)}
-    assert names[whole] - names[done.stdout] == {"execnet", "hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "ruff"}
+    tools = {"execnet", "hypothesis", "playwright", "pytest", "pytest-timeout", "pytest-xdist", "ruff"}
+    assert names[whole] - names[done.stdout] == tools
 
 
 def test_what_desk_is_told_of_web_is_what_the_vagrant_lab_reads(tmp_path, monkeypatch):
