@@ -108,20 +108,22 @@ def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> 
 
 
 def outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
-    """All instances killed at once, and Redis stopped for three seconds: the service is back by itself, but when?"""
-    load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=20 if quick else 30)
+    """All instances killed at once, and Redis stopped for three seconds: the service is back by itself, but when?
+
+    nginx asks nobody for `balance_fail_timeout_s` (10) once every instance has failed, though all are back sooner.
+    """
+    load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=25 if quick else 45)
     at_s = load.ramp_s + (5 if quick else 10)
-    happenings = {
-        "all instances killed": Event(at_s, kill="daphne@1 daphne@2 daphne@3"),
-        "Redis stopped": Event(at_s, stop="redis-server", for_s=3),
-    }
+    killed, stopped = Event(at_s, kill="daphne@1 daphne@2 daphne@3"), Event(at_s, stop="redis-server", for_s=3)
     base = CHAT.replace(balance="hash")
+    soon = base.replace(balance_fail_timeout_s=1)
     points = [
-        Point(label, base.replace(chat_resume=resume), load, (event,))
-        for resume in ((False,) if quick else (False, True))
-        for label, event in ((f"{name}, chat_resume" if resume else name, event) for name, event in happenings.items())
+        Point("all killed", base, load, (killed,)),
+        Point("all killed, fail_timeout 1 s", soon, load, (killed,)),
+        Point("all killed, fail_timeout 1 s, chat_resume", soon.replace(chat_resume=True), load, (killed,)),
+        Point("Redis stopped", base, load, (stopped,)),
     ]
-    return _named("outages", points, quick, repeats, seed)
+    return _named("outages", [p for p in points if not quick or p.label != "all killed, fail_timeout 1 s"], quick, repeats, seed)
 
 
 def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

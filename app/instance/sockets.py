@@ -24,6 +24,8 @@ class ChatSocket(WebSocketProtocol):
 
     # Bytes handed over since the transport said that its buffer is full; None while it keeps up.
     waiting_bytes: int | None = None
+    # Closed because the instance restarts: what the client said before it heard of that is taken all the same.
+    restarting = False
 
     def onOpen(self) -> None:
         """The handshake is done: from here on this object, not Daphne's HTTP channel, hears of a full buffer."""
@@ -67,7 +69,7 @@ class ChatSocket(WebSocketProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """One frame from the client, for the application; too many at once close the socket."""
-        if self.state != self.STATE_OPEN:
+        if self.state != self.STATE_OPEN and not self.restarting:
             return
         if self.application_queue.qsize() >= WAITING_LIMIT_FRAMES:
             self.close(TOO_MANY)
@@ -81,6 +83,7 @@ class ChatSocket(WebSocketProtocol):
     def close(self, code: int) -> None:
         """Send a close frame with any code: autobahn's sendClose takes 1000 and 3000–4999 alone, not 1012."""
         if self.state == self.STATE_OPEN:
+            self.restarting = code == RESTARTING
             self.sendCloseFrame(code=code)
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:

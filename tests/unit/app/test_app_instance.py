@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from site_under_test import APP, Daphne, free_base_port, site_environment, wait_until
+from websocket import ABNF
 
 MEGABYTE = 1024 * 1024
 
@@ -55,6 +56,19 @@ def test_a_drain_refuses_new_sockets_and_lets_the_open_ones_talk_on(daphne):
     assert ann.close_code() == 1012 and bob.close_code() == 1012
     assert 2.5 < time.monotonic() - started_s < 6
     assert instance.wait() == 0
+
+
+def test_what_a_client_said_before_it_heard_of_the_restart_is_delivered(daphne):
+    leaving, staying = daphne(1, STACKLAB_DAPHNE_DRAIN_S="0"), daphne(2)
+    ann, bob = leaving.client(), staying.client()
+    ann.welcome(), bob.welcome()
+    leaving.signal()
+    while ann.socket.recv_frame().opcode != ABNF.OPCODE_CLOSE:  # which, read like this, is not answered yet
+        pass
+    ann.say("crossing")
+    assert bob.next("message")["text"] == "crossing"
+    ann.close()
+    assert leaving.wait() == 0
 
 
 def test_a_drain_ends_as_soon_as_the_last_socket_has_gone(daphne):
