@@ -70,9 +70,6 @@ class Events:
 
     Time counts from the first Progress. Leaving the block waits for an event that
     is under way, drops those to come, and raises the LabError of one that failed.
-    After a kill nginx is reloaded, so that the next run starts like this one: nginx holds a server for failed until
-    a connection made after `fail_timeout` has ended, and a chat socket does not end for a long time
-    (ngx_http_upstream_round_robin.c, `ngx_http_upstream_free_round_robin_peer`).
     """
 
     def __init__(
@@ -102,8 +99,6 @@ class Events:
         self._begun.set()
         if self._events:
             self._thread.join()
-        if any(happened["what"].startswith("kill ") for happened in self.done):
-            self._host.run("systemctl reload nginx", sudo=True)
         self.missed = [event.what for event in self._events[len(self.done) :]]
         if self._error and kind is None:
             raise self._error

@@ -204,11 +204,14 @@ def measure(
 ) -> Run:
     """Apply `settings`, put `workload` on the stack, and save everything that was seen as one immutable Run.
 
+    Chat begins with instances and nginx workers that are new, so that what a run shows does not depend on earlier ones.
     The run goes to `folder`/`name` (by default results/adhoc/<time>). Raises ApplyError, LoadError,
     LabNotRunning; nothing is saved then.
     """
     name = name or time.strftime("%Y%m%d-%H%M%S")
     applied = stack.apply(on.host, settings)
+    if isinstance(workload, ChatLoad):
+        stack.renew(on.host)
     with writing_run(folder, name) as draft:
         out = draft.path
         before = serverlog.mark(on.host)

@@ -336,14 +336,3 @@ def test_an_event_that_comes_too_late_is_named():
     with Events((late,), None, StackSettings(), None) as happened:
         happened.progress(Progress(0, 1, 0.0, 0, None, "ramp"))
     assert happened.done == [] and happened.missed == ["kill daphne@2"]
-
-
-def test_after_a_kill_nginx_forgets_that_the_instance_failed():
-    commands = []
-    host = SimpleNamespace(run=lambda command, **options: commands.append(command))
-    for events in ((), (Event(at_s=0, kill="daphne@2"),)):
-        with Events(events, host, StackSettings(), None) as happened:
-            happened.progress(Progress(0, 1, 0.0, 0, None, "ramp"))
-            while len(happened.done) < len(events):
-                time.sleep(0.01)
-    assert commands == ["systemctl kill --signal=KILL daphne@2", "systemctl reload nginx"]
