@@ -332,15 +332,18 @@ def _cases(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _wrapped(words: str, width: int = 15) -> str:
-    """Broken after commas, and between words (at last within them) where a part is longer than `width`."""
-    return "\n".join(textwrap.fill(part, width) for part in words.replace(", ", ",\n").split("\n"))
+    """Broken after commas, and between words where a part is longer than `width`."""
+    return "\n".join(textwrap.fill(part, width, break_long_words=False) for part in words.replace(", ", ",\n").split("\n"))
 
 
 def _case_ticks(ax: Axes, table: pd.DataFrame) -> None:
     labels = [label for label, _ in _cases(table)]
     inches = ax.get_position().width * ax.figure.get_figwidth()
     room = max(6, int(inches * CHARACTERS_PER_INCH / max(len(labels), 3)))
-    ax.set_xticks(range(len(labels)), [_wrapped(label, room) for label in labels])
+    if max((len(word) for label in labels for word in label.split()), default=0) <= room:
+        ax.set_xticks(range(len(labels)), [_wrapped(label, room) for label in labels])
+    else:  # rather aslant than broken within words
+        ax.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
     edge = max(0.6, (4 - len(labels)) / 2)  # a few cases stay in the middle
     ax.set_xlim(-edge, len(labels) - 1 + edge)
 
