@@ -314,18 +314,24 @@ def _chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
     typical = _typical_runs(runs, summary, "latency_p50_s")
     resources = analysis.resources(typical)
     sockets = analysis.connections(runs)
+    if summary.get("deliveries", pd.Series(dtype=float)).sum():
+        said = [
+            _picture(
+                _single(lambda ax: plots.messages_latency_by_point(summary, ax)),
+                "Time from sender to receiver by case, one dot a run, on a logarithmic scale. "
+                + _spread(summary, "latency_p50_s", "median latency", "ms", 1000),
+                "One dot a run, a bar at the median of the repeats. The scale is logarithmic.",
+            ),
+            _picture(
+                _single(lambda ax: plots.delivered_by_point(summary, ax)),
+                f"Share of messages delivered by case. {_spread(summary, 'delivered_share', 'share delivered', '%', 100)}",
+                "Each message is expected once by each member of its room. Losses are those of all runs of a case.",
+            ),
+        ]
+    else:
+        said = []  # sockets that said nothing
     return [
-        _picture(
-            _single(lambda ax: plots.messages_latency_by_point(summary, ax)),
-            "Time from sender to receiver by case, one dot a run, on a logarithmic scale. "
-            + _spread(summary, "latency_p50_s", "median latency", "ms", 1000),
-            "One dot a run, a bar at the median of the repeats. The scale is logarithmic.",
-        ),
-        _picture(
-            _single(lambda ax: plots.delivered_by_point(summary, ax)),
-            f"Share of messages delivered by case. {_spread(summary, 'delivered_share', 'share delivered', '%', 100)}",
-            "Each message is expected once by each member of its room. Losses are those of all runs of a case.",
-        ),
+        *said,
         _picture(
             _paired(
                 lambda ax: plots.daphne_cost_by_point(summary, ax),

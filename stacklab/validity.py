@@ -215,10 +215,8 @@ def _generator(run: Run) -> Iterator[str]:
         yield f"The load generator's busiest process used {used:.0%} of a core: it may be what limited the run."
     late_s, typical_s = _generator_gauge(run, "generator_lag_s").quantile(0.95), _typical_latency_s(run)
     if late_s > max(MIN_LAG_S, MAX_LAG_SHARE * typical_s):
-        yield (
-            f"The load generator itself was {late_s:.3f} s late or more, one time in twenty: latencies, {typical_s:.3f} s "
-            "in the median, may be too long by as much."
-        )
+        what = "connect times" if np.isnan(typical_s) else f"latencies, {typical_s:.3f} s in the median,"
+        yield f"The load generator itself was {late_s:.3f} s late or more, one time in twenty: {what} may be too long by as much."
 
 
 def _generator_share(run: Run, name: str) -> float:
