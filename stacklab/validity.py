@@ -173,7 +173,8 @@ def _chat(run: Run) -> Iterator[str]:
         asked = clients * run.workload.messages_per_s * run.workload.duration_s
         sent = len(counted[["sender", "n"]].drop_duplicates())
         # Waits are random, so the count is too: its standard deviation is the root of what is expected.
-        if abs(sent - asked) > asked * MESSAGES_TOLERANCE + 4 * np.sqrt(asked):
+        # And who was made to lose its socket could not say anything meanwhile.
+        if not run.events and abs(sent - asked) > asked * MESSAGES_TOLERANCE + 4 * np.sqrt(asked):
             yield f"{sent:,} messages were sent and counted, about {asked:,.0f} were asked for: the generator lagged."
         yield from _messages(counted[counted["sent_s"] < meant_s - FLIGHT_S])
 
