@@ -110,20 +110,22 @@ def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> 
 def outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """All instances killed at once, and Redis stopped for three seconds: the service is back by itself, but when?
 
-    nginx asks nobody for `balance_fail_timeout_s` (10) once every instance has failed, though all are back sooner.
+    An instance that failed gets one connection in `balance_fail_timeout_s` until one of those has ended, and chat
+    sockets do not end: after all have failed, clients come back drop by drop. With `balance_max_fails=0` none counts as
+    failed, and nginx simply asks the next one.
     """
     load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=25 if quick else 45)
     at_s = load.ramp_s + (5 if quick else 10)
     killed, stopped = Event(at_s, kill="daphne@1 daphne@2 daphne@3"), Event(at_s, stop="redis-server", for_s=3)
     base = CHAT.replace(balance="hash")
-    soon = base.replace(balance_fail_timeout_s=1)
+    soon = base.replace(balance_max_fails=0)
     points = [
         Point("all killed", base, load, (killed,)),
-        Point("all killed, fail_timeout 1 s", soon, load, (killed,)),
-        Point("all killed, fail_timeout 1 s, chat_resume", soon.replace(chat_resume=True), load, (killed,)),
+        Point("all killed, max_fails 0", soon, load, (killed,)),
+        Point("all killed, max_fails 0, chat_resume", soon.replace(chat_resume=True), load, (killed,)),
         Point("Redis stopped", base, load, (stopped,)),
     ]
-    return _named("outages", [p for p in points if not quick or p.label != "all killed, fail_timeout 1 s"], quick, repeats, seed)
+    return _named("outages", [p for p in points if not quick or p.label != "all killed, max_fails 0"], quick, repeats, seed)
 
 
 def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
