@@ -275,7 +275,7 @@ class Client(User):
         self.own_names.add(frame["client"])
         self.socket.send(json.dumps({"type": "resume", "last_id": self.last_id}))
         if self.unconfirmed:
-            gevent.spawn(self.resend, self.socket, frame["last_id"])
+            gevent.spawn(self.resend, self.socket, frame["last_id"], [*self.unconfirmed])
 
     # -- what is sent ---------------------------------------------------------------------------
 
@@ -301,12 +301,14 @@ class Client(User):
         except OSError:
             pass  # the connection ended in this moment: sent, as far as the sender knew
 
-    def resend(self, socket: ChatSocket, joined_id: str) -> None:
-        """Where history is kept, nothing is lost: repeat what did not come back, once the history has been read."""
+    def resend(self, socket: ChatSocket, joined_id: str, earlier: list[int]) -> None:
+        """Where history is kept, nothing is lost: once the history has been read, repeat what was said `earlier`,
+        over the connection that ended, and did not come back.
+        """
         while order(self.last_id) < order(joined_id) and self.socket is socket:
             gevent.sleep(0.1)
         gevent.sleep(RESEND_AFTER_S)
-        for text in [*self.unconfirmed.values()]:
+        for text in [self.unconfirmed[n] for n in earlier if n in self.unconfirmed]:
             if self.socket is not socket:
                 return
             try:

@@ -71,9 +71,9 @@ class Subscriptions:
             connection = self._pool.make_connection()
             try:
                 await connection.connect()
+                self._connection = connection  # before what is wanted is sent: what is wanted meanwhile goes by itself
                 if self._wanted:
                     await connection.send_command("SUBSCRIBE", *self._wanted)
-                self._connection = connection
                 while True:
                     self._take(await connection.read_response(timeout=math.inf, disconnect_on_error=False))
             except Exception as error:  # whatever it is: a task that ends here would leave the instance deaf

@@ -38,6 +38,7 @@ class ChatSite:
         self.lose_every = self.double_every = None
         self.close_after: dict[int, int] = {}  # {number of the arrival: close code after its first message}
         self.refuse: set[int] = set()  # numbers of arrivals answered with 503
+        self.delay_s = 0.0  # from a message's arrival to its delivery
         self.history: list[dict] | None = None  # a list: keep history, and let clients resume
 
     def __enter__(self) -> ChatSite:
@@ -153,4 +154,7 @@ class Member:
             return
         message = {"type": "message", "id": secrets.token_hex(4), "client": self.name, "text": frame["text"],
                    "n": frame["n"], "sent_s": frame["sent_s"], "via": "daphne@1"}  # fmt: skip
-        site.deliver(message, self.room)
+        if site.delay_s:
+            threading.Timer(site.delay_s, site.deliver, (message, self.room)).start()
+        else:
+            site.deliver(message, self.room)

@@ -132,6 +132,13 @@ def test_with_history_nothing_is_lost_not_even_what_the_thrown_out_client_said(c
     assert not messages.receiver_connected.all(), "some were made up for after coming back"
 
 
+def test_what_was_said_after_coming_back_is_not_repeated_however_slowly_it_arrives(chat, site):
+    site.history, site.close_after, site.delay_s = [], {2: 1012}, 1.5
+    messages, connections = chat(rooms=1, clients=4, messages_per_s=8.0, duration_s=4.0)
+    assert (connections.close_code == 1012).sum() == 1
+    assert (messages.copies == 1).all(), messages[messages.copies != 1].to_string()
+
+
 def test_clients_are_shared_among_processes_and_source_addresses(chat):
     addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
     messages, connections = chat(client_addresses=addresses, cpus=[0, 0], clients=7, rooms=1)

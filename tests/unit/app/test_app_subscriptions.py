@@ -1,0 +1,49 @@
+"""The connection on which an instance listens, against a real Redis."""
+
+import asyncio
+
+import pytest
+from django.test import override_settings
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+
+ANSWER_S = 10
+
+
+@pytest.fixture
+def url(redis):
+    """Where Subscriptions finds Redis."""
+    url = f"unix://{redis.socket_path}"
+    with override_settings(REDIS_URL=url):
+        yield url
+
+
+@pytest.fixture
+def slow_first_command(monkeypatch):
+    """The first command of every connection goes out, and returns a little later, as on a busy machine."""
+    send, seen = AbstractConnection.send_command, set()
+
+    async def slow(connection, *words, **options):
+        await send(connection, *words, **options)
+        if words[0] == "SUBSCRIBE" and connection not in seen:
+            seen.add(connection)
+            await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(AbstractConnection, "send_command", slow)
+
+
+def test_a_room_joined_while_the_first_subscription_is_on_its_way_is_heard_too(url, slow_first_command):
+    from chat.subscriptions import Subscriptions
+
+    async def join_two_rooms():
+        heard = asyncio.Queue()
+        subscriptions = Subscriptions(lambda channel, data: heard.put_nowait((channel, data)))
+        first = asyncio.create_task(subscriptions.subscribe("one"))
+        await asyncio.sleep(0.1)  # connected, and the first SUBSCRIBE is under way
+        await asyncio.wait_for(asyncio.gather(first, subscriptions.subscribe("two")), ANSWER_S)
+        async with Redis.from_url(url) as redis:
+            await redis.publish("one", "1")
+            await redis.publish("two", "2")
+        return [await asyncio.wait_for(heard.get(), ANSWER_S) for _ in range(2)]
+
+    assert asyncio.run(join_two_rooms()) == [("one", b"1"), ("two", b"2")]
