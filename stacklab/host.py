@@ -145,7 +145,7 @@ class Host:
         except paramiko.AuthenticationException as error:
             raise LabNotRunning(f"{where} does not accept our key ({error}); check the user name and the key") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise LabNotRunning(f"{where} does not answer on SSH ({error}); start it with 'fab up'") from error
+            raise LabNotRunning(f"{where} does not answer on SSH ({error}); see 'fab status'") from error
         connection.transport.set_keepalive(KEEPALIVE_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere TCP itself gives up, after many minutes
             connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)

@@ -13,9 +13,9 @@ from pandas.io.formats.style import Styler
 
 from stacklab import experiment, show
 from stacklab.analysis import METRIC_NAMES, Judgement, is_time
-from stacklab.errors import LabError, LabNotRunning
+from stacklab.errors import LabError
 from stacklab.host import Host
-from stacklab.labs import Lab, open_lab
+from stacklab.labs import Lab, open_lab, require_running
 from stacklab.report import judgement_words
 from stacklab.stack import Applied
 
@@ -37,8 +37,7 @@ def begin() -> tuple[Lab, Host]:
     lab = open_lab()
     host = lab.web()
     status = lab.status()
-    if status["state"] != "running":
-        raise LabNotRunning(f"the lab {lab.name} is {status['state']}; {lab.how_to_start}")
+    require_running(lab, status)
     say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/). Results are kept in `{experiment.RESULTS}`.")
     if status.get("pinned_cpus"):
         web, desk = show.numbers(status["pinned_cpus"]), show.numbers(status["generator_cpus"])

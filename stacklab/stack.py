@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import tarfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,16 +81,20 @@ def provision(host: Host) -> Applied:
     return Applied(changed=changed)
 
 
-def apply(host: Host, settings: StackSettings, expect: StackSettings | None = None) -> Applied:
+def apply(
+    host: Host, settings: StackSettings, expect: StackSettings | None = None, anew: Sequence[str] = ()
+) -> Applied:
     """Make `settings` the settings of the stack, proven from its live state, or leave it as it was.
 
-    `expect`: the settings this change was based on; if others are applied by now, nothing changes.
+    `expect`: the settings this change was based on; if others are applied by now, nothing changes. `anew`: services
+    (nginx, uwsgi, daphne) that take their settings up again in any case, with new processes.
     Raises ApplyError with the service's own words; the old settings are serving then.
     """
     request = {
         "settings": settings.to_dict(),
         "files": [file.to_dict() for file in render(settings)],
         "expect": expect.to_dict() if expect else None,
+        "restart": list(anew),
     }
     _require_provisioned(host)
     outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
@@ -103,16 +108,6 @@ def apply(host: Host, settings: StackSettings, expect: StackSettings | None = No
     return Applied(
         tuple(outcome["changed"]), outcome["diff"], tuple(outcome["reloaded"]), outcome["durations_s"], outcome["observed"]
     )
-
-
-def renew(host: Host) -> None:
-    """Start every Daphne instance anew and have nginx replace its workers; open sockets are closed with 1012.
-
-    A process keeps the memory that earlier sockets took. And nginx holds an instance that failed once for failed until
-    a connection made after `balance_fail_timeout_s` has ended, which a chat socket does not for a long time
-    (ngx_http_upstream_round_robin.c, `ngx_http_upstream_free_round_robin_peer`).
-    """
-    host.run("systemctl restart 'daphne@*' && systemctl reload nginx", sudo=True, timeout_s=900)
 
 
 def state(host: Host) -> dict[str, Any]:

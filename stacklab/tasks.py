@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab import found, show, stack
 from stacklab.capacity import raised_for
-from stacklab.errors import LabError, LabNotRunning, SettingsError
-from stacklab.labs import Lab, open_lab
+from stacklab.errors import LabError, SettingsError
+from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import Checked, StackSettings
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
@@ -88,8 +88,7 @@ def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
     if seen["state"] == "running":
         seen |= _stack_status(machine)
     print(json_format.dumps(seen, indent=1) if json else show.status_text(seen))
-    if seen["state"] != "running":
-        raise LabNotRunning(f"the lab {machine.name} is {seen['state']}; {machine.how_to_start}")
+    require_running(machine, seen)
     return seen
 
 

@@ -167,6 +167,7 @@ def _chat(run: Run) -> Iterator[str]:
             yield f"{clients:,} clients connected, {run.workload.clients:,} were asked for."
         ended_s = connections["end_s"].fillna(connections["connect_start_s"])
         yield from _sockets(connections[ended_s < meant_s])
+        yield from _networks(run, connections)
     if run.has("messages"):
         messages = run.table("messages")
         counted = messages[~messages["warmup"].astype(bool)]
@@ -187,6 +188,16 @@ def _sockets(connections: pd.DataFrame) -> Iterator[str]:
     if len(dropped):
         codes = dropped["close_code"].map(lambda code: "no close code" if pd.isna(code) else f"{code:.0f}")
         yield f"{len(dropped):,} open sockets were closed early: {_kinds(codes)}."
+
+
+def _networks(run: Run, connections: pd.DataFrame) -> Iterator[str]:
+    """A lab whose clients have no addresses of their own has them all come from one."""
+    seen = max(1, connections["source_address"].dropna().str.rpartition(".")[0].nunique())
+    if run.settings.balance == "ip_hash" and seen < run.workload.networks:
+        yield (
+            f"The clients came from {seen} /24 networks, {run.workload.networks} were asked for; "
+            "ip_hash sends all of one /24 to one instance."
+        )
 
 
 def disconnects(connections: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Protocol
 
+from stacklab.errors import LabNotRunning
 from stacklab.host import Host
 
 DEFAULT_LAB = "container"
@@ -40,6 +41,12 @@ class Lab(Protocol):
         """{"lab", "kind", "state": "absent" | "halted" | "running", "address", "pinned_cpus", "generator_cpus",
         "client_addresses"}. CPUs are None without pinning; `client_addresses` are this computer's own addresses
         from which load can reach the machine."""
+
+
+def require_running(lab: Lab, status: dict[str, Any]) -> None:
+    """LabNotRunning, which says how the lab is started, if its `status` is that it is not up."""
+    if status["state"] != "running":
+        raise LabNotRunning(f"the lab {lab.name} is {status['state']}; {lab.how_to_start}")
 
 
 def open_lab(spec: str | None = None) -> Lab:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.host import Host
-from stacklab.labs import nspawn, storage
+from stacklab.labs import nspawn, require_running, storage
 from stacklab.labs.asroot import as_root
 from stacklab.labs.machine import ADMIN, Machine, machine_name
 from stacklab.labs.network import Subnet
@@ -53,9 +53,7 @@ class ContainerLab:
 
     def web(self) -> Host:
         """The machine; LabNotRunning if it is not up."""
-        state = self.status()["state"]
-        if state != "running":
-            raise LabNotRunning(f"lab {self.name} is {state}: start it with 'fab up'")
+        require_running(self, self.status())
         if not os.access(self._machine.key_path, os.R_OK):
             raise LabError(f"the keys of lab {self.name} belong to another user; 'fab up' gives them to you")
         subnet = Subnet(self._machine.record()["index"])

@@ -12,6 +12,7 @@ from under_load import CHANGES, changes_under_load
 
 from stacklab import stack
 from stacklab.errors import ApplyError
+from stacklab.found import folder_of, write_json
 from stacklab.settings import StackSettings
 
 OTHERWISE = StackSettings(
@@ -169,7 +170,10 @@ def test_balancing_methods_do_what_their_names_say(at_defaults, lab, instances):
 # ---------------------------------------------------------------- the commands
 
 
-def test_set_keeps_the_rest_and_reset_goes_back(at_defaults, fab):
+def test_set_keeps_the_rest_and_reset_goes_back(at_defaults, lab, fab, tmp_path):
+    killed_measurement = folder_of(lab.name, tmp_path / "results") / "found.json"
+    killed_measurement.parent.mkdir(parents=True)
+    write_json(killed_measurement, StackSettings(uwsgi_threads=3).to_dict())
     first = fab("set", "--uwsgi-processes", "3", "--json")
     assert first.returncode == 0, first.stderr
     outcome = json.loads(first.stdout)
@@ -179,6 +183,7 @@ def test_set_keeps_the_rest_and_reset_goes_back(at_defaults, fab):
     assert second.returncode == 0 and "+    worker_connections 2048;" in second.stdout
     assert "taken up by nginx (" in second.stdout
     assert stack.current(at_defaults) == StackSettings(uwsgi_processes=3, nginx_worker_connections=2048)
+    assert not killed_measurement.exists(), "what the user has set since is what counts"
     assert fab("set", "--uwsgi-processes", "3").stdout == "nothing to change: these settings are in force already\n"
     assert json.loads(fab("set", "--json").stdout)["uwsgi_processes"] == 3
     back = fab("reset", "--json")
@@ -193,6 +198,16 @@ def test_a_unit_that_reads_no_changed_file_is_left_alone(at_defaults):
     assert applied.reloaded == ("nginx",)
     assert {unit: main_pid(at_defaults, unit) for unit in before} == before
     assert titles_below(at_defaults, "uwsgi") == workers
+
+
+def test_services_start_anew_when_asked_though_nothing_changes(at_defaults):
+    units = ("nginx", "uwsgi", "daphne@1", "daphne@2", "daphne@3", "redis-server")
+    before, workers = {unit: main_pid(at_defaults, unit) for unit in units}, new_nginx_workers(at_defaults)
+    applied = stack.apply(at_defaults, StackSettings(), anew=("daphne", "nginx"))
+    assert (applied.changed, applied.diff, applied.reloaded) == ((), "", ("daphne", "nginx"))
+    new = {unit for unit in units if main_pid(at_defaults, unit) != before[unit]}
+    assert new == {"daphne@1", "daphne@2", "daphne@3"}
+    assert not set(new_nginx_workers(at_defaults)) & set(workers)
 
 
 # ---------------------------------------------------------------- what stopped or went astray is set right

@@ -131,7 +131,7 @@ def test_nginx_refusing_live_what_its_checker_took_puts_the_old_settings_back(at
     templates("nginx.conf.j2", "$binary_remote_addr zone=trial", "$uri zone=trial")
     with left_as_it_was(at_defaults, site):
         said = refused("set", "--nginx-worker-connections", "2000")
-    assert said.startswith("fab set: new nginx workers did not happen within ") and "The old settings are in force.\n" in said
+    assert said.startswith("fab set: new nginx workers did not happen within 15 s") and "The old settings are in force.\n" in said
     assert 'limit_req "trial" uses' in said, "nginx's own words, which it writes to its log only"
 
 
@@ -342,7 +342,7 @@ def test_a_lab_that_is_not_up_is_one_line(fab, container_labs):
     assert ContainerLab("no-such-lab").status()["state"] == "absent"
     done = fab("set", "--uwsgi-processes", "3", STACKLAB_LAB="no-such-lab")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "fab set: lab no-such-lab is absent: start it with 'fab up'\n"
+    assert done.stderr == "fab set: the lab no-such-lab is absent; start it with 'fab up'\n"
 
 
 def test_a_machine_without_the_stack_is_one_line(host, fab):

@@ -100,13 +100,17 @@ def test_with_chat_resume_an_instance_that_goes_loses_nothing(load, restored):
     assert (messages.copies >= 1).all(), messages[messages.copies == 0].to_string()
 
 
-@pytest.mark.parametrize("happening", experiment_named("outages").points[2:], ids=lambda point: point.label)
+# Where nginx holds every instance for failed, clients come back one by one for minutes: that is the experiment's to show.
+HEALING = [point for point in experiment_named("outages").points if point.label not in ("all killed", "all killed, max_fails 0")]
+
+
+@pytest.mark.parametrize("happening", HEALING, ids=lambda point: point.label)
 def test_after_an_outage_the_service_is_back_by_itself_and_no_unit_is_left_failed(lab, restored, tmp_path, happening):
-    quick = happening.workload.replace(clients=30, rooms=3, ramp_s=2.0, duration_s=30.0)
+    workload = happening.workload.replace(clients=30, rooms=3, ramp_s=2.0, duration_s=30.0)
     (event,) = happening.events
     with bench(lab, tmp_path) as on:
         run = measure(
-            on, happening.settings, quick, folder=tmp_path / "outages", point=happening.label,
+            on, happening.settings, workload, folder=tmp_path / "outages", point=happening.label,
             events=[replace(event, at_s=5.0)],
         )  # fmt: skip
     summary = summarize([run]).iloc[0]

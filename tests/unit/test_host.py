@@ -184,7 +184,7 @@ def test_a_stream_gives_lines_as_they_come_and_ends_the_input_on_close(host):
 def test_nothing_listens_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(LabNotRunning, match=rf"someone@127\.0\.0\.1:{port} does not answer on SSH .*start it with 'fab up'"):
+    with pytest.raises(LabNotRunning, match=rf"someone@127\.0\.0\.1:{port} does not answer on SSH .*see 'fab status'"):
         Host("127.0.0.1", "someone", port, connect_timeout_s=2).run("true")
 
 
@@ -232,7 +232,7 @@ def test_a_connection_that_dies_under_a_command_is_reported(machine, host):
 def test_a_machine_that_is_gone_between_two_commands_is_not_running(machine, host):
     host.run("true")
     machine.close()
-    with pytest.raises(LabNotRunning, match="start it with 'fab up'"):
+    with pytest.raises(LabNotRunning, match="does not answer on SSH .*see 'fab status'"):
         host.run("true")
 
 

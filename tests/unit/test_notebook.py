@@ -9,6 +9,7 @@ from pandas.io.formats.style import Styler
 from synthetic import eight_cases
 
 from stacklab import analysis, notebook
+from stacklab.errors import LabNotRunning
 from stacklab.stack import Applied
 
 
@@ -37,6 +38,21 @@ def test_a_lab_that_is_not_up_is_one_line_and_the_cells_after_it_do_not_run(monk
     assert output.output_type == "display_data", "no traceback"
     assert "LabNotRunning" in output.data["text/html"] and "fab up" in output.data["text/html"]
     assert not second.outputs
+
+
+def test_a_lab_that_is_halted_says_how_it_is_started(monkeypatch):
+    class Halted:
+        name, kind, how_to_start = "vagrant", "vagrant", "say 'vagrant up web' on the computer that runs Vagrant"
+
+        def web(self):
+            return None  # its address is known, also while it is off
+
+        def status(self):
+            return {"state": "halted"}
+
+    monkeypatch.setattr(notebook, "open_lab", Halted)
+    with pytest.raises(LabNotRunning, match="^the lab vagrant is halted; say 'vagrant up web' on the computer"):
+        notebook.begin()
 
 
 def test_quick_is_the_rule_and_the_environment_can_ask_for_full_size(monkeypatch):

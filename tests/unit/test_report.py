@@ -85,6 +85,13 @@ def test_it_stands_alone(eight, chat):
             assert outside == []
 
 
+def test_sockets_that_said_nothing_have_no_pictures_of_messages(chat, tmp_path):
+    silent = page_of([synthetic.chat_run(tmp_path, "silent", workload=CHAT.replace(messages_per_s=0))], tmp_path)
+    of_messages = [words for words in chat.alts if "sender to receiver" in words or "messages delivered" in words]
+    assert len(of_messages) == 2 and silent.images
+    assert not [words for words in silent.alts if "sender to receiver" in words or "messages delivered" in words]
+
+
 def test_every_picture_is_told_in_words_too(eight, chat):
     assert len(eight.images) == 7
     assert len(chat.images) == 9

@@ -107,12 +107,12 @@ def test_what_cannot_be_meant_is_refused_in_one_line(refused, words, says):
      ["ca"]],
 )  # fmt: skip
 def test_without_a_lab_each_task_says_what_to_do(refused, words):
-    assert refused(*words) == f"fab {words[0]}: lab no-such-lab is absent: start it with 'fab up'"
+    assert refused(*words) == f"fab {words[0]}: the lab no-such-lab is absent; start it with 'fab up'"
 
 
 def test_an_experiment_without_a_lab_says_so_after_its_estimate(tmp_path):
     done = fab("experiment", "one-vs-three", "--quick", STACKLAB_RESULTS=str(tmp_path))
-    assert (done.returncode, done.stderr) == (1, "fab experiment: lab no-such-lab is absent: start it with 'fab up'\n")
+    assert (done.returncode, done.stderr) == (1, "fab experiment: the lab no-such-lab is absent; start it with 'fab up'\n")
     assert re.fullmatch(r"one-vs-three-quick: \d+ runs to measure; about .* and \d+ MiB of disk\n", done.stdout)
 
 

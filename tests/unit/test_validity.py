@@ -253,6 +253,21 @@ def test_what_an_event_costs_is_the_result_and_no_reason_to_doubt(tmp_path):
     assert check(replace(run, events=())).state == "suspect"
 
 
+def test_clients_of_fewer_networks_than_asked_for_are_named_where_it_matters(chat):
+    by_address = replace(
+        chat, settings=chat.settings.replace(balance="ip_hash"), observed={**chat.observed, "balance": "ip_hash"}
+    )
+    assert "came from 1 /24 networks, 16 were asked for" in the_reason(by_address)
+    assert check(replace(by_address, workload=CHAT.replace(networks=1))).state == "valid"
+
+
+def test_who_was_made_to_lose_its_socket_is_no_generator_that_lagged(tmp_path):
+    run = synthetic.chat_run(tmp_path, "killed", workload=CHAT, kill_s=4)
+    asked_for_more = replace(run, workload=CHAT.replace(messages_per_s=1.0))
+    assert check(asked_for_more).state == "valid"
+    assert any("the generator lagged" in reason for reason in check(replace(asked_for_more, events=())).reasons)
+
+
 def test_a_generator_that_sent_too_little_is_found(chat):
     reason = the_reason(replace(chat, workload=CHAT.replace(messages_per_s=1.0)))
     assert "about 300 were asked for: the generator lagged" in reason
