@@ -3,11 +3,12 @@
 # make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark  how long the lab itself takes: boot, changes, experiments
 # make doctor     is this machine ready for a lab, and if not, why
+# make pictures   draw the README's pictures anew, from the experiments in results/
 # make check      lint
 # make clean      remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-vagrant notebooks benchmark doctor check clean lock
+.PHONY: help lab test test-unit test-vagrant notebooks benchmark doctor pictures check clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -54,6 +55,9 @@ benchmark: .venv/.lock
 
 doctor: .venv/.lock
 	$(BIN)/fab doctor
+
+pictures: .venv/.lock
+	$(BIN)/python docs/pictures.py
 
 check: .venv/.lock
 	$(BIN)/ruff check

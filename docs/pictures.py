@@ -1,0 +1,57 @@
+"""Draw the README's pictures from the runs in results/: `make pictures`.
+
+They need `fab experiment eight-cases`, `one-vs-three` and `channel-layers` at full size. A picture whose runs
+are not there stays as it is.
+"""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from stacklab import plots
+from stacklab.analysis import summarize
+from stacklab.errors import ResultsError
+from stacklab.found import RESULTS
+from stacklab.results import load_runs
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def summary_of(experiment: str) -> pd.DataFrame:
+    """The summary of an experiment's runs. ResultsError if it was not measured here."""
+    return summarize(load_runs(RESULTS / experiment))
+
+
+def eight_cases() -> plt.Figure:
+    """Response times of the eight cases, 100 users beside 200, on one scale."""
+    summary = summary_of("eight-cases")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained", sharey=True)
+    for ax, (users, rows) in zip(axes, summary.groupby("users"), strict=True):
+        plots.response_times_by_case(rows, ax)
+        ax.set_title(f"{users} users", loc="left")
+    axes[0].get_legend().remove()
+    axes[1].set_ylabel("")
+    return figure
+
+
+def chat() -> plt.Figure:
+    """What three instances cost beside one, and which channel layers deliver."""
+    cost, delivered = summary_of("one-vs-three"), summary_of("channel-layers")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
+    plots.daphne_cost_by_point(cost[cost["clients"] == cost["clients"].max()], left)
+    plots.delivered_by_point(delivered, right)
+    return figure
+
+
+if __name__ == "__main__":
+    for name, draw in {"eight-cases": eight_cases, "chat": chat}.items():
+        try:
+            draw().savefig(IMAGES / f"{name}.png", dpi=110)
+            print(f"drawn: docs/images/{name}.png")
+        except ResultsError as error:
+            print(f"left as it is: docs/images/{name}.png ({error})")
