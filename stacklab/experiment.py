@@ -187,7 +187,9 @@ def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, where it is one; "…-dirty" if files differ from it."""
+    """The commit of this checkout, "…-dirty" if files differ from it; None where it is no clone, or there is no git."""
+    if shutil.which("git") is None:
+        return None
     done = subprocess.run(
         ["git", "-C", str(stack.ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
