@@ -143,12 +143,14 @@ export STACKLAB_LAB=vagrant
 PATH=$venv/bin:\$PATH
 PROFILE
     put /usr/local/bin/stacklab-address 755 <<SCRIPT || true
-#!/bin/sh
+#!/bin/bash
 # Say where JupyterLab is, once it answers: stacklab-address PORT_ON_THE_LAPTOP
 set -eu
 . $etc/jupyter.env
-for _ in \$(seq 120); do
-    if python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:8888/api", timeout=5)' 2>/dev/null; then
+answers() { python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:8888/api", timeout=60)' 2>/dev/null; }
+for _ in {1..300}; do
+    # A look that costs nothing: on an emulated machine a Python every second would take half the CPU that JupyterLab needs.
+    if (exec 3<>/dev/tcp/127.0.0.1/8888) 2>/dev/null && answers; then
         echo "JupyterLab: http://127.0.0.1:\$1/lab?token=\$JUPYTER_TOKEN"
         exit 0
     fi

@@ -225,8 +225,12 @@ for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
     local unit
-    for unit in nginx uwsgi daphne.target redis-server stacklab-recover; do
-        systemctl is-enabled -q "$unit" || systemctl enable -q --no-reload "$unit" 2>/dev/null
+    for unit in uwsgi daphne.target stacklab-recover; do
+        systemctl is-enabled -q "$unit" || systemctl enable -q --no-reload "$unit"
+    done
+    # These have init scripts too, for whose sake `enable` has systemd read all units anew, twice each.
+    for unit in nginx redis-server; do
+        systemctl is-enabled -q "$unit" || systemctl add-wants -q --no-reload multi-user.target "$unit"
     done
     rm -f "$pending"
 }

@@ -192,7 +192,7 @@ def _sockets(connections: pd.DataFrame) -> Iterator[str]:
 
 def _networks(run: Run, connections: pd.DataFrame) -> Iterator[str]:
     """A lab whose clients have no addresses of their own has them all come from one."""
-    seen = max(1, connections["source_address"].dropna().str.rpartition(".")[0].nunique())
+    seen = len({str(address).rpartition(".")[0] for address in connections["source_address"]})
     if run.settings.balance == "ip_hash" and seen < run.workload.networks:
         yield (
             f"The clients came from {seen} /24 networks, {run.workload.networks} were asked for; "

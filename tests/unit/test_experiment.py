@@ -336,3 +336,8 @@ def test_an_event_that_comes_too_late_is_named():
     with Events((late,), None, StackSettings(), None) as happened:
         happened.progress(Progress(0, 1, 0.0, 0, None, "ramp"))
     assert happened.done == [] and happened.missed == ["kill daphne@2"]
+
+
+def test_a_computer_without_git_can_measure(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert module._commit() is None

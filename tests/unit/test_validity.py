@@ -253,12 +253,14 @@ def test_what_an_event_costs_is_the_result_and_no_reason_to_doubt(tmp_path):
     assert check(replace(run, events=())).state == "suspect"
 
 
-def test_clients_of_fewer_networks_than_asked_for_are_named_where_it_matters(chat):
+def test_clients_of_fewer_networks_than_asked_for_are_named_where_it_matters(chat, tmp_path):
     by_address = replace(
         chat, settings=chat.settings.replace(balance="ip_hash"), observed={**chat.observed, "balance": "ip_hash"}
     )
     assert "came from 1 /24 networks, 16 were asked for" in the_reason(by_address)
     assert check(replace(by_address, workload=CHAT.replace(networks=1))).state == "valid"
+    no_addresses_of_its_own = with_table(by_address, tmp_path, "connections", edited(source_address=None))
+    assert "came from 1 /24 networks, 16 were asked for" in the_reason(no_addresses_of_its_own)
 
 
 def test_who_was_made_to_lose_its_socket_is_no_generator_that_lagged(tmp_path):
