@@ -18,6 +18,8 @@ LIBVIRT = ROOT / "tests" / "vagrant" / "libvirt-here"
 BOXES = ROOT / "build" / "boxes"
 JUPYTER_PORT, SITE_PORT = 18888, 18443
 WEB = "192.168.60.10"
+# Some commands are silent for minutes. A connection that ends all the same says so (Vagrant asks SSH to be quiet).
+SSH_SAYS_WHY = ("--", "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=30", "-o", "LogLevel=INFO")
 
 
 class StepFailed(AssertionError):
@@ -99,10 +101,10 @@ class ClassroomLab:
     def on_desk(self, command: str, timed: str | None = None) -> str:
         """What `command` prints for the student on desk, in the folder that JupyterLab shows."""
         script = "sudo -u student -H bash -lc " + shlex.quote(f"cd ~/stacklab && {command}")
-        return self.vagrant("ssh", "desk", "--command", script, timed=timed)
+        return self.vagrant("ssh", "desk", "--command", script, *SSH_SAYS_WHY, timed=timed)
 
     def on(self, machine: str, command: str) -> str:
-        return self.vagrant("ssh", machine, "--command", command)
+        return self.vagrant("ssh", machine, "--command", command, *SSH_SAYS_WHY)
 
     def _timed(self, name: str, *command, **options) -> str:
         start = time.monotonic()
