@@ -30,12 +30,15 @@ def summary_of(experiment: str) -> pd.DataFrame:
 def eight_cases() -> plt.Figure:
     """Response times of the eight cases, 100 users beside 200, on one scale."""
     summary = summary_of("eight-cases")
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
     for ax, (users, rows) in zip(axes, summary.groupby("users"), strict=True):
-        plots.response_times_by_case(rows, ax)
+        plots.response_times_by_case(rows.assign(point=rows["point"].str.partition(", ")[2]), ax)
         ax.set_title(f"{users} users", loc="left")
+        ax.set_xlabel("nginx worker_connections / uWSGI processes")
+    top = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(0, top)
     axes[0].get_legend().remove()
-    axes[1].set_ylabel("")
     return figure
 
 
