@@ -1,7 +1,7 @@
-"""Draw the README's pictures from the runs in results/: `make pictures`.
+"""Draw the README's plots from the runs in results/: `make pictures`.
 
-They need `fab experiment eight-cases`, `one-vs-three` and `channel-layers` at full size. A picture whose runs
-are not there stays as it is.
+They need `fab experiment eight-cases`, `one-vs-three` and `channel-layers` at full size. A plot whose runs are not
+there stays as it is. (jupyterlab-on-desk.png is a browser's view; `make test-vagrant` leaves a new one in build/.)
 """
 
 from pathlib import Path

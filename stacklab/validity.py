@@ -191,7 +191,7 @@ def _sockets(connections: pd.DataFrame) -> Iterator[str]:
 
 
 def _networks(run: Run, connections: pd.DataFrame) -> Iterator[str]:
-    """A lab whose clients have no addresses of their own has them all come from one."""
+    """Where clients have no addresses of their own, which counts as one network, they all come from the desk's."""
     seen = len({str(address).rpartition(".")[0] for address in connections["source_address"]})
     if run.settings.balance == "ip_hash" and seen < run.workload.networks:
         yield (

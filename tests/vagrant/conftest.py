@@ -4,7 +4,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--vagrant", action="store_true", help="run the acceptance test of `vagrant up` (20 minutes and more)")
+    parser.addoption("--vagrant", action="store_true", help="run the acceptance test of `vagrant up` (an hour by emulation)")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import TimeoutError, sync_playwright
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_MS = 1_800_000  # an emulated machine is slow
-TAKEN_UP_MS, ATTEMPTS = 60_000, 5
-# What stands before each cell of code: [*] while it waits or runs, its number when it ran.
-PROMPTS = "() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(each => each.textContent)"
 
 
 def run_all_cells(address: str, notebook: str, picture: Path) -> dict[str, Any]:
@@ -28,21 +25,17 @@ def run_all_cells(address: str, notebook: str, picture: Path) -> dict[str, Any]:
         parts = urlsplit(address)
         page.goto(f"{parts.scheme}://{parts.netloc}/lab/tree/{notebook}?{parts.query}")
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # connected; the notebook's own light is on before
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # a kernel is there; the notebook's own light is on before
         page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
-        for attempt in range(1, ATTEMPTS + 1):  # on a slow machine the menu is there before what it does is
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-            try:
-                page.wait_for_function(f"({PROMPTS})().some(each => /[\\d*]/.test(each))", timeout=TAKEN_UP_MS, polling=1000)
-                break
-            except TimeoutError:
-                page.screenshot(path=picture)
-                if attempt == ATTEMPTS:
-                    raise
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        # A cell that waits or runs has a * where its number comes; one that ran has its number.
         page.wait_for_function(
-            f"(() => {{ const texts = ({PROMPTS})(); return texts.some(each => /\\d/.test(each))"
-            " && !texts.some(each => each.includes('*')) })()",
+            """() => {
+                const prompts = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')];
+                const texts = prompts.map(each => each.textContent);
+                return texts.some(each => /\\d/.test(each)) && !texts.some(each => each.includes('*'));
+            }""",
             timeout=PATIENCE_MS,
             polling=1000,
         )

@@ -20,16 +20,17 @@ def url(redis):
 
 @pytest.fixture
 def slow_first_command(monkeypatch):
-    """The first command of every connection goes out, and returns a little later, as on a busy machine."""
-    send, seen = AbstractConnection.send_command, set()
+    """The first SUBSCRIBE of every connection returns a little late, as on a busy machine. Yields those connections."""
+    send, under_way = AbstractConnection.send_command, set()
 
     async def slow(connection, *words, **options):
         await send(connection, *words, **options)
-        if words[0] == "SUBSCRIBE" and connection not in seen:
-            seen.add(connection)
+        if words[0] == "SUBSCRIBE" and connection not in under_way:
+            under_way.add(connection)
             await asyncio.sleep(0.2)
 
     monkeypatch.setattr(AbstractConnection, "send_command", slow)
+    return under_way
 
 
 def test_a_room_joined_while_the_first_subscription_is_on_its_way_is_heard_too(url, slow_first_command):
@@ -39,7 +40,8 @@ def test_a_room_joined_while_the_first_subscription_is_on_its_way_is_heard_too(u
         heard = asyncio.Queue()
         subscriptions = Subscriptions(lambda channel, data: heard.put_nowait((channel, data)))
         first = asyncio.create_task(subscriptions.subscribe("one"))
-        await asyncio.sleep(0.1)  # connected, and the first SUBSCRIBE is under way
+        while not slow_first_command:
+            await asyncio.sleep(0.01)
         await asyncio.wait_for(asyncio.gather(first, subscriptions.subscribe("two")), ANSWER_S)
         async with Redis.from_url(url) as redis:
             await redis.publish("one", "1")
