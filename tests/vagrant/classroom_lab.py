@@ -78,7 +78,6 @@ class ClassroomLab:
             "VAGRANT_DEFAULT_PROVIDER": "libvirt",
             "VAGRANT_NO_COLOR": "1",
             "STACKLAB_LIBVIRT_DRIVER": "kvm" if works else "qemu",
-            "STACKLAB_CPUS": "1",
             "STACKLAB_JUPYTER_PORT": str(JUPYTER_PORT),
             "STACKLAB_SITE_PORT": str(SITE_PORT),
             "STACKLAB_LAB": "vagrant",
