@@ -36,6 +36,15 @@ module StackLab
     RbConfig::CONFIG["host_cpu"] =~ /arm64|aarch64/ ? "arm64" : "amd64"
   end
 
+  # All that QEMU can emulate, for NumPy wants much, less what costs an emulator more than it gains: copying byte by byte
+  # (erms), five levels of page tables (la57), and guards of memory (smap, pku).
+  def self.emulate(machine)
+    machine.cpu_mode = "maximum"
+    return unless architecture == "amd64"
+
+    %w[erms la57 pku smap].each { |name| machine.cpu_feature(name: name, policy: "disable") }
+  end
+
   def self.bsdtar(*arguments)
     done = Vagrant::Util::Subprocess.execute("bsdtar", *arguments)
     raise Failed, "bsdtar #{arguments.join(" ")} failed: #{done.stderr}" unless done.exit_code.zero?

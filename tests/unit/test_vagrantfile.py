@@ -134,9 +134,12 @@ def test_stacklab_box_goes_before_everything_as_a_name_or_as_a_file(checkout, tm
 
 @needs("ruby")
 def test_emulation_is_a_choice():
-    assert read()["providers"]["libvirt"]["settings"]["driver"] == "kvm"
+    settings = read()["providers"]["libvirt"]["settings"]
+    assert (settings["driver"], settings["cpu_mode"], settings["cpus"]) == ("kvm", "host-model", 2)
     emulated = read(STACKLAB_LIBVIRT_DRIVER="qemu")["providers"]["libvirt"]["settings"]
-    assert (emulated["driver"], emulated["cpu_mode"]) == ("qemu", "maximum")
+    assert (emulated["driver"], emulated["cpu_mode"], emulated["cpus"]) == ("qemu", "maximum", 1)
+    assert set(emulated.get("cpu_features", {"none": "disable"}).values()) == {"disable"}  # none but on amd64
+    assert read(STACKLAB_LIBVIRT_DRIVER="qemu", STACKLAB_CPUS="4")["providers"]["libvirt"]["settings"]["cpus"] == 4
 
 
 def test_desk_gets_everything_in_the_lock_but_the_projects_own_tools():

@@ -30,6 +30,10 @@ class ProviderSettings < Settings
   def vmx
     @noted["vmx"] ||= {}
   end
+
+  def cpu_feature(name:, policy:)
+    (@noted["cpu_features"] ||= {})[name] = policy
+  end
 end
 
 class Machine < Settings
