@@ -138,7 +138,8 @@ def test_emulation_is_a_choice():
     assert (settings["driver"], settings["cpu_mode"], settings["cpus"]) == ("kvm", "host-model", 2)
     emulated = read(STACKLAB_LIBVIRT_DRIVER="qemu")["providers"]["libvirt"]["settings"]
     assert (emulated["driver"], emulated["cpu_mode"], emulated["cpus"]) == ("qemu", "maximum", 1)
-    assert set(emulated.get("cpu_features", {"none": "disable"}).values()) == {"disable"}  # none but on amd64
+    assert "qemuargs" not in settings
+    assert emulated.get("qemuargs", ["-cpu"])[0] == "-cpu"  # only on amd64
     assert read(STACKLAB_LIBVIRT_DRIVER="qemu", STACKLAB_CPUS="4")["providers"]["libvirt"]["settings"]["cpus"] == 4
 
 

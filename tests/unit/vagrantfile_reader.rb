@@ -31,8 +31,8 @@ class ProviderSettings < Settings
     @noted["vmx"] ||= {}
   end
 
-  def cpu_feature(name:, policy:)
-    (@noted["cpu_features"] ||= {})[name] = policy
+  def qemuargs(value:)
+    (@noted["qemuargs"] ||= []) << value
   end
 end
 
