@@ -36,15 +36,16 @@ module StackLab
     RbConfig::CONFIG["host_cpu"] =~ /arm64|aarch64/ ? "arm64" : "amd64"
   end
 
-  # All that QEMU can emulate, for NumPy wants much, less what costs an emulator more than it gains: copying byte by byte
-  # (erms), five levels of page tables (la57), and guards of memory (smap, pku). The provider's own setting for single
-  # features wants a named model; of two -cpu QEMU takes the last.
+  # What QEMU can emulate, for NumPy wants much, without what costs an emulator more than it gains (copying byte by byte,
+  # five levels of page tables, guards of memory), and without AVX: QEMU 7.2 emulates its gathering loads wrongly, and
+  # NumPy's argsort ends in a general protection fault. vagrant-libvirt takes single features only with a named model,
+  # hence QEMU's own argument; of two -cpu it takes the last.
   def self.emulate(machine)
     machine.cpu_mode = "maximum"
     return unless architecture == "amd64"
 
     machine.qemuargs(value: "-cpu")
-    machine.qemuargs(value: "max,erms=off,la57=off,pku=off,smap=off")
+    machine.qemuargs(value: "max,erms=off,la57=off,pku=off,smap=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off")
   end
 
   def self.bsdtar(*arguments)
@@ -107,7 +108,8 @@ module StackLab
       return machine if machine.name.to_s == name
 
       other = machine.env.machine(name.to_sym, machine.provider_name)
-      other if other.state.id == :running && other.communicate.ready?
+      # (Not other.state, which locks the machine in Vagrant's index and fails where it is locked already.)
+      other if other.provider.state.id == :running && other.communicate.ready?
     end
   end
 
@@ -146,7 +148,7 @@ module StackLab
   end
 
   def self.fetch_work(machine)
-    return unless machine.state.id == :running && machine.communicate.ready?
+    return unless machine.provider.state.id == :running && machine.communicate.ready?
 
     packed = root(machine, <<~SCRIPT)
       cd #{DESK_FOLDER} 2>/dev/null || exit 0

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from stacklab import doctor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,11 @@ def run(*command: str | Path, timeout_s: float = 1800, **options) -> str:
     if done.returncode != 0:
         raise StepFailed(f"{' '.join(map(str, command))} failed with exit code {done.returncode}:\n{text[-6000:]}")
     return text
+
+
+def stolen_s() -> float:
+    """CPU time that this computer, if it is itself a virtual machine, wanted and did not get: steal in /proc/stat."""
+    return getattr(psutil.cpu_times(), "steal", 0.0)
 
 
 @dataclass
@@ -106,12 +113,13 @@ class ClassroomLab:
         return self.vagrant("ssh", machine, "--command", command, *SSH_SAYS_WHY)
 
     def _timed(self, name: str, *command, **options) -> str:
-        start = time.monotonic()
+        start, stolen_before_s = time.monotonic(), stolen_s()
         try:
             return run(*command, **options)
         finally:
             self.times_s[name] = time.monotonic() - start
-            print(f"\n{name}: {self.times_s[name]:.0f} s", flush=True)
+            stolen = (stolen_s() - stolen_before_s) / (self.times_s[name] * psutil.cpu_count())
+            print(f"\n{name}: {self.times_s[name]:.0f} s ({stolen:.0%} of this computer's CPUs were others')", flush=True)
 
     def leftovers(self) -> str:
         """What libvirt still has of this lab: domains, volumes, networks."""
