@@ -37,9 +37,9 @@ module StackLab
   end
 
   # What QEMU can emulate, for NumPy wants much, without what costs an emulator more than it gains (copying byte by byte,
-  # five levels of page tables, guards of memory), and without AVX: QEMU 7.2 emulates its gathering loads wrongly, and
-  # NumPy's argsort ends in a general protection fault. vagrant-libvirt takes single features only with a named model,
-  # hence QEMU's own argument; of two -cpu it takes the last.
+  # five levels of page tables, guards of memory), and without AVX: with that of QEMU 7.2, NumPy's argsort ended in a
+  # general protection fault, at a gathering load. vagrant-libvirt takes single features only with a named model, hence
+  # QEMU's own argument; of two -cpu it takes the last.
   def self.emulate(machine)
     machine.cpu_mode = "maximum"
     return unless architecture == "amd64"

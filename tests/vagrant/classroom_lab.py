@@ -20,8 +20,6 @@ LIBVIRT = ROOT / "tests" / "vagrant" / "libvirt-here"
 BOXES = ROOT / "build" / "boxes"
 JUPYTER_PORT, SITE_PORT = 18888, 18443
 WEB = "192.168.60.10"
-# Some commands are silent for minutes. A connection that ends all the same says so (Vagrant asks SSH to be quiet).
-SSH_SAYS_WHY = ("--", "-o", "ServerAliveInterval=20", "-o", "ServerAliveCountMax=30", "-o", "LogLevel=INFO")
 
 
 class StepFailed(AssertionError):
@@ -106,11 +104,12 @@ class ClassroomLab:
 
     def on_desk(self, command: str, timed: str | None = None) -> str:
         """What `command` prints for the student on desk, in the folder that JupyterLab shows."""
-        script = "sudo -u student -H bash -lc " + shlex.quote(f"cd ~/stacklab && {command}")
-        return self.vagrant("ssh", "desk", "--command", script, *SSH_SAYS_WHY, timed=timed)
+        # With something left to do after the command, bash stays, and says so if a signal ended it.
+        script = "sudo -u student -H bash -lc " + shlex.quote(f"cd ~/stacklab && {command}; exit $?")
+        return self.vagrant("ssh", "desk", "--command", script, timed=timed)
 
     def on(self, machine: str, command: str) -> str:
-        return self.vagrant("ssh", machine, "--command", command, *SSH_SAYS_WHY)
+        return self.vagrant("ssh", machine, "--command", command)
 
     def _timed(self, name: str, *command, **options) -> str:
         start, stolen_before_s = time.monotonic(), stolen_s()
