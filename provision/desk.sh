@@ -105,6 +105,8 @@ set -eu
 printf '%s %s\n' '$STACKLAB_WEB' "\$1" > '$known_hosts.new'
 chown '$student:' '$known_hosts.new'
 mv '$known_hosts.new' '$known_hosts'
+# A web that was made anew has another network card: without this, the next connection waits for the old one.
+ip neigh flush to '$STACKLAB_WEB'
 SCRIPT
 }
 

@@ -96,17 +96,17 @@ class ClassroomLab:
         shutil.copy(box, self.folder)
         return box
 
-    def vagrant(self, *words: str, timed: str | None = None) -> str:
+    def vagrant(self, *words: str, timed: str | None = None, timeout_s: float = 1800) -> str:
         command = ("vagrant", *words)
         if timed:
-            return self._timed(timed, *command, cwd=self.folder, env=self.environment)
-        return run(*command, cwd=self.folder, env=self.environment)
+            return self._timed(timed, *command, timeout_s=timeout_s, cwd=self.folder, env=self.environment)
+        return run(*command, timeout_s=timeout_s, cwd=self.folder, env=self.environment)
 
-    def on_desk(self, command: str, timed: str | None = None) -> str:
+    def on_desk(self, command: str, timed: str | None = None, timeout_s: float = 1800) -> str:
         """What `command` prints for the student on desk, in the folder that JupyterLab shows."""
         # With something left to do after the command, bash stays, and says so if a signal ended it.
         script = "sudo -u student -H bash -lc " + shlex.quote(f"cd ~/stacklab && {command}; exit $?")
-        return self.vagrant("ssh", "desk", "--command", script, timed=timed)
+        return self.vagrant("ssh", "desk", "--command", script, timed=timed, timeout_s=timeout_s)
 
     def on(self, machine: str, command: str) -> str:
         return self.vagrant("ssh", machine, "--command", command)

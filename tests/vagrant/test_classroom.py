@@ -132,7 +132,7 @@ def test_a_student_runs_the_first_notebook_in_a_browser(lab):
 
 
 def test_another_notebook_runs_on_desk(lab):
-    lab.on_desk("cd notebooks && jupyter execute 04_failover.ipynb --timeout=1800", timed="04_failover")
+    lab.on_desk("cd notebooks && jupyter execute 04_failover.ipynb --timeout=1800", timed="04_failover", timeout_s=3400)
 
 
 def test_reload_keeps_the_work_and_hands_it_to_the_laptop(lab):
