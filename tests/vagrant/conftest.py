@@ -4,7 +4,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--vagrant", action="store_true", help="run the acceptance test of `vagrant up` (an hour and a half by emulation)")
+    parser.addoption("--vagrant", action="store_true", help="run the acceptance test of `vagrant up` (90 minutes by emulation)")
 
 
 def pytest_collection_modifyitems(config, items):
