@@ -151,8 +151,7 @@ def up(name: str, *, pin: bool, owner: int) -> None:
         if _must_boot(machine_name(subnet), pinned):
             record = {**record, "pinned_cpus": pinned, "generator_cpus": generator}
             _boot(machine, record, subnet)
-        _wait(machine, subnet, "has no network", lambda: network.exists(subnet))
-        network.configure(subnet)
+        _wait(machine, subnet, "has no network", lambda: network.configure(subnet))
         _wait(machine, subnet, "does not answer on SSH", lambda: _answers(subnet))
 
 

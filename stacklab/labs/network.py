@@ -8,9 +8,9 @@ the /24 of a client.
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from pathlib import Path
 
 from stacklab.errors import LabError
 from stacklab.labs.storage import run
@@ -95,16 +95,26 @@ def free_subnet(taken: set[int], used: dict[IPv4Network, str]) -> Subnet:
 
 def exists(subnet: Subnet) -> bool:
     """Is the cable plugged in at this end?"""
-    return Path("/sys/class/net", subnet.interface).exists()
+    try:
+        socket.if_nametoindex(subnet.interface)
+    except OSError:
+        return False
+    return True
 
 
-def configure(subnet: Subnet) -> None:
-    """Give this computer's end of the cable its addresses; to repeat it does no harm."""
+def configure(subnet: Subnet) -> bool:
+    """Give this computer's end of the cable its addresses; to repeat it does no harm. False: there is no cable."""
     length = subnet.network.prefixlen
     lines = [f"link set dev {subnet.interface} up"]
     for address in (subnet.host_address, *subnet.client_addresses):
         lines.append(f"address replace {address}/{length} dev {subnet.interface}")
-    run(["ip", "-batch", "-"], f"cannot give {subnet.interface} its addresses", input="\n".join(lines) + "\n")
+    try:
+        run(["ip", "-batch", "-"], f"cannot give {subnet.interface} its addresses", input="\n".join(lines) + "\n")
+    except LabError:
+        if exists(subnet):
+            raise
+        return False  # not plugged in yet; or the machine has died since, and its cable with it
+    return True
 
 
 def remove(subnet: Subnet) -> None:

@@ -67,6 +67,17 @@ def test_the_name_of_the_cable_is_not_one_that_systemd_networkd_would_take():
         assert not name.startswith("ve-") and len(name) < 16
 
 
+def test_a_cable_that_goes_while_it_gets_its_addresses_is_no_error_of_its_own(monkeypatch):
+    def refused(command, complaint, **kwargs):
+        raise LabError("Device not found")
+
+    monkeypatch.setattr(network, "run", refused)
+    assert network.configure(Subnet(15)) is False  # its machine died: whoever waits for the machine says why
+    monkeypatch.setattr(Subnet, "interface", "lo")
+    with pytest.raises(LabError, match="Device not found"):
+        network.configure(Subnet(15))
+
+
 def test_the_machines_network_file_comes_before_systemds_own():
     (path,) = [path for path in network.machine_files(Subnet(0)) if path.endswith(".network")]
     assert path.rsplit("/", 1)[1] < "80-container-host0.network"
