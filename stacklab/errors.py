@@ -4,6 +4,10 @@
 class LabError(Exception):
     """The root of all errors of the lab: one clear line, never a bare traceback."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it, and so a notebook and whoever executes one: the message alone."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class SettingsError(LabError, ValueError):
     """A setting or a workload that is unknown, of the wrong type, or out of its range."""

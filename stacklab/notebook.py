@@ -1,4 +1,4 @@
-"""What the notebooks share: a first look at the lab, errors in one line, and diffs and tables that read well."""
+"""What the notebooks share: a first look at the lab, and diffs and tables that read well."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pandas.io.formats.style import Styler
 
 from stacklab import experiment, show
 from stacklab.analysis import METRIC_NAMES, Judgement, is_time
-from stacklab.errors import LabError
 from stacklab.host import Host
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.report import judgement_words
@@ -26,13 +25,11 @@ LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "
 
 
 def begin() -> tuple[Lab, Host]:
-    """The lab that is up, and its web host. From now on a LabError is one line, and pictures are sharp.
+    """The lab that is up, and its web host. From now on pictures are sharp.
 
     LabNotRunning, which names the command that starts it, if the lab is not up.
     """
-    shell = get_ipython()
-    if shell is not None:
-        shell.set_custom_exc((LabError,), _in_one_line)
+    if get_ipython() is not None:
         set_matplotlib_formats("retina")
     lab = open_lab()
     host = lab.web()
@@ -48,12 +45,6 @@ def begin() -> tuple[Lab, Host]:
 def quick_mode() -> bool:
     """Whether to measure a tenth of the load, once: yes, unless the environment says STACKLAB_FULL=1."""
     return os.environ.get("STACKLAB_FULL") != "1"
-
-
-def _in_one_line(shell, kind, error, traceback, tb_offset=None) -> list[str]:
-    """A LabError as its message in a box; the cell still counts as failed, so that "Run all" stops there."""
-    display(HTML(f'<div style="{BOX.format(colour="#D55E00")}"><b>{kind.__name__}</b>: {html.escape(str(error))}</div>'))
-    return []
 
 
 def say(text: str) -> None:
