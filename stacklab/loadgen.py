@@ -122,7 +122,10 @@ def _check_connections(outcomes: dict[str, int]) -> None:
 
 
 def _longest_s(workload: Workload) -> float | None:
-    """How long this load can take at most; None where that depends on the answers (a closed loop)."""
+    """How long this load can take at most; None where that depends on the answers (a closed loop).
+
+    Chat clients that connect slowly have time, as on an emulated machine: this counts from the one that came last.
+    """
     if not isinstance(workload, HttpLoad):
         connecting_s = max(workload.ramp_s, workload.clients / CLIENTS_PER_S)
         return connecting_s + workload.duration_s + DRAIN_S + GRACE_S
@@ -254,6 +257,7 @@ class _Generator:
     def follow(self, progress: Callable[[Progress], None] | None, timeout_s: float | None) -> None:
         """Until all have ended: sample their CPU, pass on how far they are, coordinate, watch the clock."""
         began_s = sampled_s = time.monotonic()
+        came = 0
         self._sample()
         while self._running:
             if (wait_s := sampled_s + SAMPLE_INTERVAL_S - time.monotonic()) > 0:
@@ -264,6 +268,8 @@ class _Generator:
             self._coordinate()
             if progress and all("done" in report for report in self._reports):
                 progress(self._progress())
+            if (come := self._come()) > came:
+                came, began_s = come, sampled_s
             self._watch(began_s, timeout_s)
         failed = [process.wait() for process in self._processes]
         if any(failed):
@@ -297,6 +303,11 @@ class _Generator:
             process.stdin.flush()
         except BrokenPipeError:
             pass  # it has just ended; its exit code tells why
+
+    def _come(self) -> int:
+        """Chat processes that are ready and clients that are there, while they connect; later they come and go."""
+        connecting = [report for report in self._reports if not self.http and report["phase"] in ("ready", "ramp")]
+        return sum(1 + report["done"] for report in connecting)
 
     def _watch(self, began_s: float, timeout_s: float | None) -> None:
         now = time.monotonic()

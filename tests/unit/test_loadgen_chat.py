@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -154,6 +155,15 @@ def test_progress_tells_of_clients_and_then_of_seconds(chat):
     ramp, load = ([step for step in seen if step.phase == phase] for phase in ("ramp", "load"))
     assert {step.total for step in ramp} == {6} and {step.total for step in load} == {2.0}
     assert ramp[-1].done == 6 and load[-1].done == 2.0 and max(step.rate_per_s for step in load) > 0
+
+
+def test_the_time_that_a_load_may_take_counts_from_the_client_that_came_last(site, certificates, tmp_path):
+    start_s = time.monotonic()
+    slow = ChatLoad(clients=6, rooms=1, messages_per_s=1.0, duration_s=1.0, ramp_s=12.0)
+    run_load(slow, site.url, tmp_path, certificates[0], timeout_s=12.0)
+    assert time.monotonic() - start_s > 12.0
+    with pytest.raises(LoadError, match="did not end within 2 s"):
+        run_load(slow.replace(duration_s=20.0, ramp_s=0.0), site.url, tmp_path, certificates[0], timeout_s=2.0)
 
 
 def test_a_wrong_ca_is_one_clear_error(site, tmp_path):
