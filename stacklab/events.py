@@ -14,10 +14,14 @@ from stacklab.host import Host
 from stacklab.loadgen import Progress
 from stacklab.settings import StackSettings
 
+PHASES = ("ramp", "warmup", "load")  # of a load, in their order, as Progress names them
+
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happens `at_s` seconds after the load began, its ramp included.
+    """One thing that happens `at_s` seconds after a phase of the load began: "load", which is what counts, or "ramp".
+
+    So that it comes when it should also where clients take long to connect. (Chat has no "warmup".)
 
     `kill`: these units (names with blanks between) get SIGKILL. `stop`: this unit is stopped for `for_s` seconds and
     started again. `change`: these settings are applied.
@@ -28,10 +32,13 @@ class Event:
     stop: str = ""
     for_s: float = 0.0
     change: tuple[tuple[str, Any], ...] = ()
+    phase: str = "load"
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.kill, self.stop, self.change))) != 1:
             raise SettingsError(f"an event either kills units, stops a unit or changes settings, not {self.what!r}")
+        if self.phase not in PHASES:
+            raise SettingsError(f"phase={self.phase!r} of an event must be one of {', '.join(PHASES)}")
 
     @property
     def what(self) -> str:
@@ -43,8 +50,8 @@ class Event:
         return ", ".join(f"{name}={value}" for name, value in self.change)
 
     def to_dict(self) -> dict[str, Any]:
-        """{at_s, what}, ready for JSON."""
-        return {"at_s": self.at_s, "what": self.what}
+        """{at_s, phase, what}, ready for JSON."""
+        return {"at_s": self.at_s, "phase": self.phase, "what": self.what}
 
     def happen(self, host: Host, settings: StackSettings) -> StackSettings:
         """Do it; the settings that hold afterwards. HostError or ApplyError if it cannot be done."""
@@ -68,8 +75,8 @@ class Events:
         happened.done       # [{"what", "began_s", "ended_s"}], seconds since the epoch on the desk's clock
         happened.missed     # what was to happen after the load had ended already, in words
 
-    Time counts from the first Progress. Leaving the block waits for an event that
-    is under way, drops those to come, and raises the LabError of one that failed.
+    Time counts from the first Progress of the event's phase, or of one after it. Leaving the block waits for an event
+    that is under way, drops those to come, and raises the LabError of one that failed.
     """
 
     def __init__(
@@ -78,15 +85,19 @@ class Events:
         self.done: list[dict[str, Any]] = []
         self.missed: list[str] = []
         self.settings = settings  # those that hold now
-        self._events, self._host = sorted(events, key=lambda event: event.at_s), host
+        self._events, self._host = sorted(events, key=lambda event: (PHASES.index(event.phase), event.at_s)), host
         self._forward = progress or (lambda progress: None)
-        self._begun, self._over = threading.Event(), threading.Event()
+        self._begun = {phase: threading.Event() for phase in PHASES}
+        self._begun_s: dict[str, float] = {}
+        self._over = threading.Event()
         self._error: LabError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def progress(self, progress: Progress) -> None:
-        """Pass the progress on; the first one starts the clock."""
-        self._begun.set()
+        """Pass the progress on; the first one of a phase starts its clock."""
+        for phase in PHASES[: PHASES.index(progress.phase) + 1]:
+            self._begun_s.setdefault(phase, time.monotonic())
+            self._begun[phase].set()
         self._forward(progress)
 
     def __enter__(self) -> Events:
@@ -96,7 +107,8 @@ class Events:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._over.set()
-        self._begun.set()
+        for begun in self._begun.values():  # so that nobody waits for a phase that never came
+            begun.set()
         if self._events:
             self._thread.join()
         self.missed = [event.what for event in self._events[len(self.done) :]]
@@ -104,10 +116,10 @@ class Events:
             raise self._error
 
     def _run(self) -> None:
-        self._begun.wait()
-        start = time.monotonic()
         for event in self._events:
-            if self._over.wait(max(0.0, start + event.at_s - time.monotonic())):
+            self._begun[event.phase].wait()
+            due_s = self._begun_s.get(event.phase, 0.0) + event.at_s
+            if self._over.wait(max(0.0, due_s - time.monotonic())):
                 return
             began_s = time.time()
             try:

@@ -98,7 +98,7 @@ def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 
 def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """One of three instances is killed under load: how long until its clients are back, and what is lost."""
     load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=15 if quick else 30)
-    kill = (Event(load.ramp_s + (5 if quick else 10), kill="daphne@2"),)
+    kill = (Event(3 if quick else 8, kill="daphne@2"),)
     points = [
         Point("round_robin", CHAT, load, kill),
         Point("hash", CHAT.replace(balance="hash"), load, kill),
@@ -115,7 +115,7 @@ def outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     failed, and nginx simply asks the next one.
     """
     load = chat_load(300, quick, messages_per_s=0.5).replace(duration_s=25 if quick else 45)
-    at_s = load.ramp_s + (5 if quick else 10)
+    at_s = 3 if quick else 8
     killed, stopped = Event(at_s, kill="daphne@1 daphne@2 daphne@3"), Event(at_s, stop="redis-server", for_s=3)
     base = CHAT.replace(balance="hash")
     soon = base.replace(balance_max_fails=0)
@@ -132,7 +132,8 @@ def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     """One instance, then three, then one again, under load: what a client feels of it."""
     load = chat_load(300, quick, messages_per_s=0.5).replace(ramp_s=10 if quick else 20, duration_s=20 if quick else 30)
     # The new instances come while clients still arrive: sockets that are open stay where they are.
-    up, down = Event(2, change=(("daphne_instances", 3),)), Event(load.ramp_s + 8, change=(("daphne_instances", 1),))
+    up = Event(2, change=(("daphne_instances", 3),), phase="ramp")
+    down = Event(6, change=(("daphne_instances", 1),))
     events = (up, down)
     base = CHAT.replace(daphne_instances=1)
     points = [Point("as it is", base, load, events), Point("chat_resume", base.replace(chat_resume=True), load, events)]

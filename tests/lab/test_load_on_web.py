@@ -111,7 +111,7 @@ def test_after_an_outage_the_service_is_back_by_itself_and_no_unit_is_left_faile
     with bench(lab, tmp_path) as on:
         run = measure(
             on, happening.settings, workload, folder=tmp_path / "outages", point=happening.label,
-            events=[replace(event, at_s=5.0)],
+            events=[replace(event, at_s=1.0)],
         )  # fmt: skip
     summary = summarize([run]).iloc[0]
     print(f"{happening.label}: nobody received anything for {summary.silence_max_s:.1f} s")

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -323,10 +324,11 @@ def test_setting_aside_finds_the_next_free_name(tmp_path):
 
 
 def test_an_event_kills_stops_or_changes_one_of_them():
-    assert Event(at_s=1, kill="daphne@1").to_dict() == {"at_s": 1, "what": "kill daphne@1"}
+    assert Event(at_s=1, kill="daphne@1").to_dict() == {"at_s": 1, "phase": "load", "what": "kill daphne@1"}
     assert Event(at_s=1, change=(("daphne_instances", 1),)).what == "daphne_instances=1"
     assert Event(at_s=1, stop="redis-server", for_s=2.5).what == "stop redis-server for 2.5 s"
-    for wrong in ({}, {"kill": "nginx", "change": (("a", 1),)}, {"kill": "nginx", "stop": "nginx"}):
+    mixed = ({}, {"kill": "nginx", "change": (("a", 1),)}, {"kill": "nginx", "stop": "nginx"})
+    for wrong in (*mixed, {"kill": "nginx", "phase": "later"}):
         with pytest.raises(SettingsError):
             Event(at_s=1, **wrong)
 
@@ -336,6 +338,21 @@ def test_an_event_that_comes_too_late_is_named():
     with Events((late,), None, StackSettings(), None) as happened:
         happened.progress(Progress(0, 1, 0.0, 0, None, "ramp"))
     assert happened.done == [] and happened.missed == ["kill daphne@2"]
+
+
+def test_an_event_waits_for_its_phase_however_long_the_clients_take_to_connect():
+    happened_in = []
+
+    class Host:
+        def run(self, command, sudo):
+            happened_in.append((command.split()[-1], phase))
+
+    kill = Event(at_s=0.05, kill="daphne@2")
+    with Events((kill, replace(kill, kill="daphne@1", phase="ramp")), Host(), StackSettings(), None) as happened:
+        for phase in ("ramp", "load"):
+            happened.progress(Progress(0, 1, 0.0, 0, None, phase))
+            time.sleep(0.5)
+    assert happened_in == [("daphne@1", "ramp"), ("daphne@2", "load")] and not happened.missed
 
 
 def test_a_computer_without_git_can_measure(monkeypatch, tmp_path):
