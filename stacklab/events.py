@@ -11,10 +11,8 @@ from typing import Any
 from stacklab import stack
 from stacklab.errors import LabError, SettingsError
 from stacklab.host import Host
-from stacklab.loadgen import Progress
+from stacklab.loadgen import PHASES, Progress
 from stacklab.settings import StackSettings
-
-PHASES = ("ramp", "warmup", "load")  # of a load, in their order, as Progress names them
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class Events:
     def _run(self) -> None:
         for event in self._events:
             self._begun[event.phase].wait()
-            due_s = self._begun_s.get(event.phase, 0.0) + event.at_s
+            due_s = self._begun_s.get(event.phase, 0.0) + event.at_s  # (0.0: the load is over, and had no such phase)
             if self._over.wait(max(0.0, due_s - time.monotonic())):
                 return
             began_s = time.time()

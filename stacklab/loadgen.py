@@ -39,6 +39,7 @@ CLIENTS_PER_S = 20  # chat clients that connect more slowly than this are not wa
 DRAIN_S = 15.0  # the longest wait for late messages (loadtests/chat.py)
 LOG_TAIL_LINES = 30
 OTHER_FILES = 100  # that a generator opens besides its sockets
+PHASES = ("ramp", "warmup", "load")  # of a load, in their order
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Progress:
 
     `done` of `total` are counted requests; for chat, clients while they connect and seconds after that.
     `rate_per_s` is requests (for chat: messages received) a second of late. `left_s` is None while unknown.
-    `phase` is "ramp", "warmup" or "load".
+    `phase` is one of PHASES.
     """
 
     done: float
@@ -77,8 +78,9 @@ def run_load(
     generator itself was, twice a second: response times are too long by up to as much) and generator_rss_bytes.
 
     TLS is verified with the CA in the file `ca`. `cpus` pins the generator; chat load uses one process a CPU.
-    `client_addresses` are source addresses to spread connections over. However this ends (an error, Ctrl-C,
-    the death of this process), no generator is left running.
+    `client_addresses` are source addresses to spread connections over. `timeout_s` is how long it may take (for chat,
+    from the client that came last); by default what the workload needs and a minute, or, where that depends on the
+    answers, any time. However this ends (an error, Ctrl-C, the death of this process), no generator is left running.
     Errors: LoadError, with the end of Locust's log, when Locust fails, hangs, or answers are missing.
     """
     from stacklab import rows  # it loads pyarrow, which those who only import this module need not wait for
@@ -257,7 +259,7 @@ class _Generator:
     def follow(self, progress: Callable[[Progress], None] | None, timeout_s: float | None) -> None:
         """Until all have ended: sample their CPU, pass on how far they are, coordinate, watch the clock."""
         began_s = sampled_s = time.monotonic()
-        came = 0
+        arrived = 0
         self._sample()
         while self._running:
             if (wait_s := sampled_s + SAMPLE_INTERVAL_S - time.monotonic()) > 0:
@@ -268,8 +270,8 @@ class _Generator:
             self._coordinate()
             if progress and all("done" in report for report in self._reports):
                 progress(self._progress())
-            if (come := self._come()) > came:
-                came, began_s = come, sampled_s
+            if (now_there := self._arrived()) > arrived:
+                arrived, began_s = now_there, sampled_s
             self._watch(began_s, timeout_s)
         failed = [process.wait() for process in self._processes]
         if any(failed):
@@ -304,7 +306,7 @@ class _Generator:
         except BrokenPipeError:
             pass  # it has just ended; its exit code tells why
 
-    def _come(self) -> int:
+    def _arrived(self) -> int:
         """Chat processes that are ready and clients that are there, while they connect; later they come and go."""
         connecting = [report for report in self._reports if not self.http and report["phase"] in ("ready", "ramp")]
         return sum(1 + report["done"] for report in connecting)
@@ -322,7 +324,7 @@ class _Generator:
         total = sum(report["total"] for report in reports)
         done = sum(report["done"] for report in reports)
         moved = sum(report.get("received", report["done"]) for report in reports)
-        phase = min((_PHASES[report["phase"]] for report in reports), key=list(_PHASES.values()).index)
+        phase = min((_PHASE_OF[report["phase"]] for report in reports), key=PHASES.index)
         self._recent.append((now, moved))
         while len(self._recent) > 2 and now - self._recent[0][0] > RATE_OVER_S:
             self._recent.popleft()
@@ -358,7 +360,7 @@ class _Generator:
 
 
 # What a process reports → what people are told, from the first to the last.
-_PHASES = {
+_PHASE_OF = {
     "start": "ramp", "ready": "ramp", "ramp": "ramp", "settled": "ramp",
     "warmup": "warmup", "load": "load", "drain": "load", "over": "load",
 }  # fmt: skip

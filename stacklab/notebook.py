@@ -20,7 +20,7 @@ from stacklab.stack import Applied
 
 MIB = 1 << 20
 MONOSPACE = "font-family: var(--jp-code-font-family, monospace); font-size: 0.9em; line-height: 1.45"
-BOX = "border-left: 4px solid {colour}; padding: 0.4em 0.9em; margin: 0.3em 0; white-space: pre-wrap"
+BOX = "border-left: 4px solid #0072B2; padding: 0.4em 0.9em; margin: 0.3em 0; white-space: pre-wrap"
 LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "@": "rgba(86, 180, 233, 0.20)"}
 
 
@@ -58,7 +58,7 @@ def show_change(applied: Applied) -> None:
         say(show.applied_text(applied).capitalize() + ".")
         return
     lines = "".join(_diff_line(line) for line in applied.diff.splitlines())
-    display(HTML(f'<div style="{MONOSPACE}; {BOX.format(colour="#0072B2")}">{lines}</div>'))
+    display(HTML(f'<div style="{MONOSPACE}; {BOX}">{lines}</div>'))
     steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in applied.durations_s.items())
     say(f"Taken up by **{', '.join(applied.reloaded) or 'nobody'}** ({steps}).")
 
