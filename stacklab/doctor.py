@@ -20,14 +20,15 @@ from typing import Literal
 
 import psutil
 
-from stacklab.errors import LabError
+from stacklab.errors import LabError, SettingsError
 
 State = Literal["ok", "warn", "fail"]
 
-# What the Vagrantfile asks for.
+# What the Vagrantfile asks for, where the environment does not say otherwise.
 MACHINES_NETWORK = ipaddress.ip_network("192.168.56.0/24")
-MACHINES_MEMORY_BYTES = 2 * 2048 * 2**20
-FORWARDED_PORTS = {8888: ("JupyterLab", "STACKLAB_JUPYTER_PORT"), 8443: ("the site", "STACKLAB_SITE_PORT")}
+MACHINE_MEMORY_MB = 2048  # of each of the two; STACKLAB_MEMORY_MB
+FORWARDED_PORTS = {"STACKLAB_JUPYTER_PORT": 8888, "STACKLAB_SITE_PORT": 8443}
+PORT_IS_FOR = {"STACKLAB_JUPYTER_PORT": "JupyterLab", "STACKLAB_SITE_PORT": "the site"}
 DISK_BYTES = 12 * 10**9
 CONTAINER_DISK_BYTES = 3 * 10**9
 
@@ -69,12 +70,16 @@ class Facts:
     vagrant_plugins: frozenset[str] = frozenset()
     providers: Mapping[str, str] = field(default_factory=dict)  # {Vagrant's name of it: version}
     chosen_provider: str | None = None  # VAGRANT_DEFAULT_PROVIDER
+    machine_memory_mb: int = MACHINE_MEMORY_MB
     memory_bytes: int = 16 * 2**30
     memory_available_bytes: int = 12 * 2**30
     disk_free_bytes: int = 100 * 10**9
+    ports: Mapping[str, int] = field(default_factory=lambda: dict(FORWARDED_PORTS))  # {variable: what it asks for}
     ports_taken: frozenset[int] = frozenset()
     networks: Mapping[str, str] = field(default_factory=dict)  # {interface: "192.168.1.7/24"}
     box_files: tuple[str, ...] = ()  # names of stacklab-*.box in the checkout
+    chosen_box: str | None = None  # STACKLAB_BOX: a name, or a file
+    chosen_box_is_missing: bool = False  # it is called like a file, and there is none
     lab_is_up: bool = False  # the machines run: taken ports and the network are then the lab's own
 
 
@@ -272,16 +277,16 @@ def _kvm(facts: Facts) -> Finding:
 
 
 def _memory(facts: Facts) -> Iterator[Finding]:
-    have, free, need = facts.memory_bytes, facts.memory_available_bytes, MACHINES_MEMORY_BYTES
+    have, free, need = facts.memory_bytes, facts.memory_available_bytes, 2 * facts.machine_memory_mb * 2**20
     words = f"{_gb(free)} of {_gb(have)} free; the two machines take {_gb(need)}"
     if facts.lab_is_up or free >= need + 2**30:
         yield Finding("memory", "ok", words)
     elif have >= need + 2 * 2**30:
-        yield Finding("memory", "warn", words, "Close what you do not need, or export STACKLAB_MEMORY_MB=1536")
+        smaller = _set(facts, "STACKLAB_MEMORY_MB", 1536)
+        yield Finding("memory", "warn", words, f"Close what you do not need, or take smaller machines: {smaller}")
     else:
-        yield Finding(
-            "memory", "fail", words, "Take smaller machines (export STACKLAB_MEMORY_MB=1280), or web alone: vagrant up web"
-        )
+        smaller = _set(facts, "STACKLAB_MEMORY_MB", 1280)
+        yield Finding("memory", "fail", words, f"Take smaller machines ({smaller}), or web alone: vagrant up web")
 
 
 def _disk(facts: Facts) -> Iterator[Finding]:
@@ -291,7 +296,8 @@ def _disk(facts: Facts) -> Iterator[Finding]:
 
 
 def _ports(facts: Facts) -> Iterator[Finding]:
-    for port, (whose, variable) in FORWARDED_PORTS.items():
+    for variable, port in facts.ports.items():
+        whose = PORT_IS_FOR[variable]
         if facts.lab_is_up or port not in facts.ports_taken:
             yield Finding("ports", "ok", f"port {port} for {whose}")
         else:
@@ -299,7 +305,7 @@ def _ports(facts: Facts) -> Iterator[Finding]:
                 "ports",
                 "fail",
                 f"port {port}, for {whose}, is taken by another program",
-                f"Stop it, or take another port: export {variable}={port + 1}",
+                f"Stop it, or take another port: {_set(facts, variable, port + 1)}",
             )
 
 
@@ -320,6 +326,9 @@ def _network(facts: Facts) -> Iterator[Finding]:
 
 def _box(facts: Facts) -> Iterator[Finding]:
     provider = usable_provider(facts) or "virtualbox"
+    if facts.chosen_box:
+        yield _chosen_box(facts.chosen_box, facts.chosen_box_is_missing, f"{provider}-{facts.architecture}.box")
+        return
     fitting = [name for name in facts.box_files if name.endswith(f"-{provider}-{facts.architecture}.box")]
     if fitting:
         yield Finding("box", "ok", f"{fitting[-1]}: vagrant up needs no network")
@@ -334,6 +343,24 @@ def _box(facts: Facts) -> Iterator[Finding]:
         yield Finding("box", "ok", "no box file here: a public box will be downloaded on the first vagrant up")
 
 
+def _chosen_box(box: str, is_missing: bool, fitting: str) -> Finding:
+    if is_missing:
+        return Finding("box", "fail", f"STACKLAB_BOX={box}: there is no such file", "Correct its path, or unset STACKLAB_BOX")
+    if fnmatch.fnmatchcase(box, "*stacklab-*.box") and not box.endswith(f"-{fitting}"):
+        return Finding(
+            "box",
+            "fail",
+            f"STACKLAB_BOX={box} is for another provider or processor",
+            f"Take stacklab-…-{fitting}, or unset STACKLAB_BOX",
+        )
+    return Finding("box", "ok", f"STACKLAB_BOX={box}")
+
+
+def _set(facts: Facts, variable: str, value: int) -> str:
+    """How one sets an environment variable there; on Windows, in PowerShell."""
+    return f"$env:{variable} = {value}" if facts.system == "Windows" else f"export {variable}={value}"
+
+
 def _gb(count: int) -> str:
     return f"{count / 10**9:.1f} GB"
 
@@ -342,12 +369,18 @@ def _gb(count: int) -> str:
 
 
 def gather(root: Path | None = None) -> Facts:
-    """What there is on this computer. Asks, changes nothing, and takes a few seconds (Vagrant is slow to start)."""
+    """What there is on this computer. Asks, changes nothing, and takes a few seconds (Vagrant is slow to start).
+
+    SettingsError when a STACKLAB_ variable that the Vagrantfile reads as a number is none.
+    """
     root = root or Path(__file__).resolve().parents[1]
+    ports = {variable: _from_environment(variable, port, high=65535) for variable, port in FORWARDED_PORTS.items()}
+    machine_memory_mb = _from_environment("STACKLAB_MEMORY_MB", MACHINE_MEMORY_MB, high=10**6)
     system = platform.system()
     vagrant = _first_version("vagrant", "--version")
     plugins = _plugins() if vagrant else {}
     memory = psutil.virtual_memory()
+    chosen_box = os.environ.get("STACKLAB_BOX")
     return Facts(
         system=system,
         architecture=_architecture(system),
@@ -361,14 +394,25 @@ def gather(root: Path | None = None) -> Facts:
         vagrant_plugins=frozenset(plugins),
         providers=_providers(plugins),
         chosen_provider=os.environ.get("VAGRANT_DEFAULT_PROVIDER"),
+        machine_memory_mb=machine_memory_mb,
         memory_bytes=memory.total,
         memory_available_bytes=memory.available,
         disk_free_bytes=shutil.disk_usage(os.environ.get("VAGRANT_HOME") or root).free,
-        ports_taken=frozenset(port for port in FORWARDED_PORTS if _is_taken(port)),
+        ports=ports,
+        ports_taken=frozenset(port for port in ports.values() if _is_taken(port)),
         networks=_networks(),
         box_files=tuple(sorted(path.name for path in root.glob("stacklab-*.box"))),
-        lab_is_up=any((root / ".vagrant" / "machines").glob("*/*/id")) and _is_taken(8888),
+        chosen_box=chosen_box,
+        chosen_box_is_missing=bool(chosen_box) and chosen_box.endswith(".box") and not Path(chosen_box).is_file(),
+        lab_is_up=any((root / ".vagrant" / "machines").glob("*/*/id")) and _is_taken(ports["STACKLAB_JUPYTER_PORT"]),
     )
+
+
+def _from_environment(variable: str, default: int, high: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= high:
+        raise SettingsError(f"{variable}={text!r} is not a whole number from 1 to {high}; unset it, and {default} is taken")
+    return int(text)
 
 
 def _output(*command: str) -> str | None:

@@ -3,6 +3,7 @@
 # rsync, NFS or guest additions.
 require "fileutils"
 require "tmpdir"
+require_relative "doctor"
 
 module StackLab
   ROOT = File.expand_path("../..", __dir__)
@@ -113,8 +114,35 @@ module StackLab
     end
   end
 
+  class Doctor < Vagrant.plugin("2", :command)
+    def self.synopsis
+      "is this computer ready for 'vagrant up', and if not, what to do"
+    end
+
+    def execute
+      provider = @env.default_provider # without one, this raises, and Vagrant says so
+      ports = { "STACKLAB_JUPYTER_PORT" => JUPYTER_PORT, "STACKLAB_SITE_PORT" => SITE_PORT }
+      facts = Computer.new(@env.home_path, ports, MEMORY_MB).facts
+      findings = Diagnosis.of(facts.merge("provider" => provider.to_s, "lab_is_up" => up?))
+      @env.ui.info("a lab by Vagrant (vagrant up), with #{provider}")
+      findings.each do |finding|
+        say = @env.ui.method({ "ok" => :info, "warn" => :warn, "fail" => :error }.fetch(finding.state))
+        say.(format("  %-5s %s: %s", finding.state.upcase, finding.check, finding.what))
+        say.("        #{finding.todo}") unless finding.todo.empty?
+      end
+      findings.any? { |finding| finding.state == "fail" } ? 1 : 0
+    end
+
+    private
+
+    def up?
+      @env.active_machines.any? { |name, provider| @env.machine(name, provider).provider.state.id == :running }
+    end
+  end
+
   class Plugin < Vagrant.plugin("2")
     name "stacklab"
+    command("doctor") { Doctor }
     provisioner("stacklab_checkout") { Checkout }
     provisioner("stacklab_introduction") { Introduction }
   end

@@ -8,6 +8,7 @@ import pytest
 
 from stacklab import doctor
 from stacklab.doctor import Facts, diagnose
+from stacklab.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = Facts(vagrant="2.4.9", providers={"virtualbox": "7.1.4"}, networks={"wlan0": "192.168.1.7/24"})
@@ -136,12 +137,19 @@ def test_memory_is_judged_by_what_is_free_and_by_what_could_be():
     gb = 2**30
     assert the("memory", with_(memory_bytes=8 * gb, memory_available_bytes=6 * gb)).state == "ok"
     assert the("memory", with_(memory_bytes=8 * gb, memory_available_bytes=3 * gb)).state == "warn"
-    assert the("memory", with_(memory_bytes=4 * gb, memory_available_bytes=3 * gb)).state == "fail"
+    small = with_(memory_bytes=4 * gb, memory_available_bytes=3 * gb + gb // 2)
+    assert the("memory", small).state == "fail"
+    assert the("memory", dataclasses.replace(small, machine_memory_mb=1280)).state == "ok"
 
 
 def test_a_taken_port_names_the_variable_that_moves_it():
-    finding = next(finding for finding in found("ports", with_(ports_taken=frozenset({8888}))) if finding.state == "fail")
-    assert "STACKLAB_JUPYTER_PORT=8889" in finding.do
+    taken = with_(ports_taken=frozenset({8888}))
+    finding = next(finding for finding in found("ports", taken) if finding.state == "fail")
+    assert "export STACKLAB_JUPYTER_PORT=8889" in finding.do
+    windows = found("ports", dataclasses.replace(taken, system="Windows"))
+    assert "$env:STACKLAB_JUPYTER_PORT = 8889" in windows[0].do
+    followed = dataclasses.replace(taken, ports={**taken.ports, "STACKLAB_JUPYTER_PORT": 8889})
+    assert {finding.state for finding in found("ports", followed)} == {"ok"}
 
 
 def test_ports_of_the_lab_itself_are_not_taken():
@@ -169,10 +177,32 @@ def test_a_box_for_another_provider_or_architecture_does_not_count():
     assert the("box", with_(box_files=("stacklab-1-libvirt-amd64.box",))).state == "warn"
 
 
+def test_a_chosen_box_must_be_there_and_fit():
+    assert the("box", with_(chosen_box="our/box")).state == "ok"
+    assert the("box", with_(chosen_box="/stick/stacklab-1-virtualbox-amd64.box")).state == "ok"
+    assert "another provider" in the("box", with_(chosen_box="/stick/stacklab-1-virtualbox-arm64.box")).what
+    assert "no such file" in the("box", with_(chosen_box="/stick/typo.box", chosen_box_is_missing=True)).what
+
+
 def test_gather_works_on_this_computer():
     facts = doctor.gather(ROOT)
     assert facts.memory_bytes > facts.memory_available_bytes > 0
     assert diagnose(facts)
+
+
+def test_what_the_environment_asks_for_is_what_is_looked_at(monkeypatch):
+    monkeypatch.setenv("STACKLAB_JUPYTER_PORT", "8899")
+    monkeypatch.setenv("STACKLAB_MEMORY_MB", "1280")
+    facts = doctor.gather(ROOT)
+    assert facts.ports == {"STACKLAB_JUPYTER_PORT": 8899, "STACKLAB_SITE_PORT": 8443}
+    assert facts.machine_memory_mb == 1280
+
+
+@pytest.mark.parametrize(("variable", "text"), [("STACKLAB_MEMORY_MB", "2 GB"), ("STACKLAB_SITE_PORT", "65536")])
+def test_what_the_environment_asks_for_must_be_a_number_that_can_be(variable, text, monkeypatch):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsError, match=f"{variable}='{text}' is not a whole number"):
+        doctor.gather(ROOT)
 
 
 def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
@@ -180,6 +210,6 @@ def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
     addresses = re.findall(r"\"(192\.168\.\d+\.\d+)\"", vagrantfile)
     assert len(addresses) == 2
     assert all(doctor.ipaddress.ip_address(address) in doctor.MACHINES_NETWORK for address in addresses)
-    assert f'"STACKLAB_MEMORY_MB", {doctor.MACHINES_MEMORY_BYTES // 2 // 2**20}' in vagrantfile
-    for port, (_, variable) in doctor.FORWARDED_PORTS.items():
+    assert f'"STACKLAB_MEMORY_MB", {doctor.MACHINE_MEMORY_MB}' in vagrantfile
+    for variable, port in doctor.FORWARDED_PORTS.items():
         assert f'"{variable}", {port}' in vagrantfile

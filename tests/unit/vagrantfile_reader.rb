@@ -79,6 +79,7 @@ module Vagrant
   class Plugin
     def self.name(*) = nil
     def self.provisioner(*) = nil
+    def self.command(*) = nil
   end
 
   def self.plugin(*) = Plugin

@@ -1,0 +1,109 @@
+"""`vagrant doctor`, which is in Ruby for laptops without Python: it says of a computer what `fab doctor` says."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stacklab import doctor
+
+ROOT = Path(__file__).resolve().parents[2]
+GB = 2**30
+# What a fact may be; every check meets each kind of answer among a few hundred computers.
+MAY_BE = {
+    "system": ["Linux", "Darwin", "Windows"],
+    "architecture": ["amd64", "arm64"],
+    "virtualization": [True, False, None],
+    "hypervisor_takes_it": [True, False],
+    "kvm": ["usable", None, "/dev/kvm: Permission denied"],
+    "libvirt_driver": ["kvm", "qemu"],
+    "providers": [{"virtualbox": "7.1.4"}, {"libvirt": "0.12.2"}, {"parallels": "20.1.0"}],
+    "machine_memory_mb": [2048, 1280],
+    "memory_bytes": [4 * GB, 8 * GB, 16 * GB],
+    "memory_available_bytes": [2 * GB, 3 * GB + GB // 2, 6 * GB],
+    "disk_free_bytes": [10**9, 12 * 10**9, 10**11],
+    "ports": [dict(doctor.FORWARDED_PORTS), {"STACKLAB_JUPYTER_PORT": 8890, "STACKLAB_SITE_PORT": 8443}],
+    "ports_taken": [frozenset(), frozenset({8888}), frozenset({8888, 8443})],
+    "networks": [
+        {},
+        {"wlan0": "192.168.1.7/255.255.255.0"},
+        {"lo": "127.0.0.1/255.0.0.0", "eth0": "192.168.56.20/255.255.255.0"},
+        {"tun0": "192.168.0.1/255.255.0.0"},
+        {"VirtualBox Host-Only Network": "192.168.56.1/255.255.255.0"},
+    ],
+    "box_files": [
+        (),
+        ("stacklab-1-virtualbox-amd64.box",),
+        ("stacklab-1-libvirt-amd64.box", "stacklab-2-libvirt-amd64.box"),
+    ],
+    "chosen_box": [None, None, "our/box", "/media/stick/stacklab-1-virtualbox-amd64.box", "other.box"],
+    "chosen_box_is_missing": [True, False],
+    "lab_is_up": [True, False],
+}
+CHECKS = {"virtualisation", "memory", "disk", "ports", "network", "box"}
+
+pytestmark = pytest.mark.skipif(not shutil.which("ruby"), reason="ruby is not installed: vagrant doctor is NOT checked")
+
+
+def ruby(script, given):
+    """What `script`, with provision/vagrant/doctor.rb loaded, makes of `given`."""
+    around = f"given = JSON.parse($stdin.read); puts JSON.generate({script})"
+    done = subprocess.run(
+        ["ruby", "-rjson", "-r", ROOT / "provision/vagrant/doctor.rb", "-e", around],
+        input=json.dumps(given, default=sorted),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_both_doctors_say_the_same_of_the_same_computer():
+    choose = random.Random(4)
+    computers = [doctor.Facts(**{name: choose.choice(answers) for name, answers in MAY_BE.items()}) for _ in range(400)]
+    given = [{**dataclasses.asdict(facts), "provider": doctor.usable_provider(facts)} for facts in computers]
+    said = ruby("given.map { |facts| StackLab::Diagnosis.of(facts).map(&:to_a) }", given)
+    for facts, findings in zip(computers, said, strict=True):
+        assert findings == [list(dataclasses.astuple(each)) for each in doctor.diagnose(facts) if each.check in CHECKS], facts
+
+
+def test_what_cannot_be_known_is_a_warning_and_not_a_crash():
+    unknown = {**dataclasses.asdict(doctor.Facts()), "provider": "virtualbox", "virtualization": None}
+    unknown |= {"memory_bytes": None, "memory_available_bytes": None, "disk_free_bytes": None}
+    said = ruby("StackLab::Diagnosis.of(given).map(&:to_a)", unknown)
+    assert [check for check, state, *_ in said if state == "warn"] == ["virtualisation", "memory", "disk"]
+
+
+def test_memory_is_read_from_what_each_system_prints():
+    meminfo = "MemTotal:        8000000 kB\nMemFree:  1 kB\nMemAvailable:    5000000 kB\n"
+    assert ruby("StackLab::Computer.linux_memory(given)", meminfo) == [8_192_000_000, 5_120_000_000]
+    vm_stat = (
+        "Mach Virtual Memory Statistics: (page size of 16384 bytes)\n"
+        "Pages free:                               10000.\n"
+        "Pages active:                            200000.\n"
+        "Pages inactive:                          100000.\n"
+    )
+    assert ruby("StackLab::Computer.mac_memory(*given)", ["17179869184", vm_stat]) == [16 * GB, 110_000 * 16384]
+    assert ruby("StackLab::Computer.mac_memory(*given)", [None, None]) == [None, None]
+
+
+@pytest.mark.skipif(not shutil.which("vagrant"), reason="vagrant is not installed: vagrant doctor is NOT run")
+def test_vagrant_doctor_looks_at_this_computer(tmp_path):
+    folders = {"VAGRANT_HOME": str(tmp_path), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")}
+    done = subprocess.run(
+        ["vagrant", "doctor"],
+        cwd=ROOT,
+        env={**os.environ, **folders, "STACKLAB_SITE_PORT": "8449"},
+        capture_output=True,
+        text=True,
+    )
+    if "No usable default provider" in done.stderr:
+        pytest.skip("Vagrant has no provider here: vagrant doctor said so and looked at nothing")
+    assert done.returncode in (0, 1), done.stderr
+    said = done.stdout + done.stderr
+    assert "port 8449 for the site" in said and all(f" {check}: " in said for check in CHECKS)
