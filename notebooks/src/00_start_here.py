@@ -33,7 +33,7 @@ from stacklab.processes import processes
 lab, host = notebook.begin()
 
 # %% [markdown]
-# If the cell above answered with an orange bar, the lab is not up. The bar names the command that starts it.
+# If the cell above ended in `LabNotRunning`, the lab is not up. Its message names the command that starts it.
 #
 # ## Is the lab well?
 #
