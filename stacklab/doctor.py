@@ -28,7 +28,7 @@ State = Literal["ok", "warn", "fail"]
 MACHINES_NETWORK = ipaddress.ip_network("192.168.56.0/24")
 MACHINE_MEMORY_MB = 2048  # of each of the two; STACKLAB_MEMORY_MB
 FORWARDED_PORTS = {"STACKLAB_JUPYTER_PORT": 8888, "STACKLAB_SITE_PORT": 8443}
-PORT_IS_FOR = {"STACKLAB_JUPYTER_PORT": "JupyterLab", "STACKLAB_SITE_PORT": "the site"}
+PORT_IS_FOR = {"STACKLAB_JUPYTER_PORT": ("JupyterLab", "desk"), "STACKLAB_SITE_PORT": ("the site", "web")}
 DISK_BYTES = 12 * 10**9
 CONTAINER_DISK_BYTES = 3 * 10**9
 
@@ -38,11 +38,20 @@ OLDEST_VAGRANT = (2, 3, 4)
 VAGRANT_WITH_ARCHITECTURES = (2, 4, 0)
 VIRTUALBOX_ON_APPLE_SILICON = (7, 1, 0)
 
-# The order in which Vagrant takes providers; vagrant-libvirt's is below VirtualBox's.
-PROVIDERS_BY_PRIORITY = ("vmware_desktop", "parallels", "virtualbox", "libvirt")
+# Vagrant takes the first of them that it can use: the Vagrantfile's order goes before its own.
+PROVIDERS = ("virtualbox", "vmware_desktop", "parallels", "libvirt")
 
 # How an interface is called that a provider made for its machines.
-PROVIDER_INTERFACES = ("vboxnet*", "VirtualBox*", "virbr*", "vmnet*", "VMware*", "bridge1*", "vnic*")
+PROVIDER_INTERFACES = ("vboxnet*", "VirtualBox*", "virbr*", "vmnet*", "VMware*", "bridge1*", "vnic*", "Parallels*")
+
+LIBVIRT_IMAGES = Path("/var/lib/libvirt/images")
+
+# On Windows, adapters by their description: a connection may be called "Ethernet 2" whatever made it.
+WINDOWS_NETWORKS = """
+Get-CimInstance Win32_NetworkAdapterConfiguration -Filter IPEnabled=TRUE | ForEach-Object {
+  for ($i = 0; $i -lt $_.IPAddress.Count; $i++) { $_.Description + '|' + $_.IPAddress[$i] + '|' + $_.IPSubnet[$i] }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,11 @@ class Facts:
     disk_free_bytes: int = 100 * 10**9
     ports: Mapping[str, int] = field(default_factory=lambda: dict(FORWARDED_PORTS))  # {variable: what it asks for}
     ports_taken: frozenset[int] = frozenset()
-    networks: Mapping[str, str] = field(default_factory=dict)  # {interface: "192.168.1.7/24"}
-    box_files: tuple[str, ...] = ()  # names of stacklab-*.box in the checkout
+    networks: tuple[tuple[str, str], ...] = ()  # (interface, "192.168.1.7/24")
+    box_files: tuple[str, ...] = ()  # names of stacklab-*.box in the checkout, the newest last
     chosen_box: str | None = None  # STACKLAB_BOX: a name, or a file
     chosen_box_is_missing: bool = False  # it is called like a file, and there is none
-    lab_is_up: bool = False  # the machines run: taken ports and the network are then the lab's own
+    running: frozenset[str] = frozenset()  # the machines that run, of web and desk: their ports are the lab's own
 
 
 def diagnose(facts: Facts | None = None) -> list[Finding]:
@@ -106,10 +115,10 @@ def diagnose_container() -> list[Finding]:
 
 
 def usable_provider(facts: Facts) -> str | None:
-    """The provider that `vagrant up` would take: the chosen one, or the first in Vagrant's order; None without one."""
+    """The provider that `vagrant up` would take: the chosen one, or the first of PROVIDERS; None without one."""
     if facts.chosen_provider in facts.providers:
         return facts.chosen_provider
-    return next((name for name in PROVIDERS_BY_PRIORITY if name in facts.providers), None)
+    return next((name for name in PROVIDERS if name in facts.providers), None)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -142,6 +151,14 @@ def _vagrant(facts: Facts) -> Iterator[Finding]:
 
 
 def _provider(facts: Facts) -> Iterator[Finding]:
+    if facts.chosen_provider and facts.chosen_provider not in facts.providers:
+        yield Finding(
+            "provider",
+            "fail",
+            f"VAGRANT_DEFAULT_PROVIDER={facts.chosen_provider}, which is not on this computer",
+            "Unset it, or install that provider",
+        )
+        return
     provider = usable_provider(facts)
     if provider is None:
         advice = {
@@ -277,9 +294,11 @@ def _kvm(facts: Facts) -> Finding:
 
 
 def _memory(facts: Facts) -> Iterator[Finding]:
-    have, free, need = facts.memory_bytes, facts.memory_available_bytes, 2 * facts.machine_memory_mb * 2**20
-    words = f"{_gb(free)} of {_gb(have)} free; the two machines take {_gb(need)}"
-    if facts.lab_is_up or free >= need + 2**30:
+    have, free = facts.memory_bytes, facts.memory_available_bytes
+    need = (2 - len(facts.running)) * facts.machine_memory_mb * 2**20
+    who = (f"the two machines take {_gb(need)}", f"the other machine takes {_gb(need)}", "both machines run")
+    words = f"{_gb(free)} of {_gb(have)} free; {who[len(facts.running)]}"
+    if not need or free >= need + 2**30:
         yield Finding("memory", "ok", words)
     elif have >= need + 2 * 2**30:
         smaller = _set(facts, "STACKLAB_MEMORY_MB", 1536)
@@ -291,26 +310,33 @@ def _memory(facts: Facts) -> Iterator[Finding]:
 
 def _disk(facts: Facts) -> Iterator[Finding]:
     words = f"{_gb(facts.disk_free_bytes)} free; a box and two machines take up to {_gb(DISK_BYTES)}"
-    state: State = "ok" if facts.lab_is_up or facts.disk_free_bytes >= DISK_BYTES else "fail"
-    yield Finding("disk", state, words, "" if state == "ok" else "Make room, or set VAGRANT_HOME to a larger disk")
+    if facts.running or facts.disk_free_bytes >= DISK_BYTES:
+        yield Finding("disk", "ok", words)
+    else:
+        yield Finding(
+            "disk",
+            "fail",
+            words,
+            "Make room: boxes go to Vagrant's home (VAGRANT_HOME moves it), machines to the provider's own folder",
+        )
 
 
 def _ports(facts: Facts) -> Iterator[Finding]:
     for variable, port in facts.ports.items():
-        whose = PORT_IS_FOR[variable]
-        if facts.lab_is_up or port not in facts.ports_taken:
+        whose, machine = PORT_IS_FOR[variable]
+        if machine in facts.running or port not in facts.ports_taken:
             yield Finding("ports", "ok", f"port {port} for {whose}")
         else:
             yield Finding(
                 "ports",
                 "fail",
-                f"port {port}, for {whose}, is taken by another program",
-                f"Stop it, or take another port: {_set(facts, variable, port + 1)}",
+                f"port {port}, for {whose}, is taken by another program, or kept by the system",
+                f"Stop that program, or take another port: {_set(facts, variable, port + 1)}",
             )
 
 
 def _network(facts: Facts) -> Iterator[Finding]:
-    for interface, address in facts.networks.items():
+    for interface, address in facts.networks:
         provided = any(fnmatch.fnmatch(interface, pattern) for pattern in PROVIDER_INTERFACES)
         if not provided and ipaddress.ip_interface(address).network.overlaps(MACHINES_NETWORK):
             yield Finding(
@@ -357,8 +383,8 @@ def _chosen_box(box: str, is_missing: bool, fitting: str) -> Finding:
 
 
 def _set(facts: Facts, variable: str, value: int) -> str:
-    """How one sets an environment variable there; on Windows, in PowerShell."""
-    return f"$env:{variable} = {value}" if facts.system == "Windows" else f"export {variable}={value}"
+    """How one sets an environment variable there."""
+    return f"in PowerShell, $env:{variable} = {value}" if facts.system == "Windows" else f"export {variable}={value}"
 
 
 def _gb(count: int) -> str:
@@ -380,7 +406,7 @@ def gather(root: Path | None = None) -> Facts:
     vagrant = _first_version("vagrant", "--version")
     plugins = _plugins() if vagrant else {}
     memory = psutil.virtual_memory()
-    chosen_box = os.environ.get("STACKLAB_BOX")
+    chosen_box = os.environ.get("STACKLAB_BOX") or None
     return Facts(
         system=system,
         architecture=_architecture(system),
@@ -397,14 +423,14 @@ def gather(root: Path | None = None) -> Facts:
         machine_memory_mb=machine_memory_mb,
         memory_bytes=memory.total,
         memory_available_bytes=memory.available,
-        disk_free_bytes=shutil.disk_usage(os.environ.get("VAGRANT_HOME") or root).free,
+        disk_free_bytes=_disk_free_bytes(Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")),
         ports=ports,
         ports_taken=frozenset(port for port in ports.values() if _is_taken(port)),
-        networks=_networks(),
-        box_files=tuple(sorted(path.name for path in root.glob("stacklab-*.box"))),
+        networks=tuple(_networks(system)),
+        box_files=tuple(path.name for path in sorted(root.glob("stacklab-*.box"), key=lambda path: path.stat().st_mtime)),
         chosen_box=chosen_box,
         chosen_box_is_missing=bool(chosen_box) and chosen_box.endswith(".box") and not Path(chosen_box).is_file(),
-        lab_is_up=any((root / ".vagrant" / "machines").glob("*/*/id")) and _is_taken(ports["STACKLAB_JUPYTER_PORT"]),
+        running=_running(root),
     )
 
 
@@ -415,10 +441,12 @@ def _from_environment(variable: str, default: int, high: int) -> int:
     return int(text)
 
 
-def _output(*command: str) -> str | None:
+def _output(*command: str, cwd: Path | None = None) -> str | None:
     """What `command` prints; None if it is missing, fails, or hangs."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL, cwd=cwd
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -464,12 +492,12 @@ def has_virtualization(system: str) -> bool | None:
         flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         return bool(flags and {"vmx", "svm"} & set(flags.group(1).split()))
     if system == "Darwin":
-        return _output("sysctl", "-n", "kern.hv_support") == "1"
+        return {"1": True, "0": False}.get(_output("sysctl", "-n", "kern.hv_support") or "")
     if system == "Windows":
         answer = _powershell("(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled")
         # While Hyper-V runs, Windows reports the firmware's switch as off.
         running = _powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True"
-        return None if answer is None else running or "True" in answer
+        return running or ("True" in answer if answer else None)
     return None
 
 
@@ -501,6 +529,13 @@ def _try_libvirt() -> str | None:
 
 
 def _is_taken(port: int) -> bool:
+    """Another program listens there, on this address or on all; or the system does not let one listen."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        pass
+    else:
+        return True
     with socket.socket() as listener:
         if os.name == "posix":  # on Windows this option would share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -511,10 +546,34 @@ def _is_taken(port: int) -> bool:
     return False
 
 
-def _networks() -> dict[str, str]:
-    return {
-        name: f"{address.address}/{address.netmask}"
-        for name, addresses in psutil.net_if_addrs().items()
-        for address in addresses
-        if address.family == socket.AF_INET and address.netmask
-    }
+def _running(root: Path) -> frozenset[str]:
+    """The machines of the Vagrantfile in `root` that run. Vagrant is asked only where it has made some."""
+    if not any((root / ".vagrant" / "machines").glob("*/*/id")):
+        return frozenset()
+    told = _output("vagrant", "status", "--machine-readable", cwd=root) or ""
+    return frozenset(re.findall(r"^[0-9]+,([a-z]+),state,running$", told, re.MULTILINE))
+
+
+def _disk_free_bytes(vagrant_home: Path) -> int:
+    """On the fuller of the disks that boxes and libvirt's machines go to."""
+    there = next(folder for folder in (vagrant_home, *vagrant_home.parents) if folder.is_dir())
+    return min(shutil.disk_usage(folder).free for folder in (there, LIBVIRT_IMAGES) if folder.is_dir())
+
+
+def _networks(system: str) -> Iterator[tuple[str, str]]:
+    if system == "Windows":
+        yield from windows_networks(_powershell(WINDOWS_NETWORKS) or "")
+        return
+    for name, addresses in psutil.net_if_addrs().items():
+        for address in addresses:
+            if address.family == socket.AF_INET and address.netmask:
+                yield name, f"{address.address}/{address.netmask}"
+
+
+def windows_networks(printed: str) -> Iterator[tuple[str, str]]:
+    """(adapter, "address/netmask"), of what WINDOWS_NETWORKS prints. Only IPv4."""
+    for line in printed.splitlines():
+        adapter, _, rest = line.strip().partition("|")
+        address, _, netmask = rest.partition("|")
+        if "." in address and netmask:
+            yield adapter, f"{address}/{netmask}"

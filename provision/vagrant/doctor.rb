@@ -1,24 +1,43 @@
 # What `vagrant doctor` knows: is this computer ready for `vagrant up`, and if not, what to do about it. For laptops
-# without Python: it says what `fab doctor` (stacklab/doctor.py) says, in the same words. Whether there is a provider,
-# and of a version that goes with this Vagrant, is left to Vagrant itself.
+# without Python: it says what `fab doctor` (stacklab/doctor.py) says, in the same words; whether a provider can be used
+# it asks Vagrant itself.
 require "ipaddr"
-require "open3"
 require "socket"
 require "timeout"
 
 module StackLab
   Finding = Struct.new(:check, :state, :what, :todo)
 
-  # Facts in, findings out. `facts` is a Hash whose keys are the fields of stacklab/doctor.py's Facts, and `provider`;
-  # nil is a fact that cannot be known.
+  # Facts in, findings out. `facts` is a Hash whose keys are the fields of stacklab/doctor.py's Facts, and `provider` with
+  # `provider_fault`; nil is a fact that cannot be known.
   module Diagnosis
     DISK_BYTES = 12 * 10**9
     NETWORK = IPAddr.new("192.168.56.0/24")
-    PORT_IS_FOR = { "STACKLAB_JUPYTER_PORT" => "JupyterLab", "STACKLAB_SITE_PORT" => "the site" }.freeze
-    PROVIDER_INTERFACES = %w[vboxnet* VirtualBox* virbr* vmnet* VMware* bridge1* vnic*].freeze
+    PORT_IS_FOR = {
+      "STACKLAB_JUPYTER_PORT" => ["JupyterLab", "desk"], "STACKLAB_SITE_PORT" => ["the site", "web"],
+    }.freeze
+    PROVIDER_INTERFACES = %w[vboxnet* VirtualBox* virbr* vmnet* VMware* bridge1* vnic* Parallels*].freeze
 
     def self.of(facts)
-      [virtualization(facts), memory(facts), disk(facts), *ports(facts), network(facts), box(facts)]
+      [*provider(facts), virtualization(facts), memory(facts), disk(facts), *ports(facts), network(facts), box(facts)]
+    end
+
+    def self.provider(facts)
+      name, fault = facts["provider"], facts["provider_fault"]
+      return [Finding.new("provider", "fail", fault, "Install VirtualBox, or mend what is said here")] if fault
+
+      if name == "libvirt" && facts["libvirt"] != "usable"
+        return [Finding.new("provider", "fail", "libvirt does not answer: #{facts["libvirt"] || "virsh is missing"}",
+                            "sudo systemctl start libvirtd, and be in its group: sudo adduser $USER libvirt, then log in again")]
+      end
+
+      findings = [Finding.new("provider", "ok", name, "")]
+      if name == "virtualbox" && facts["system"] == "Linux" && facts["kvm"]
+        findings << Finding.new("provider", "warn",
+                                "VirtualBox and KVM share the processor, and kernels from 6.12 give it to KVM",
+                                "If VirtualBox says VERR_VMX_IN_VMX_ROOT_MODE: sudo modprobe -r kvm_intel kvm_amd kvm")
+      end
+      findings
     end
 
     def self.virtualization(facts)
@@ -50,7 +69,8 @@ module StackLab
              "Switch on VT-x or SVM in the firmware's set-up, and be in the group kvm; " \
              "or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu")
       elsif facts["virtualization"] == false
-        say.("fail", "/dev/kvm is there, but the processor shows neither vmx nor svm: Debian's kernels hang in such a nested machine",
+        say.("fail",
+             "/dev/kvm is there, but the processor shows neither vmx nor svm: Debian's kernels hang in such a nested machine",
              "Switch on nested virtualisation outside, or emulate: export STACKLAB_LIBVIRT_DRIVER=qemu")
       else
         say.("ok", "KVM works", "")
@@ -59,12 +79,13 @@ module StackLab
 
     def self.memory(facts)
       say = ->(*rest) { Finding.new("memory", *rest) }
-      have, free = facts["memory_bytes"], facts["memory_available_bytes"]
-      need = 2 * facts["machine_memory_mb"] * 2**20
-      return say.("warn", "cannot tell how much memory is free", "The two machines take #{gb(need)}") unless have && free
+      have, free, running = facts.values_at("memory_bytes", "memory_available_bytes", "running")
+      need = (2 - running.size) * facts["machine_memory_mb"] * 2**20
+      who = ["the two machines take #{gb(need)}", "the other machine takes #{gb(need)}", "both machines run"][running.size]
+      return say.("warn", "cannot tell how much memory is free", "It should be 1 GB more: #{who}") unless have && free
 
-      words = "#{gb(free)} of #{gb(have)} free; the two machines take #{gb(need)}"
-      if facts["lab_is_up"] || free >= need + 2**30
+      words = "#{gb(free)} of #{gb(have)} free; #{who}"
+      if need.zero? || free >= need + 2**30
         say.("ok", words, "")
       elsif have >= need + 2 * 2**30
         say.("warn", words, "Close what you do not need, or take smaller machines: #{set(facts, "STACKLAB_MEMORY_MB", 1536)}")
@@ -75,22 +96,25 @@ module StackLab
     end
 
     def self.disk(facts)
+      say = ->(*rest) { Finding.new("disk", *rest) }
       free = facts["disk_free_bytes"]
-      return Finding.new("disk", "warn", "cannot tell how much of the disk is free", "The lab takes up to #{gb(DISK_BYTES)}") unless free
+      return say.("warn", "cannot tell how much of the disk is free", "The lab takes up to #{gb(DISK_BYTES)}") unless free
 
-      enough = facts["lab_is_up"] || free >= DISK_BYTES
-      Finding.new("disk", enough ? "ok" : "fail", "#{gb(free)} free; a box and two machines take up to #{gb(DISK_BYTES)}",
-                  enough ? "" : "Make room, or set VAGRANT_HOME to a larger disk")
+      words = "#{gb(free)} free; a box and two machines take up to #{gb(DISK_BYTES)}"
+      return say.("ok", words, "") if facts["running"].any? || free >= DISK_BYTES
+
+      say.("fail", words,
+           "Make room: boxes go to Vagrant's home (VAGRANT_HOME moves it), machines to the provider's own folder")
     end
 
     def self.ports(facts)
       facts["ports"].map do |variable, port|
-        whose = PORT_IS_FOR.fetch(variable)
-        if facts["lab_is_up"] || !facts["ports_taken"].include?(port)
+        whose, machine = PORT_IS_FOR.fetch(variable)
+        if facts["running"].include?(machine) || !facts["ports_taken"].include?(port)
           Finding.new("ports", "ok", "port #{port} for #{whose}", "")
         else
-          Finding.new("ports", "fail", "port #{port}, for #{whose}, is taken by another program",
-                      "Stop it, or take another port: #{set(facts, variable, port + 1)}")
+          Finding.new("ports", "fail", "port #{port}, for #{whose}, is taken by another program, or kept by the system",
+                      "Stop that program, or take another port: #{set(facts, variable, port + 1)}")
         end
       end
     end
@@ -135,9 +159,9 @@ module StackLab
       end
     end
 
-    # How one sets an environment variable there; on Windows, in PowerShell.
+    # How one sets an environment variable there.
     def self.set(facts, variable, value)
-      facts["system"] == "Windows" ? "$env:#{variable} = #{value}" : "export #{variable}=#{value}"
+      facts["system"] == "Windows" ? "in PowerShell, $env:#{variable} = #{value}" : "export #{variable}=#{value}"
     end
 
     def self.gb(bytes)
@@ -145,13 +169,19 @@ module StackLab
     end
   end
 
-  # Looks at this computer, and changes nothing. What cannot be found out is nil.
+  # Looks at this computer, and changes nothing. A fact that cannot be found out is nil.
   class Computer
     KVM_CREATE_VM = 0xAE01 # <linux/kvm.h>
+    LIBVIRT_IMAGES = "/var/lib/libvirt/images"
+    WINDOWS_NETWORKS = <<~POWERSHELL
+      Get-CimInstance Win32_NetworkAdapterConfiguration -Filter IPEnabled=TRUE | ForEach-Object {
+        for ($i = 0; $i -lt $_.IPAddress.Count; $i++) { $_.Description + '|' + $_.IPAddress[$i] + '|' + $_.IPSubnet[$i] }
+      }
+    POWERSHELL
 
-    # `disk` is a folder on the disk that boxes and machines go to; `ports` and `machine_memory_mb` are the Vagrantfile's.
-    def initialize(disk, ports, machine_memory_mb)
-      @disk, @ports, @machine_memory_mb = disk, ports, machine_memory_mb
+    # `home` is Vagrant's own folder; `ports` and `machine_memory_mb` are the Vagrantfile's.
+    def initialize(home, ports, machine_memory_mb)
+      @home, @ports, @machine_memory_mb = home.to_s, ports, machine_memory_mb
       @system = case RbConfig::CONFIG["host_os"]
                 when /mswin|mingw/ then "Windows"
                 when /darwin/ then "Darwin"
@@ -160,95 +190,153 @@ module StackLab
     end
 
     def facts
-      total, available = memory_bytes
+      total, available = known { memory_bytes }
+      hypervisor = known { hypervisor? }
       {
-        "system" => @system, "architecture" => StackLab.architecture, "virtualization" => virtualization, "hypervisor_takes_it" => hypervisor?,
-        "kvm" => (kvm if @system == "Linux"), "libvirt_driver" => ENV.fetch("STACKLAB_LIBVIRT_DRIVER", "kvm"),
+        "system" => @system, "architecture" => StackLab.architecture, "hypervisor_takes_it" => hypervisor,
+        "virtualization" => known { virtualization(hypervisor) }, "kvm" => (known { kvm } if @system == "Linux"),
+        "libvirt" => known { libvirt }, "libvirt_driver" => ENV.fetch("STACKLAB_LIBVIRT_DRIVER", "kvm"),
         "machine_memory_mb" => @machine_memory_mb, "memory_bytes" => total, "memory_available_bytes" => available,
-        "disk_free_bytes" => disk_free_bytes, "ports" => @ports,
-        "ports_taken" => @ports.values.select { |port| taken?(port) }, "networks" => networks,
-        "box_files" => Dir.glob("stacklab-*.box", base: ROOT).sort, "chosen_box" => ENV["STACKLAB_BOX"],
-        "chosen_box_is_missing" => ENV["STACKLAB_BOX"].to_s.end_with?(".box") && !File.file?(ENV["STACKLAB_BOX"]),
+        "disk_free_bytes" => known { disk_free_bytes }, "ports" => @ports,
+        "ports_taken" => @ports.values.select { |port| taken?(port) }, "networks" => known { networks } || [],
+        "box_files" => Dir.glob("stacklab-*.box", base: ROOT).sort_by { |name| File.mtime(File.join(ROOT, name)) },
+        "chosen_box" => StackLab.chosen_box,
+        "chosen_box_is_missing" => StackLab.chosen_box.to_s.end_with?(".box") && !File.file?(StackLab.chosen_box),
       }
     end
 
-    # [all, what programs may have], of what the system's own tool prints.
-    def memory_bytes
-      case @system
-      when "Linux" then Computer.linux_memory(File.read("/proc/meminfo"))
-      when "Darwin" then Computer.mac_memory(output("sysctl", "-n", "hw.memsize"), output("vm_stat"))
-      when "Windows"
-        powershell("$os = Get-CimInstance Win32_OperatingSystem; $os.TotalVisibleMemorySize; $os.FreePhysicalMemory")
-          &.split&.map { |kilobytes| Integer(kilobytes) * 1024 }
-      end
+    # What a command prints; nil if it is missing, fails, or takes longer.
+    def self.output(*command, timeout_s: 30)
+      pipe = IO.popen(command, in: File::NULL, err: File::NULL)
+      printed = Timeout.timeout(timeout_s) { pipe.read }
+      pipe.close
+      printed.scrub.strip if $?.success?
+    rescue Timeout::Error
+      Process.kill(:KILL, pipe.pid)
+      pipe.close
+      nil
+    rescue SystemCallError
+      nil
     end
 
+    # [all, what programs may have], of what each system's own tool prints.
     def self.linux_memory(meminfo)
       %w[MemTotal MemAvailable].map { |name| meminfo[/^#{name}:\s+(\d+) kB/, 1]&.to_i&.*(1024) }
     end
 
     def self.mac_memory(memsize, vm_stat)
-      page = vm_stat.to_s[/page size of (\d+) bytes/, 1].to_i
-      free = %w[free inactive].sum { |kind| vm_stat.to_s[/^Pages #{kind}:\s+(\d+)/, 1].to_i }
-      [memsize&.to_i, (page * free if page.positive?)]
-    end
-
-    def disk_free_bytes
-      return powershell("(Get-Item '#{@disk}').PSDrive.Free")&.to_i if @system == "Windows"
-
-      output("df", "-Pk", @disk.to_s)&.lines&.last&.split&.at(3)&.to_i&.*(1024)
-    end
-
-    def virtualization
-      case @system
-      when "Linux"
-        StackLab.architecture == "amd64" ? File.read("/proc/cpuinfo").match?(/^flags\s*:.*\b(vmx|svm)\b/) : nil
-      when "Darwin" then output("sysctl", "-n", "kern.hv_support") == "1"
-      when "Windows"
-        answer = powershell("(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled")
-        answer && (hypervisor? || answer.include?("True")) # while Hyper-V runs, the firmware's switch reads as off
+      page, free, inactive = [/page size of (\d+) bytes/, /^Pages free:\s+(\d+)/, /^Pages inactive:\s+(\d+)/].map do |number|
+        vm_stat.to_s[number, 1]&.to_i
       end
+      [memsize && Integer(memsize), (page * (free + inactive) if page && free && inactive)]
     end
 
-    def hypervisor?
-      @system == "Windows" && powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True"
+    def self.windows_memory(printed)
+      printed&.scan(/\d+/)&.map { |kilobytes| Integer(kilobytes) * 1024 }
     end
 
-    # Really asks KVM for a machine: /dev/kvm may be there and refuse.
-    def kvm
-      File.open("/dev/kvm", "r+") { |device| IO.for_fd(device.ioctl(KVM_CREATE_VM, 0)).close }
-      "usable"
-    rescue Errno::ENOENT
+    # The bytes free, of what `df -Pk` prints.
+    def self.free_of(df)
+      df.to_s.lines.last.to_s[/\s\d+\s+\d+\s+(\d+)\s+\d+%/, 1]&.to_i&.*(1024)
+    end
+
+    # [[adapter, "address/netmask"]] of what WINDOWS_NETWORKS prints.
+    def self.windows_networks(printed)
+      printed.to_s.lines.map { |line| line.strip.split("|") }.select { |each| each.size == 3 && each[1].include?(".") }
+             .map { |adapter, address, netmask| [adapter, "#{address}/#{netmask}"] }
+    end
+
+    private
+
+    def known
+      yield
+    rescue StandardError
       nil
-    rescue SystemCallError => error
-      "/dev/kvm does not make a machine: #{error.message}"
     end
 
-    def taken?(port)
-      TCPServer.new("127.0.0.1", port).close
-      false
-    rescue SystemCallError
-      true
-    end
-
-    # {interface: "address/netmask"}; Windows tells no netmask, and a network of 256 addresses is taken for likely.
-    def networks
-      with_address = Socket.getifaddrs.select { |each| each.addr&.ipv4? }
-      with_address.to_h { |each| [each.name, "#{each.addr.ip_address}/#{each.netmask&.ip_address || 24}"] }
-    rescue NotImplementedError, SystemCallError
-      {}
+    def output(*command)
+      Computer.output(*command)
     end
 
     def powershell(expression)
       output("powershell", "-NoProfile", "-Command", expression)
     end
 
-    # What a command prints; nil if it is missing, fails, or hangs.
-    def output(*command)
-      printed, status = Timeout.timeout(30) { Open3.capture2(*command, err: File::NULL) }
-      printed.strip if status.success?
-    rescue SystemCallError, Timeout::Error
+    def memory_bytes
+      case @system
+      when "Linux" then Computer.linux_memory(File.read("/proc/meminfo"))
+      when "Darwin" then Computer.mac_memory(output("sysctl", "-n", "hw.memsize"), output("vm_stat"))
+      when "Windows"
+        Computer.windows_memory(
+          powershell("$os = Get-CimInstance Win32_OperatingSystem; $os.TotalVisibleMemorySize; $os.FreePhysicalMemory")
+        )
+      end
+    end
+
+    def disk_free_bytes
+      if @system == "Windows"
+        return powershell("(Get-Item -LiteralPath '#{@home.gsub("'", "''")}').PSDrive.Free")&.[](/\A\d+\z/)&.to_i
+      end
+
+      folders = [@home, LIBVIRT_IMAGES].select { |folder| File.directory?(folder) }
+      folders.map { |folder| Computer.free_of(output("df", "-Pk", folder)) }.min
+    end
+
+    def hypervisor?
+      @system == "Windows" && powershell("(Get-CimInstance Win32_ComputerSystem).HypervisorPresent") == "True"
+    end
+
+    def virtualization(hypervisor)
+      case @system
+      when "Linux"
+        StackLab.architecture == "amd64" ? File.read("/proc/cpuinfo").match?(/^flags\s*:.*\b(vmx|svm)\b/) : nil
+      when "Darwin" then { "1" => true, "0" => false }[output("sysctl", "-n", "kern.hv_support")]
+      when "Windows"
+        # While Hyper-V runs, the firmware's switch reads as off.
+        answer = powershell("(Get-CimInstance Win32_Processor).VirtualizationFirmwareEnabled").to_s
+        hypervisor || (answer.include?("True") unless answer.empty?)
+      end
+    end
+
+    # Really asks KVM for a machine: /dev/kvm may be there and refuse.
+    def kvm
+      step = "/dev/kvm"
+      File.open("/dev/kvm", "r+") do |device|
+        step = "/dev/kvm does not make a machine"
+        IO.for_fd(device.ioctl(KVM_CREATE_VM, 0)).close
+      end
+      "usable"
+    rescue Errno::ENOENT
       nil
+    rescue SystemCallError => error
+      "#{step}: #{SystemCallError.new(nil, error.errno).message}"
+    end
+
+    def libvirt
+      output("virsh", "--connect", "qemu:///system", "version") ? "usable" : "virsh is missing, or has no connection"
+    end
+
+    # Another program listens there, on this address or on all; or the system does not let one listen.
+    def taken?(port)
+      return true unless port.between?(1, 65_535)
+
+      Socket.tcp("127.0.0.1", port, connect_timeout: 1).close
+      true
+    rescue SystemCallError
+      begin
+        TCPServer.new("127.0.0.1", port).close
+        false
+      rescue SystemCallError
+        true
+      end
+    end
+
+    # [[interface, "address/netmask"]]. On Windows, adapters by their description: Ruby's names for them say nothing.
+    def networks
+      return Computer.windows_networks(powershell(WINDOWS_NETWORKS)) if @system == "Windows"
+
+      with_address = Socket.getifaddrs.select { |each| each.addr&.ipv4? }
+      with_address.map { |each| [each.name, "#{each.addr.ip_address}/#{each.netmask&.ipv4? ? each.netmask.ip_address : 24}"] }
     end
   end
 end

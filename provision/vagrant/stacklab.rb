@@ -25,7 +25,7 @@ module StackLab
   # The box of this provider as [name, url]: STACKLAB_BOX (a name or a file), the newest box file in the folder that
   # fits provider and architecture, or the public one. A file's name is the box's name, so a new file is a new box.
   def self.box(provider, public_box)
-    wanted = ENV["STACKLAB_BOX"]
+    wanted = chosen_box
     files = wanted ? [wanted].select { |file| File.file?(file) } : Dir[File.join(ROOT, "stacklab-*-#{provider}-#{architecture}.box")]
     return [wanted || public_box, nil] if files.empty?
 
@@ -33,8 +33,17 @@ module StackLab
     [File.basename(file, ".box"), "file://#{"/" unless file.start_with?("/")}#{file}"]
   end
 
+  def self.chosen_box
+    ENV["STACKLAB_BOX"] unless ENV["STACKLAB_BOX"].to_s.empty?
+  end
+
+  # Of the processor, also where a Vagrant for Intel is translated on Apple silicon.
   def self.architecture
-    RbConfig::CONFIG["host_cpu"] =~ /arm64|aarch64/ ? "arm64" : "amd64"
+    @architecture ||= begin
+      mac = RbConfig::CONFIG["host_os"].include?("darwin")
+      translated = mac && Computer.output("sysctl", "-n", "sysctl.proc_translated") == "1"
+      translated || RbConfig::CONFIG["host_cpu"] =~ /arm64|aarch64/ ? "arm64" : "amd64"
+    end
   end
 
   # What QEMU can emulate, for NumPy wants much, without what costs an emulator more than it gains (copying byte by byte,
@@ -120,11 +129,10 @@ module StackLab
     end
 
     def execute
-      provider = @env.default_provider # without one, this raises, and Vagrant says so
       ports = { "STACKLAB_JUPYTER_PORT" => JUPYTER_PORT, "STACKLAB_SITE_PORT" => SITE_PORT }
       facts = Computer.new(@env.home_path, ports, MEMORY_MB).facts
-      findings = Diagnosis.of(facts.merge("provider" => provider.to_s, "lab_is_up" => up?))
-      @env.ui.info("a lab by Vagrant (vagrant up), with #{provider}")
+      findings = Diagnosis.of(facts.merge(provider).merge("running" => running))
+      @env.ui.info("a lab by Vagrant (vagrant up)")
       findings.each do |finding|
         say = @env.ui.method({ "ok" => :info, "warn" => :warn, "fail" => :error }.fetch(finding.state))
         say.(format("  %-5s %s: %s", finding.state.upcase, finding.check, finding.what))
@@ -135,8 +143,35 @@ module StackLab
 
     private
 
-    def up?
-      @env.active_machines.any? { |name, provider| @env.machine(name, provider).provider.state.id == :running }
+    # The provider that `vagrant up` would take, and why it cannot, in its own words. Where there is none, what each says.
+    def provider
+      name = @env.default_provider.to_s
+      { "provider" => name, "provider_fault" => fault(name) }
+    rescue Vagrant::Errors::NoDefaultProvider
+      faults = BOXES.keys.map { |each| fault(each) }.compact.uniq
+      { "provider" => BOXES.keys.first, "provider_fault" => "no provider can be used. #{faults.join(" ")}" }
+    end
+
+    def fault(name)
+      return "this Vagrantfile knows no provider #{name}" unless BOXES.key?(name)
+
+      provider, = Vagrant.plugin("2").manager.providers[name.to_sym]
+      return "#{name}: Vagrant's plugin for it is not installed." unless provider
+
+      provider.usable?(true)
+      nil
+    rescue Vagrant::Errors::VagrantError => error
+      "#{name}: #{error.message.gsub(/\s+/, " ").strip}"
+    end
+
+    def running
+      @env.active_machines.select { |name, provider| running?(name, provider) }.map { |name, _| name.to_s }
+    end
+
+    def running?(name, provider)
+      @env.machine(name, provider).provider.state.id == :running
+    rescue StandardError # its provider is gone, or does not answer: said of the provider
+      false
     end
   end
 

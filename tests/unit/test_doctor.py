@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from stacklab.doctor import Facts, diagnose
 from stacklab.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = Facts(vagrant="2.4.9", providers={"virtualbox": "7.1.4"}, networks={"wlan0": "192.168.1.7/24"})
+GOOD = Facts(vagrant="2.4.9", providers={"virtualbox": "7.1.4"}, networks=(("wlan0", "192.168.1.7/24"),))
 
 
 def found(check, facts):
@@ -41,7 +42,7 @@ def test_whatever_is_not_ok_says_what_to_do():
         memory_available_bytes=2**30,
         disk_free_bytes=10**9,
         ports_taken=frozenset({8888, 8443}),
-        networks={"eth0": "192.168.56.7/24"},
+        networks=(("eth0", "192.168.56.7/24"),),
         box_files=("stacklab-1-libvirt-arm64.box",),
     )
     findings = diagnose(worst)
@@ -100,7 +101,8 @@ def test_the_chosen_provider_goes_before_vagrants_order():
     both = with_(providers={"virtualbox": "7.1.4", "libvirt": "0.12.2"})
     assert doctor.usable_provider(both) == "virtualbox"
     assert doctor.usable_provider(dataclasses.replace(both, chosen_provider="libvirt")) == "libvirt"
-    assert doctor.usable_provider(dataclasses.replace(both, chosen_provider="parallels")) == "virtualbox"
+    absent = dataclasses.replace(both, chosen_provider="parallels")
+    assert "VAGRANT_DEFAULT_PROVIDER=parallels" in the("provider", absent).what and the("provider", absent).state == "fail"
 
 
 LIBVIRT = with_(providers={"libvirt": "0.12.2"}, libvirt="usable", kvm="usable")
@@ -152,8 +154,52 @@ def test_a_taken_port_names_the_variable_that_moves_it():
     assert {finding.state for finding in found("ports", followed)} == {"ok"}
 
 
-def test_ports_of_the_lab_itself_are_not_taken():
-    assert {finding.state for finding in found("ports", with_(ports_taken=frozenset({8888}), lab_is_up=True))} == {"ok"}
+def test_what_a_running_machine_has_taken_is_the_labs_own():
+    taken = frozenset({8888, 8443})
+    both = with_(ports_taken=taken, running=frozenset({"web", "desk"}), memory_available_bytes=0, disk_free_bytes=0)
+    assert {finding.state for check in ("ports", "memory", "disk") for finding in found(check, both)} == {"ok"}
+    web = dataclasses.replace(both, running=frozenset({"web"}))
+    assert [finding.what for finding in found("ports", web) if finding.state == "fail"] == [
+        "port 8888, for JupyterLab, is taken by another program, or kept by the system"
+    ]
+    assert "the other machine takes 2.1 GB" in the("memory", web).what
+
+
+def test_a_port_is_taken_whichever_address_the_other_program_listens_on():
+    for address in ("127.0.0.1", ""):  # on this one, on all
+        with socket.create_server((address, 0)) as other:
+            port = other.getsockname()[1]
+            assert doctor._is_taken(port)
+        assert not doctor._is_taken(port)
+
+
+def test_which_machines_run_is_asked_of_vagrant_where_it_has_made_some(tmp_path, monkeypatch):
+    told = "1700000000,web,state,running\n1700000000,web,state-human-short,running\n1700000000,desk,state,shutoff\n"
+    monkeypatch.setattr(doctor, "_output", lambda *command, cwd: told)
+    assert doctor._running(tmp_path) == frozenset()
+    (tmp_path / ".vagrant/machines/web/libvirt").mkdir(parents=True)
+    (tmp_path / ".vagrant/machines/web/libvirt/id").touch()
+    assert doctor._running(tmp_path) == {"web"}
+
+
+WINDOWS_PRINTED = (
+    "Intel(R) Wi-Fi 6 AX201|192.168.1.7|255.255.255.0\r\n"
+    "Intel(R) Wi-Fi 6 AX201|fe80::1|64\r\n"
+    "VirtualBox Host-Only Ethernet Adapter|192.168.56.1|255.255.255.0\r\n"
+)
+
+
+def test_on_windows_the_network_that_virtualbox_made_is_known_by_its_description():
+    networks = tuple(doctor.windows_networks(WINDOWS_PRINTED))
+    assert networks == (
+        ("Intel(R) Wi-Fi 6 AX201", "192.168.1.7/255.255.255.0"),
+        ("VirtualBox Host-Only Ethernet Adapter", "192.168.56.1/255.255.255.0"),
+    )
+    assert the("network", with_(system="Windows", networks=networks)).state == "ok"
+
+
+def test_a_disk_is_judged_also_before_vagrant_has_made_its_home(tmp_path):
+    assert doctor._disk_free_bytes(tmp_path / "not" / "yet") > 0
 
 
 @pytest.mark.parametrize(
@@ -168,7 +214,7 @@ def test_ports_of_the_lab_itself_are_not_taken():
     ],
 )
 def test_a_network_that_overlaps_with_the_machines_is_a_failure(interface, address, state):
-    assert the("network", with_(networks={interface: address})).state == state
+    assert the("network", with_(networks=(("lo", "127.0.0.1/8"), (interface, address)))).state == state
 
 
 def test_a_box_for_another_provider_or_architecture_does_not_count():
@@ -210,6 +256,7 @@ def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
     addresses = re.findall(r"\"(192\.168\.\d+\.\d+)\"", vagrantfile)
     assert len(addresses) == 2
     assert all(doctor.ipaddress.ip_address(address) in doctor.MACHINES_NETWORK for address in addresses)
+    assert re.findall(r'^  "(\w+)" => "[\w-]+/', vagrantfile, re.MULTILINE) == list(doctor.PROVIDERS)
     assert f'"STACKLAB_MEMORY_MB", {doctor.MACHINE_MEMORY_MB}' in vagrantfile
     for variable, port in doctor.FORWARDED_PORTS.items():
         assert f'"{variable}", {port}' in vagrantfile
