@@ -102,6 +102,10 @@ class ClassroomLab:
             return self._timed(timed, *command, timeout_s=timeout_s, cwd=self.folder, env=self.environment)
         return run(*command, timeout_s=timeout_s, cwd=self.folder, env=self.environment)
 
+    def fab(self, *words: str) -> str:
+        """What the lab's own checkout prints of a task, on this computer."""
+        return run(ROOT / ".venv/bin/fab", *words, cwd=self.folder, env={**self.environment, "PYTHONPATH": str(self.folder)})
+
     def on_desk(self, command: str, timed: str | None = None, timeout_s: float = 1800) -> str:
         """What `command` prints for the student on desk, in the folder that JupyterLab shows."""
         # With something left to do after the command, bash stays, and says so if a signal ended it.

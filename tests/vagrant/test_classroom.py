@@ -106,9 +106,14 @@ def test_status_on_desk_shows_the_stack_without_any_configuration(lab):
 
 
 def test_status_from_the_computer_that_runs_vagrant(lab):
-    fab = Path(__file__).resolve().parents[2] / ".venv/bin/fab"
-    status = json.loads(run(fab, "status", "--json", cwd=lab.folder, env={**lab.environment, "PYTHONPATH": str(lab.folder)}))
+    status = json.loads(lab.fab("status", "--json"))
     assert (status["lab"], status["state"]) == ("vagrant", "running")
+
+
+def test_both_doctors_see_that_the_machines_run_and_find_nothing_amiss(lab):
+    for said in (lab.vagrant("doctor"), lab.fab("doctor").split("a lab by Vagrant")[1]):
+        assert "both machines run" in said
+        assert "vagrant up needs no network" in said and "FAIL" not in said
 
 
 def test_a_setting_is_changed_from_desk(lab):
