@@ -273,6 +273,16 @@ def test_a_change_that_is_killed_on_the_host_is_undone_there(at_defaults, site, 
     assert leftovers(at_defaults) == ""
 
 
+def test_what_a_change_killed_in_its_trial_has_left_is_gone_after_the_next_even_if_that_changes_nothing(at_defaults):
+    at_defaults.run(
+        """mkdir -p /var/lib/stacklab/commit/stage/etc/stacklab
+        touch /var/lib/stacklab/commit/stage/etc/stacklab/.daphne.env.stacklab-new /etc/nginx/.nginx.conf.stacklab-new""",
+        sudo=True,
+    )
+    assert not stack.apply(at_defaults, StackSettings()).changed
+    assert leftovers(at_defaults) == ""
+
+
 def test_the_recovery_being_killed_too_is_mended_by_the_next_change(at_defaults, site):
     # A journal without anybody at work: whoever should have recovered was killed as well.
     at_defaults.run(
