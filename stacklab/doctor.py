@@ -272,7 +272,7 @@ def _kvm(facts: Facts) -> Finding:
         return Finding(
             "virtualisation",
             "warn",
-            "QEMU emulates the processor: it works, ten times slower; measure nothing by it",
+            "QEMU emulates the processor: it works, far slower; measure nothing by it",
             "Unset STACKLAB_LIBVIRT_DRIVER where KVM works",
         )
     if facts.kvm == "usable" and facts.virtualization is False:

@@ -62,7 +62,7 @@ module StackLab
     def self.kvm(facts)
       say = ->(*rest) { Finding.new("virtualisation", *rest) }
       if facts["libvirt_driver"] == "qemu"
-        say.("warn", "QEMU emulates the processor: it works, ten times slower; measure nothing by it",
+        say.("warn", "QEMU emulates the processor: it works, far slower; measure nothing by it",
              "Unset STACKLAB_LIBVIRT_DRIVER where KVM works")
       elsif facts["kvm"] != "usable"
         say.("fail", "KVM does not work: #{facts["kvm"] || "/dev/kvm is not there"}",
@@ -82,7 +82,7 @@ module StackLab
       have, free, running = facts.values_at("memory_bytes", "memory_available_bytes", "running")
       need = (2 - running.size) * facts["machine_memory_mb"] * 2**20
       who = ["the two machines take #{gb(need)}", "the other machine takes #{gb(need)}", "both machines run"][running.size]
-      return say.("warn", "cannot tell how much memory is free", "It should be 1 GB more: #{who}") unless have && free
+      return say.("warn", "cannot tell how much memory is free", "Close what you do not need: #{who}") unless have && free
 
       words = "#{gb(free)} of #{gb(have)} free; #{who}"
       if need.zero? || free >= need + 2**30

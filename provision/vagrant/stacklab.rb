@@ -123,6 +123,7 @@ module StackLab
     end
   end
 
+  # `vagrant doctor`. Ports, memory and boxes are those that the Vagrantfile's first lines name.
   class Doctor < Vagrant.plugin("2", :command)
     def self.synopsis
       "is this computer ready for 'vagrant up', and if not, what to do"

@@ -35,7 +35,7 @@ MAY_BE = {
         (("wlan0", "192.168.1.7/255.255.255.0"),),
         (("lo", "127.0.0.1/255.0.0.0"), ("eth0", "192.168.56.20/255.255.255.0")),
         (("tun0", "192.168.0.1/255.255.0.0"),),
-        (("VirtualBox Host-Only Ethernet Adapter", "192.168.56.1/255.255.255.0"),),
+        *(((made.replace("*", " 1"), "192.168.56.1/255.255.255.0"),) for made in doctor.PROVIDER_INTERFACES),
     ],
     "box_files": [
         (),
@@ -108,6 +108,7 @@ def test_what_other_systems_print_is_read_and_an_empty_answer_is_none():
     assert ruby("StackLab::Computer.free_of(given)", df) == 80 * 1024
     assert ruby("StackLab::Computer.free_of(given)", None) is None
     assert ruby("StackLab::Computer.windows_memory(given)", "8000000\r\n5000000") == [8_192_000_000, 5_120_000_000]
+    assert ruby("StackLab::Computer::WINDOWS_NETWORKS", None).strip() == doctor.WINDOWS_NETWORKS.strip()
     assert ruby("StackLab::Computer.windows_networks(given)", WINDOWS_PRINTED) == [
         list(each) for each in doctor.windows_networks(WINDOWS_PRINTED)
     ]
