@@ -13,11 +13,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import plots
-from stacklab.analysis import summarize
 from stacklab.errors import ResultsError
-from stacklab.found import RESULTS
-from stacklab.results import load_runs
+from stacklab.files import RESULTS
+from stacklab.runs.results import load_runs
+from stacklab.study import plots
+from stacklab.study.summary import summarize
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -1,6 +1,6 @@
 """Chat load: clients in rooms, each message numbered and stamped, every reception written down.
 
-`stacklab.loadgen` runs one process a CPU of the generator; each has every so-many-th client. Rooms are filled
+`stacklab.bench.load` runs one process a CPU of the generator; each has every so-many-th client. Rooms are filled
 evenly, in an order of their own: clients that follow each other are given instances in turn by round robin,
 and must not by that alone end up with their room on one instance. Clients connect slowly, one after the
 other over `ramp_s`, and begin to send at random times; what is sent before every client has tried to

@@ -1,6 +1,6 @@
 """HTTP load: exactly N counted requests from one shared pool, every one of them written down.
 
-Two ways to make them, each a Locust user class; `stacklab.loadgen` names one on the command line:
+Two ways to make them, each a Locust user class; `stacklab.bench.load` names one on the command line:
 
     Visitor    a closed loop: `users` visitors, each asks again `wait_s` after its answer
     Timetable  an open schedule: requests start every 1/requests_per_s seconds, however slow answers are

@@ -1,6 +1,6 @@
 """One generator process's share of a load: what to do, where to write rows, how to talk to the desk.
 
-`stacklab.loadgen` starts each process with `STACKLAB_LOAD` naming a JSON file:
+`stacklab.bench.load` starts each process with `STACKLAB_LOAD` naming a JSON file:
 
     url, ca, out        the site, the lab's CA (a file), the folder for raw rows
     workload            the fields of `HttpLoad` or `ChatLoad`

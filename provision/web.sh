@@ -73,9 +73,9 @@ code() {
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
         rsync -rlpc --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
-            --include render.py --include version.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
+            --include version.py --include /stack/ --include /stack/render.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
-    # stacklab.render looks for the templates in ../provision, as in a checkout.
+    # stacklab.stack.render looks for the templates in provision/ beside the package, as in a checkout.
     [ "$(readlink "$home/lib/provision")" = "$home/provision" ] || ln -sfn "$home/provision" "$home/lib/provision"
     [ -z "$copied" ] || say "code in $home"
 }

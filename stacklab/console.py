@@ -8,10 +8,10 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm as notebook_tqdm
 
 from stacklab import show
-from stacklab.analysis import summarize
-from stacklab.experiment import Estimate, Experiment, Planned
-from stacklab.loadgen import Progress
-from stacklab.results import Run
+from stacklab.bench.experiment import Estimate, Experiment, Planned
+from stacklab.bench.load import Progress
+from stacklab.runs.results import Run
+from stacklab.study.summary import summarize
 
 # In a notebook the bar is a widget, and takes the width that it finds.
 BAR = "{bar} " if issubclass(tqdm, notebook_tqdm) else "|{bar:20}| "

@@ -11,12 +11,14 @@ from IPython.display import HTML, Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
-from stacklab import experiment, show
-from stacklab.analysis import METRIC_NAMES, Judgement, is_time
-from stacklab.host import Host
+from stacklab import show
+from stacklab.files import RESULTS
 from stacklab.labs import Lab, open_lab, require_running
-from stacklab.report import judgement_words
+from stacklab.labs.host import Host
 from stacklab.stack import Applied
+from stacklab.study.summary import METRIC_NAMES
+from stacklab.study.verdicts import Judgement, is_time
+from stacklab.study.words import judgement_words
 
 MIB = 1 << 20
 MONOSPACE = "font-family: var(--jp-code-font-family, monospace); font-size: 0.9em; line-height: 1.45"
@@ -35,7 +37,7 @@ def begin() -> tuple[Lab, Host]:
     host = lab.web()
     status = lab.status()
     require_running(lab, status)
-    say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/). Results are kept in `{experiment.RESULTS}`.")
+    say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/). Results are kept in `{RESULTS}`.")
     if status.get("pinned_cpus"):
         web, desk = show.numbers(status["pinned_cpus"]), show.numbers(status["generator_cpus"])
         say(f"It runs on CPU {web}; the load comes from CPU {desk}, so that neither takes time from the other.")

@@ -16,16 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stacklab import found, show, stack
-from stacklab.capacity import raised_for
+from stacklab import show, stack
+from stacklab.bench import found
 from stacklab.errors import LabError, SettingsError
+from stacklab.files import ROOT
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import Checked, StackSettings
+from stacklab.stack.limits import raised_for
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
-    from stacklab.results import Run
+    from stacklab.runs.results import Run
 
 
 def values(of: type[Checked], given: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _stack_status(machine) -> dict[str, Any]:
         "changing": state["changing"],
         "unfinished": state["unfinished"],
         "version": state["applied"]["version"],
-        "checkout_version": code_version(stack.ROOT),
+        "checkout_version": code_version(ROOT),
     }
 
 
@@ -188,8 +190,8 @@ def _measure(
     lab: str | None, point: str, workload: Workload, fit: Callable[[StackSettings], StackSettings] | None = None
 ) -> Run:
     """Measure the stack as it is set, or as `fit` has it for this run; the settings found are back afterwards."""
+    from stacklab.bench.experiment import bench, measure
     from stacklab.console import Bar, run_text
-    from stacklab.experiment import bench, measure
 
     with bench(open_lab(lab)) as on, Bar() as bar:
         if fit is None:
@@ -210,8 +212,8 @@ def experiment(
 ) -> list[Run]:
     """Measure an experiment; goes on where it was interrupted."""
     from stacklab import console
-    from stacklab.experiment import estimate, run_experiment
-    from stacklab.experiments import experiment_named
+    from stacklab.bench.experiment import estimate, run_experiment
+    from stacklab.bench.experiments import experiment_named
 
     plan = experiment_named(name, quick, whole_number("repeats", repeats), whole_number("seed", seed))
     if fresh:
@@ -232,9 +234,9 @@ def experiment(
 
 def report(name: str) -> Path:
     """Write the report of an experiment: one HTML file."""
-    from stacklab.experiment import RESULTS
-    from stacklab.report import write_report
-    from stacklab.results import load_runs
+    from stacklab.files import RESULTS
+    from stacklab.runs.results import load_runs
+    from stacklab.study.report import write_report
 
     runs = load_runs(RESULTS / name)
     if not runs:
@@ -246,10 +248,10 @@ def report(name: str) -> Path:
 
 def export(name: str, out: str | None = None) -> list[Path]:
     """Write the tables of an experiment or a run as CSV."""
-    from stacklab.experiment import RESULTS
-    from stacklab.results import export_csv, load_runs
+    from stacklab.files import RESULTS
+    from stacklab.runs.results import export_csv, load_runs
 
-    files = export_csv(load_runs(RESULTS / name), Path(out or stack.ROOT / "exports" / name))
+    files = export_csv(load_runs(RESULTS / name), Path(out or ROOT / "exports" / name))
     print("\n".join(map(str, files)))
     return files
 

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stacklab import stack
+from stacklab.bench.experiment import Experiment, Point, run_experiment
 from stacklab.errors import LabError
-from stacklab.experiment import Experiment, Point, run_experiment
+from stacklab.files import ROOT
 from stacklab.labs.container import ContainerLab
-from stacklab.results import Run
+from stacklab.runs.results import Run
 from stacklab.settings import StackSettings
 from stacklab.workload import HttpLoad
 from tests.under_load import changes_under_load
@@ -55,7 +56,7 @@ def seconds(work: Callable[[], object]) -> float:
 def command(*words: str | Path, results: Path) -> None:
     """Run a command on the benchmark's lab, as a person types it; SystemExit, with its words, if it fails."""
     environment = os.environ | {"STACKLAB_LAB": LAB, "STACKLAB_RESULTS": str(results)}
-    done = subprocess.run(words, cwd=stack.ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, words))} failed:\n{done.stdout}{done.stderr}")
 

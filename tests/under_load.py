@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet
 
 from stacklab import stack
-from stacklab.host import Host
+from stacklab.bench.load import run_load
 from stacklab.labs import Lab
-from stacklab.loadgen import run_load
+from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
 from stacklab.workload import HttpLoad
 

@@ -26,9 +26,10 @@
 # %%
 import matplotlib.pyplot as plt
 
-from stacklab import analysis, notebook, plots, stack, tasks
-from stacklab.diagram import stack_diagram
-from stacklab.processes import processes
+from stacklab import notebook, stack, study, tasks
+from stacklab.stack.processes import processes
+from stacklab.study import plots
+from stacklab.study.diagram import stack_diagram
 
 lab, host = notebook.begin()
 
@@ -116,7 +117,7 @@ stack_diagram(after, before=before);
 ten = tasks.http(point="10 processes", **load)
 
 # %%
-summary = analysis.summarize([five, ten])
+summary = study.summarize([five, ten])
 plots.throughput_by_case(summary);
 
 # %% [markdown]
@@ -143,16 +144,16 @@ plots.response_times_by_case(summary);
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layout="constrained")
-plots.cpu_over_time(analysis.resources([five]), left).set_title("CPU, 5 processes", loc="left")
-plots.cpu_over_time(analysis.resources([ten]), right).set_title("CPU, 10 processes", loc="left");
+plots.cpu_over_time(study.resources([five]), left).set_title("CPU, 5 processes", loc="left")
+plots.cpu_over_time(study.resources([ten]), right).set_title("CPU, 10 processes", loc="left");
 
 # %% [markdown]
 # Now memory. *PSS* divides a page of memory that several processes share among them, so the areas add up.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layout="constrained")
-plots.memory_over_time(analysis.resources([five]), left).set_title("Memory, 5 processes", loc="left")
-plots.memory_over_time(analysis.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
+plots.memory_over_time(study.resources([five]), left).set_title("Memory, 5 processes", loc="left")
+plots.memory_over_time(study.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
 
 # %% [markdown]
 # ## The same change, another page
@@ -169,11 +170,11 @@ five_busy = tasks.http(point="5 processes", **load)
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 plots.throughput_by_case(summary, left).set_title("A page that waits", loc="left")
-busy = analysis.summarize([five_busy, ten_busy])
+busy = study.summarize([five_busy, ten_busy])
 plots.throughput_by_case(busy, right).set_title("A page that calculates", loc="left");
 
 # %%
-plots.cpu_over_time(analysis.resources([five_busy]))
+plots.cpu_over_time(study.resources([five_busy]))
 notebook.say(f"CPUs that the web host may use: **{stack.observe(host)['cpus']}**.")
 
 # %% [markdown]
@@ -197,7 +198,7 @@ notebook.show_change(stack.apply(host, found))
 # ## Exercises
 #
 # Each of them is a cell or two. `tasks.set_(…)` changes a setting, `tasks.http(point="…", **load)` measures,
-# and `plots.throughput_by_case(analysis.summarize([…]))` shows. End with `stack.apply(host, found)`.
+# and `plots.throughput_by_case(study.summarize([…]))` shows. End with `stack.apply(host, found)`.
 #
 # 1. Twenty users, `/io/?ms=50`: predict the throughput with **20** and with **40** processes, then measure.
 # 2. Leave five processes, but give each `uwsgi_threads=4`. What does that do for the page that waits?

@@ -27,11 +27,14 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
-from stacklab.analysis import judge
-from stacklab.claims import CLAIMS
-from stacklab.experiments import eight_cases
-from stacklab.results import load_runs
+from stacklab import console, notebook, stack, study, tasks
+from stacklab.bench import experiment
+from stacklab.bench.experiments import eight_cases
+from stacklab.files import RESULTS
+from stacklab.runs.results import load_runs
+from stacklab.study import plots
+from stacklab.study.claims import CLAIMS
+from stacklab.study.verdicts import judge
 
 lab, host = notebook.begin()
 
@@ -78,7 +81,7 @@ print(console.estimate_text(plan, experiment.estimate(plan)))
 # %%
 with console.Bar() as bar:
     runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
-summary = analysis.in_order(analysis.summarize(runs))
+summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]
 # ## First: did it work at all?
@@ -109,7 +112,7 @@ plots.response_times_by_case(summary);
 figure, axes = plt.subplots(1, 2, figsize=(14, 4), layout="constrained")
 for ax, users in zip(axes, (100, 200), strict=True):
     chosen = [run for run in runs if run.workload.users == users]
-    plots.latency_distribution(analysis.requests(chosen), ax).set_title(f"{users} users", loc="left")
+    plots.latency_distribution(study.requests(chosen), ax).set_title(f"{users} users", loc="left")
 
 # %% [markdown]
 # ## Throughput
@@ -147,7 +150,7 @@ notebook.table(law.assign(product=law["throughput_per_s"] * law["mean_s"]))
 
 # %%
 one = next(run for run in runs if run.point == "200 users, 1024/5")
-plots.gauge_over_time(analysis.gauges([one]), ["nginx_active", "uwsgi_listen_queue", "uwsgi_busy_workers"]);
+plots.gauge_over_time(study.gauges([one]), ["nginx_active", "uwsgi_listen_queue", "uwsgi_busy_workers"]);
 
 # %% [markdown]
 # **Think:** nginx may hold 1024 connections here. How many does it hold? What would 4000 change?
@@ -157,13 +160,13 @@ plots.gauge_over_time(analysis.gauges([one]), ["nginx_active", "uwsgi_listen_que
 # CPU of each service in the same run, in cores. The dashed line is one core.
 
 # %%
-plots.cpu_over_time(analysis.resources([one]));
+plots.cpu_over_time(study.resources([one]));
 
 # %%
 ten = next(run for run in runs if run.point == "200 users, 1024/10")
 figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layout="constrained")
-plots.memory_over_time(analysis.resources([one]), left).set_title("Memory, 5 processes", loc="left")
-plots.memory_over_time(analysis.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
+plots.memory_over_time(study.resources([one]), left).set_title("Memory, 5 processes", loc="left")
+plots.memory_over_time(study.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
 
 # %% [markdown]
 # If one core is full, five processes share it and ten processes share it. What do the second five add? What do they cost?
@@ -203,7 +206,7 @@ notebook.table(fastest.assign(predicted=fastest["users"].map(my_fastest)))
 # If you have measured the full experiment, we use its runs. Otherwise those from above.
 
 # %%
-folder = experiment.RESULTS / "eight-cases"
+folder = RESULTS / "eight-cases"
 full = load_runs(folder) if folder.is_dir() else []
 judged = full or runs
 repeats = len({run.repeat for run in judged})
@@ -213,7 +216,7 @@ notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. 
 figure, axes = plt.subplots(1, 2, figsize=(14, 3.4), layout="constrained")
 for ax, users in zip(axes, (100, 200), strict=True):
     chosen = [run for run in judged if run.workload.users == users]
-    plots.comparison(analysis.compare(chosen, "p50_s"), ax)
+    plots.comparison(study.compare(chosen, "p50_s"), ax)
 
 # %% [markdown]
 # Each dot is a case's median response time divided by that of 1024/5: left of 1 is faster. The bar is the interval.

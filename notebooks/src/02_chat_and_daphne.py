@@ -26,13 +26,16 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
-from stacklab.analysis import judge
-from stacklab.claims import CLAIMS
-from stacklab.diagram import stack_diagram
-from stacklab.experiments import one_vs_three
-from stacklab.processes import processes
-from stacklab.results import load_runs
+from stacklab import console, notebook, stack, study, tasks
+from stacklab.bench import experiment
+from stacklab.bench.experiments import one_vs_three
+from stacklab.files import RESULTS
+from stacklab.runs.results import load_runs
+from stacklab.stack.processes import processes
+from stacklab.study import plots
+from stacklab.study.claims import CLAIMS
+from stacklab.study.diagram import stack_diagram
+from stacklab.study.verdicts import judge
 
 lab, host = notebook.begin()
 
@@ -68,7 +71,7 @@ stack_diagram(processes(host));
 first = tasks.chat(clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=2)
 
 # %%
-rows = analysis.messages([first])
+rows = study.messages([first])
 notebook.table(rows[["room", "sender", "receiver", "latency_s", "copies", "via", "instance"]].head(6))
 
 # %% [markdown]
@@ -106,7 +109,7 @@ print(console.estimate_text(plan, experiment.estimate(plan)))
 # %%
 with console.Bar() as bar:
     runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
-summary = analysis.in_order(analysis.summarize(runs))
+summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]
 # ## First: did the messages arrive?
@@ -142,9 +145,9 @@ plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 # %%
 smallest = min(run.workload.clients for run in runs)
 chosen = [run for run in runs if run.workload.clients == smallest]
-effects = [analysis.compare(chosen, metric) for metric in ("cpu_s_daphne", "pss_peak_bytes_daphne")]
+effects = [study.compare(chosen, metric) for metric in ("cpu_s_daphne", "pss_peak_bytes_daphne")]
 ratios = pd.concat(effects)[["metric", "point", "base", "estimate"]]
-notebook.table(ratios.assign(metric=ratios["metric"].map(analysis.METRIC_NAMES)))
+notebook.table(ratios.assign(metric=ratios["metric"].map(study.METRIC_NAMES)))
 
 # %% [markdown]
 # ## Why?
@@ -153,7 +156,7 @@ notebook.table(ratios.assign(metric=ratios["metric"].map(analysis.METRIC_NAMES))
 # instances a room's members are, and what share of the deliveries went from one instance to another:
 
 # %%
-notebook.table(analysis.crossings(runs))
+notebook.table(study.crossings(runs))
 
 # %% [markdown]
 # Each crossing is work twice: the message is packed, sent to Redis, fetched by another process, unpacked. And three
@@ -164,7 +167,7 @@ notebook.table(analysis.crossings(runs))
 # If you have measured the full experiment (`fab experiment one-vs-three`), we use its runs. Otherwise those from above.
 
 # %%
-folder = experiment.RESULTS / "one-vs-three"
+folder = RESULTS / "one-vs-three"
 full = load_runs(folder) if folder.is_dir() else []
 judged = full or runs
 repeats = len({run.repeat for run in judged})

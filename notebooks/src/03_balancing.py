@@ -29,11 +29,14 @@
 # %%
 import matplotlib.pyplot as plt
 
-from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
-from stacklab.analysis import judge
-from stacklab.claims import CLAIMS
-from stacklab.experiments import balancing
-from stacklab.results import load_runs
+from stacklab import console, notebook, stack, study, tasks
+from stacklab.bench import experiment
+from stacklab.bench.experiments import balancing
+from stacklab.files import RESULTS
+from stacklab.runs.results import load_runs
+from stacklab.study import plots
+from stacklab.study.claims import CLAIMS
+from stacklab.study.verdicts import judge
 
 lab, host = notebook.begin()
 
@@ -83,7 +86,7 @@ print(console.estimate_text(plan, experiment.estimate(plan)))
 # %%
 with console.Bar() as bar:
     runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
-summary = analysis.in_order(analysis.summarize(runs))
+summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]
 # ## Who met whom?
@@ -91,7 +94,7 @@ summary = analysis.in_order(analysis.summarize(runs))
 # The share of the sockets that each instance was given. This is what the instances' access logs would show.
 
 # %%
-plots.access_log_share(analysis.connections(runs));
+plots.access_log_share(study.connections(runs));
 
 # %% [markdown]
 # *Even* would be a third each. How near does each method come? Which instances met nobody?
@@ -122,7 +125,7 @@ plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 # On how many instances are the members of one room, and what share of the deliveries had to cross from one instance to another?
 
 # %%
-notebook.table(analysis.crossings(runs))
+notebook.table(study.crossings(runs))
 
 # %% [markdown]
 # Set this table beside the CPU. *Even* is a virtue among strangers. In a chat, people are not strangers: they come in rooms.
@@ -133,7 +136,7 @@ notebook.table(analysis.crossings(runs))
 # the full experiment (`fab experiment balancing`), we use its runs.
 
 # %%
-folder = experiment.RESULTS / "balancing"
+folder = RESULTS / "balancing"
 full = load_runs(folder) if folder.is_dir() else []
 judged = full or runs
 repeats = len({run.repeat for run in judged})
@@ -148,7 +151,7 @@ notebook.show_judgement(judge(claims["C12"], judged))
 # And each method's CPU against round robin. An interval that meets the line detects nothing; no bar means too few repeats.
 
 # %%
-effects = analysis.compare(judged, "cpu_s_daphne", base="round_robin")
+effects = study.compare(judged, "cpu_s_daphne", base="round_robin")
 plots.comparison(effects);
 
 # %% [markdown]

@@ -22,8 +22,10 @@
 # %%
 import pandas as pd
 
-from stacklab import analysis, console, experiment, notebook, plots, stack, tasks
-from stacklab.experiments import failover, scaling
+from stacklab import console, notebook, stack, study, tasks
+from stacklab.bench import experiment
+from stacklab.bench.experiments import failover, scaling
+from stacklab.study import plots
 
 lab, host = notebook.begin()
 
@@ -79,7 +81,7 @@ print(console.estimate_text(plan, experiment.estimate(plan)))
 # %%
 with console.Bar() as bar:
     runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
-summary = analysis.in_order(analysis.summarize(runs))
+summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]
 # ## The course of one death
@@ -89,14 +91,14 @@ summary = analysis.in_order(analysis.summarize(runs))
 
 # %%
 first = next(run for run in runs if run.point == "hash")
-plots.failover_timeline(analysis.connections([first]), analysis.messages([first]), events=analysis.events([first]));
+plots.failover_timeline(study.connections([first]), study.messages([first]), events=study.events([first]));
 
 # %% [markdown]
 # The same, with `chat_resume`:
 
 # %%
 second = next(run for run in runs if run.point == "hash, chat_resume")
-plots.failover_timeline(analysis.connections([second]), analysis.messages([second]), events=analysis.events([second]));
+plots.failover_timeline(study.connections([second]), study.messages([second]), events=study.events([second]));
 
 # %% [markdown]
 # ## In numbers
@@ -113,8 +115,8 @@ notebook.table(summary[columns])
 # The clients who never sat on the killed instance, before the kill and in the five seconds after it:
 
 # %%
-killed_s = analysis.events([first])["t_s"].iloc[0]
-rows = analysis.messages([first])
+killed_s = study.events([first])["t_s"].iloc[0]
+rows = study.messages([first])
 hit = rows.loc[rows["instance"] == "daphne@2", "receiver"]
 others = rows[~rows["receiver"].isin(hit)]
 when = pd.cut(others["t_s"], [0, killed_s, killed_s + 5], labels=["before", "five seconds after"]).rename("when")
@@ -138,10 +140,10 @@ with console.Bar() as bar:
 
 # %%
 first = next(run for run in scaled if run.point == "as it is")
-plots.failover_timeline(analysis.connections([first]), analysis.messages([first]), events=analysis.events([first]));
+plots.failover_timeline(study.connections([first]), study.messages([first]), events=study.events([first]));
 
 # %%
-summary = analysis.in_order(analysis.summarize(scaled))
+summary = study.in_order(study.summarize(scaled))
 notebook.table(summary[columns])
 
 # %% [markdown]
@@ -178,9 +180,9 @@ notebook.show_change(stack.apply(host, found))
 #
 # <details><summary>Answer 2</summary>
 #
-# An experiment is a list of points, and a point is settings, a load and events; `stacklab/experiments.py` shows how
-# `failover` is made. In a cell of your own, import `Event`, `Experiment` and `Point` (from `stacklab.events` and
-# `stacklab.experiment`), make an `Experiment` with a name of its own and your two points, and give it to `run_experiment`.
+# An experiment is a list of points, and a point is settings, a load and events; `stacklab/bench/experiments.py` shows how
+# `failover` is made. In a cell of your own, import `Event`, `Experiment` and `Point` (from `stacklab.bench.events` and
+# `stacklab.bench.experiment`), make an `Experiment` with a name of its own and your two points, and give it to `run_experiment`.
 # </details>
 #
 # <details><summary>Answer 3</summary>

@@ -3,7 +3,7 @@
 
     python3 -I sampler.py [--interval S] [--memory-interval S]
 
-Prints one JSON object a line; `stacklab.sampling` reads them through SSH:
+Prints one JSON object a line; `stacklab.bench.sampling` reads them through SSH:
 
     {"ready": 1}                                             first; the version of this format
     {"time_s": T, "services": {NAME: {"cpu_s": ..., ...}}, "gauges": {NAME: VALUE}}

@@ -9,7 +9,7 @@ import os
 from typing import Any, Protocol
 
 from stacklab.errors import LabNotRunning
-from stacklab.host import Host
+from stacklab.labs.host import Host
 
 DEFAULT_LAB = "container"
 

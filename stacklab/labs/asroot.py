@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from stacklab.errors import LabError
+from stacklab.files import ROOT
 from stacklab.labs import machine, storage
 
 ACTIONS = ("up", "halt", "destroy")
@@ -57,7 +58,7 @@ def as_root(action: str, name: str, *, pin: bool = True) -> None:
     """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root. Raises LabError."""
     check_computer()
     command = [sys.executable, "-m", "stacklab.labs.asroot", action, name] + ([] if pin else ["--no-pin"])
-    done = subprocess.run(_sudo() + command, cwd=storage.PROJECT, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(_sudo() + command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise LabError(done.stdout.strip() or f"'{action}' of lab {name} ended with exit code {done.returncode}")
 

@@ -8,12 +8,13 @@ import time
 from typing import Any
 
 from stacklab.errors import LabError, LabNotRunning
-from stacklab.host import Host
+from stacklab.files import ROOT
 from stacklab.labs import nspawn, require_running, storage
 from stacklab.labs.asroot import as_root
+from stacklab.labs.host import Host
 from stacklab.labs.machine import ADMIN, Machine, machine_name
 from stacklab.labs.network import Subnet
-from stacklab.labs.storage import PROJECT, read_json
+from stacklab.labs.storage import read_json
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 LOGIN_TIMEOUT_S = 15
@@ -96,4 +97,4 @@ class ContainerLab:
 def all_labs() -> list[ContainerLab]:
     """The container labs on this computer that this checkout made, in order of name."""
     records = [read_json(path) for path in sorted(storage.LABS.glob("*/lab.json"))]
-    return [ContainerLab(record["name"]) for record in records if record and record["project"] == str(PROJECT)]
+    return [ContainerLab(record["name"]) for record in records if record and record["project"] == str(ROOT)]

@@ -8,10 +8,11 @@ import platform
 import time
 from pathlib import Path
 
+from stacklab.files import ROOT
 from stacklab.labs import storage
-from stacklab.labs.storage import PROJECT, locked, remove_tree, require_free, run, say
+from stacklab.labs.storage import locked, remove_tree, require_free, run, say
 
-PROVISION = PROJECT / "provision"
+PROVISION = ROOT / "provision"
 BUILD = PROVISION / "image" / "build"
 INGREDIENTS = (
     BUILD,

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from stacklab.errors import LabError
+from stacklab.files import ROOT, write_json
 from stacklab.labs import network, nspawn, storage
 from stacklab.labs.image import ensure_image, image_name, image_path
 from stacklab.labs.keys import new_key
 from stacklab.labs.network import Subnet
 from stacklab.labs.storage import (
-    PROJECT,
     discard,
     locked,
     read_json,
@@ -33,7 +33,6 @@ from stacklab.labs.storage import (
     require_free,
     run,
     say,
-    write_json,
 )
 
 RECORD_FORMAT = 1
@@ -191,7 +190,7 @@ def _reserve(machine: Machine) -> dict[str, Any]:
         subnet = network.free_subnet(taken, network.used_networks())
         machine.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         record = {
-            "format": RECORD_FORMAT, "name": machine.name, "project": str(PROJECT), "index": subnet.index,
+            "format": RECORD_FORMAT, "name": machine.name, "project": str(ROOT), "index": subnet.index,
             "image": None, "pinned_cpus": None, "generator_cpus": None,
         }
         machine.write_record(record)

@@ -9,7 +9,7 @@ from typing import Any
 import paramiko
 
 from stacklab.errors import HostError, LabError, LabNotRunning
-from stacklab.host import Host
+from stacklab.labs.host import Host
 
 SPEC = re.compile(r"(?P<user>[^@\s]+)@(?P<host>\[[0-9a-fA-F:.]+\]|[^@:\s\[\]]+)(:(?P<port>\d+))?")
 SSH_CONFIG = Path("~/.ssh/config")

@@ -23,7 +23,6 @@ REMOVED = STATE / "removed"  # labs on their way out
 LOCKS = Path("/run/stacklab")  # emptied by a reboot, as locks should be
 
 MOUNTINFO = Path("/proc/self/mountinfo")
-PROJECT = Path(__file__).resolve().parents[2]
 
 _held: list[int] = []  # file descriptors of the locks this process holds
 
@@ -64,18 +63,6 @@ def require_free(free_bytes: int, purpose: str) -> None:
     free = shutil.disk_usage(STATE).free
     if free < free_bytes:
         raise disk_full(f"{purpose} needs {free_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Replace the file `path` in one step: a reader, or a crash, finds the old text or the new one."""
-    new = path.with_name(f".{path.name}.new")
-    with open(new, "w") as file:
-        json.dump(data, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.chmod(0o644)
-    new.rename(path)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -17,11 +17,11 @@ from typing import Any
 import paramiko
 
 from stacklab.errors import LabError, LabNotRunning
-from stacklab.host import Host
-from stacklab.labs.storage import PROJECT
+from stacklab.files import ROOT
+from stacklab.labs.host import Host
 
 DESK = Path("/etc/stacklab/desk.json")
-VAGRANT = PROJECT / ".vagrant"
+VAGRANT = ROOT / ".vagrant"
 WEB = "web"
 FIND_TIMEOUT_S = 3
 STDERR = 2
@@ -168,7 +168,7 @@ def _command(*words: str) -> list[str]:
 
 def _vagrant(*words: str) -> None:
     """Run Vagrant for the person to watch."""
-    code = subprocess.run(_command(*words), cwd=PROJECT, stdout=STDERR).returncode
+    code = subprocess.run(_command(*words), cwd=ROOT, stdout=STDERR).returncode
     if code != 0:
         raise LabError(f"'vagrant {' '.join(words)}' failed with exit code {code}; its own words are above")
 
@@ -176,7 +176,7 @@ def _vagrant(*words: str) -> None:
 def _ask_vagrant(*words: str) -> str:
     """What Vagrant prints."""
     done = subprocess.run(
-        _command(*words), cwd=PROJECT, text=True, capture_output=True, stdin=subprocess.DEVNULL, errors="replace"
+        _command(*words), cwd=ROOT, text=True, capture_output=True, stdin=subprocess.DEVNULL, errors="replace"
     )
     if done.returncode != 0:
         raise LabNotRunning(f"'vagrant {' '.join(words)}' failed: {done.stderr.strip() or done.stdout.strip()}")

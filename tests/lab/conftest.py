@@ -97,7 +97,7 @@ def site(host):
 @pytest.fixture
 def fab(lab, tmp_path):
     """The `fab` command on the test's lab, as a person types it; results go to the test's own folder."""
-    from stacklab.stack import ROOT
+    from stacklab.files import ROOT
 
     environment = os.environ | {"STACKLAB_LAB": lab.name, "STACKLAB_RESULTS": str(tmp_path / "results"), "COLUMNS": "80"}
 

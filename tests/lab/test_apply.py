@@ -11,8 +11,9 @@ import websocket
 from under_load import CHANGES, changes_under_load
 
 from stacklab import stack
+from stacklab.bench.found import folder_of
 from stacklab.errors import ApplyError
-from stacklab.found import folder_of, write_json
+from stacklab.files import write_json
 from stacklab.settings import StackSettings
 
 OTHERWISE = StackSettings(

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from stacklab.errors import HostError, LabError, LabNotRunning
-from stacklab.host import Host
+from stacklab.files import ROOT
 from stacklab.labs import machine, nspawn, storage
 from stacklab.labs.container import ContainerLab, all_labs
+from stacklab.labs.host import Host
 from stacklab.labs.machine import machine_name
 from stacklab.labs.network import Subnet
 
@@ -30,7 +31,7 @@ def start(action, lab):
     """The command that does `action` as root, as a process that can be killed."""
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     return subprocess.Popen(
-        [*sudo, sys.executable, "-m", "stacklab.labs.asroot", action, lab.name], cwd=storage.PROJECT,
+        [*sudo, sys.executable, "-m", "stacklab.labs.asroot", action, lab.name], cwd=ROOT,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
 
@@ -67,10 +68,10 @@ def test_somaxconn_of_the_machine_can_be_set_and_is_its_own(lab):
 def test_every_package_and_wheel_is_in_the_image_so_nothing_is_downloaded(lab):
     host = lab.web()
     wanted = [
-        line.split("#")[0].strip() for line in (storage.PROJECT / "provision/packages.txt").read_text().splitlines()
+        line.split("#")[0].strip() for line in (ROOT / "provision/packages.txt").read_text().splitlines()
     ]
     host.run("dpkg-query --show " + " ".join(filter(None, wanted)))
-    host.write("/tmp/requirements.lock", (storage.PROJECT / "provision/requirements.lock").read_text(), sudo=False)
+    host.write("/tmp/requirements.lock", (ROOT / "provision/requirements.lock").read_text(), sudo=False)
     host.run(
         "python3 -m venv /tmp/venv && /tmp/venv/bin/pip install --dry-run --quiet --no-index "
         "--find-links /opt/stacklab/wheels --require-hashes -r /tmp/requirements.lock && rm -r /tmp/venv",
@@ -130,7 +131,7 @@ def test_the_machine_may_open_as_many_files_as_this_computer_allows(lab):
     code = "from stacklab.labs.nspawn import highest_open_files; print(highest_open_files())"
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     most = subprocess.run(
-        [*sudo, sys.executable, "-c", code], cwd=storage.PROJECT, text=True, stdout=subprocess.PIPE, check=True
+        [*sudo, sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True
     ).stdout
     assert lab.web().run("grep 'Max open files' /proc/1/limits", sudo=True).split()[4] == most.strip()
 

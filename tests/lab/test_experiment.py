@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from stacklab import stack
-from stacklab.experiment import Experiment, Point, run_experiment
-from stacklab.found import pending
-from stacklab.results import load_runs
+from stacklab.bench.experiment import Experiment, Point, run_experiment
+from stacklab.bench.found import pending
+from stacklab.files import ROOT
+from stacklab.runs.results import load_runs
 from stacklab.settings import StackSettings
 from stacklab.workload import HttpLoad
 
@@ -29,7 +30,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from lab.test_experiment import PLAN
-from stacklab.experiment import run_experiment
+from stacklab.bench.experiment import run_experiment
 from stacklab.labs import open_lab
 run_experiment(PLAN, open_lab({lab!r}), Path({results!r}), on_run=lambda *_: print("run", flush=True))
 """
@@ -43,7 +44,7 @@ def desk(lab, tmp_path):
     def start() -> subprocess.Popen:
         code = DESK.format(tests=str(Path(__file__).parents[1]), lab=lab.name, results=str(tmp_path))
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        child = subprocess.Popen([sys.executable, "-c", code], cwd=stack.ROOT, **pipes)
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes)
         children.append(child)
         return child
 
@@ -125,7 +126,7 @@ def test_an_interrupt_ends_in_the_settings_it_found_and_in_no_half_run(at_defaul
 def test_ctrl_c_is_answered_in_one_line(at_defaults, lab, tmp_path):
     command = [Path(sys.executable).with_name("fab"), "experiment", "eight-cases", "--quick"]
     environment = os.environ | {"STACKLAB_LAB": lab.name, "STACKLAB_RESULTS": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    child = subprocess.Popen(command, cwd=stack.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: generators(tmp_path))
     time.sleep(1)
     child.send_signal(signal.SIGINT)

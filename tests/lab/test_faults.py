@@ -17,9 +17,10 @@ from fabric.main import program
 
 from stacklab import stack
 from stacklab.errors import ApplyError, LabError, LabNotRunning
+from stacklab.files import ROOT
 from stacklab.labs.container import ContainerLab
-from stacklab.render import TEMPLATES, render
 from stacklab.settings import StackSettings
+from stacklab.stack.render import TEMPLATES, render
 
 CONFIG = "cat /etc/nginx/nginx.conf /etc/nginx/conf.d/stacklab.conf /etc/uwsgi/stacklab.ini /etc/stacklab/daphne.env"
 PROCESSES = "systemctl show -P MainPID nginx uwsgi daphne@1 daphne@2 daphne@3"
@@ -50,7 +51,7 @@ def refused(lab, capsys, monkeypatch):
 
     def run(*words: str) -> str:
         monkeypatch.setenv("STACKLAB_LAB", lab.name)
-        monkeypatch.chdir(stack.ROOT)
+        monkeypatch.chdir(ROOT)
         with pytest.raises(SystemExit) as caught:
             program.run(["fab", *words])
         assert caught.value.code == 1
@@ -380,7 +381,7 @@ def test_a_record_of_another_version_is_one_line(host, fab):
 def test_ctrl_c_while_settings_change_stops_the_waiting_not_the_change(at_defaults, lab, tmp_path):
     command = [Path(sys.executable).with_name("fab"), "set", "--uwsgi-processes", "3"]
     environment = os.environ | {"STACKLAB_LAB": lab.name}
-    child = subprocess.Popen(command, cwd=stack.ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: stack.state(at_defaults)["changing"])
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=30)

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stacklab import stack
-from stacklab.analysis import summarize
-from stacklab.experiment import bench, measure
-from stacklab.experiments import experiment_named
-from stacklab.loadgen import run_load
+from stacklab.bench.experiment import bench, measure
+from stacklab.bench.experiments import experiment_named
+from stacklab.bench.load import run_load
+from stacklab.study.summary import summarize
 from stacklab.workload import ChatLoad, HttpLoad
 
 

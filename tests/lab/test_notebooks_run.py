@@ -7,8 +7,8 @@ import nbclient
 import pytest
 
 from stacklab import stack
-from stacklab.results import load_runs
-from stacklab.stack import ROOT
+from stacklab.files import ROOT
+from stacklab.runs.results import load_runs
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks" / "src").glob("*.py"))
 IMAGES = {"00_start_here": 8, "01_eight_cases": 8, "02_chat_and_daphne": 4, "03_balancing": 5, "04_failover": 3}

@@ -9,6 +9,7 @@ import pytest
 
 from stacklab import stack
 from stacklab.errors import LabError, LabNotRunning
+from stacklab.files import ROOT
 from stacklab.settings import StackSettings
 from stacklab.version import code_version
 
@@ -52,7 +53,7 @@ def test_provisioning_keeps_the_settings_it_finds(at_defaults):
 
 
 def test_the_host_knows_which_version_it_has(host):
-    assert stack.state(host)["applied"]["version"] == code_version(stack.ROOT)
+    assert stack.state(host)["applied"]["version"] == code_version(ROOT)
 
 
 def test_a_provisioning_that_was_killed_is_completed_by_the_next(at_defaults):

@@ -7,7 +7,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from stacklab.sampling import sampling
+from stacklab.bench.sampling import sampling
 
 SERVICES = {"nginx", "uwsgi", "redis", "daphne@1", "daphne@2", "daphne@3"}
 GAUGES = {

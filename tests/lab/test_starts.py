@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stacklab.starts import start_together
+from stacklab.bench.starts import start_together
 
 pytestmark = pytest.mark.lab
 

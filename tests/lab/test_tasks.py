@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stacklab import stack
+from stacklab.files import ROOT
 from stacklab.settings import StackSettings
 
 
@@ -83,7 +83,7 @@ def test_logs_shows_the_journal_of_a_service(host, fab, service):
 def test_logs_follows_until_it_is_stopped(host, lab):
     command = [Path(sys.executable).with_name("fab"), "logs", "uwsgi", "--lines", "0"]
     environment = os.environ | {"STACKLAB_LAB": lab.name, "PYTHONUNBUFFERED": "1"}
-    child = subprocess.Popen(command, cwd=stack.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)
     reader.start()

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stacklab.results import Run, writing_run
+from stacklab.runs.results import Run, writing_run
+from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
-from stacklab.validity import check
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 START_S = 1_763_800_000.0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stacklab.stack import ROOT
+from stacklab.files import ROOT
 
 SCRIPT = ROOT / "provision" / "commit-settings"
 TOUCHES = ("replace", "link", "fsync", "chmod", "open", "unlink")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from stacklab.bench.load import Progress
 from stacklab.console import Bar
-from stacklab.loadgen import Progress
 
 
 def last_line(capsys) -> str:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stacklab.deliveries import MESSAGES, deliveries
-from stacklab.rows import RAW_CONNECTIONS, RAW_RECEIVED, RAW_SENT
+from stacklab.runs.deliveries import deliveries
+from stacklab.runs.tables import RAW_CONNECTIONS, RAW_RECEIVED, RAW_SENT, TABLES
 
 START_S, END_S = 100.0, 200.0
 
@@ -48,7 +48,7 @@ def judged(sent_rows: list[dict], received_rows: list[dict], connection_rows: li
         )
     ]  # fmt: skip
     rows = deliveries(*tables)
-    assert list(rows.columns) == MESSAGES
+    assert list(rows.columns) == list(TABLES["messages"])
     return rows.set_index(["sender", "n", "receiver"])
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stacklab import doctor
-from stacklab.doctor import Facts, diagnose
+from stacklab import computer, doctor
+from stacklab.computer import Facts
+from stacklab.doctor import diagnose
 from stacklab.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,17 +170,17 @@ def test_a_port_is_taken_whichever_address_the_other_program_listens_on():
     for address in ("127.0.0.1", ""):  # on this one, on all
         with socket.create_server((address, 0)) as other:
             port = other.getsockname()[1]
-            assert doctor._is_taken(port)
-        assert not doctor._is_taken(port)
+            assert computer._is_taken(port)
+        assert not computer._is_taken(port)
 
 
 def test_which_machines_run_is_asked_of_vagrant_where_it_has_made_some(tmp_path, monkeypatch):
     told = "1700000000,web,state,running\n1700000000,web,state-human-short,running\n1700000000,desk,state,shutoff\n"
-    monkeypatch.setattr(doctor, "_output", lambda *command, cwd: told)
-    assert doctor._running(tmp_path) == frozenset()
+    monkeypatch.setattr(computer, "_output", lambda *command, cwd: told)
+    assert computer._running(tmp_path) == frozenset()
     (tmp_path / ".vagrant/machines/web/libvirt").mkdir(parents=True)
     (tmp_path / ".vagrant/machines/web/libvirt/id").touch()
-    assert doctor._running(tmp_path) == {"web"}
+    assert computer._running(tmp_path) == {"web"}
 
 
 WINDOWS_PRINTED = (
@@ -190,7 +191,7 @@ WINDOWS_PRINTED = (
 
 
 def test_on_windows_the_network_that_virtualbox_made_is_known_by_its_description():
-    networks = tuple(doctor.windows_networks(WINDOWS_PRINTED))
+    networks = tuple(computer.windows_networks(WINDOWS_PRINTED))
     assert networks == (
         ("Intel(R) Wi-Fi 6 AX201", "192.168.1.7/255.255.255.0"),
         ("VirtualBox Host-Only Ethernet Adapter", "192.168.56.1/255.255.255.0"),
@@ -199,7 +200,7 @@ def test_on_windows_the_network_that_virtualbox_made_is_known_by_its_description
 
 
 def test_a_disk_is_judged_also_before_vagrant_has_made_its_home(tmp_path):
-    assert doctor._disk_free_bytes(tmp_path / "not" / "yet") > 0
+    assert computer._disk_free_bytes(tmp_path / "not" / "yet") > 0
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_a_chosen_box_must_be_there_and_fit():
 
 
 def test_gather_works_on_this_computer():
-    facts = doctor.gather(ROOT)
+    facts = computer.gather(ROOT)
     assert facts.memory_bytes > facts.memory_available_bytes > 0
     assert diagnose(facts)
 
@@ -239,7 +240,7 @@ def test_gather_works_on_this_computer():
 def test_what_the_environment_asks_for_is_what_is_looked_at(monkeypatch):
     monkeypatch.setenv("STACKLAB_JUPYTER_PORT", "8899")
     monkeypatch.setenv("STACKLAB_MEMORY_MB", "1280")
-    facts = doctor.gather(ROOT)
+    facts = computer.gather(ROOT)
     assert facts.ports == {"STACKLAB_JUPYTER_PORT": 8899, "STACKLAB_SITE_PORT": 8443}
     assert facts.machine_memory_mb == 1280
 
@@ -248,7 +249,7 @@ def test_what_the_environment_asks_for_is_what_is_looked_at(monkeypatch):
 def test_what_the_environment_asks_for_must_be_a_number_that_can_be(variable, text, monkeypatch):
     monkeypatch.setenv(variable, text)
     with pytest.raises(SettingsError, match=f"{variable}='{text}' is not a whole number"):
-        doctor.gather(ROOT)
+        computer.gather(ROOT)
 
 
 def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
@@ -257,6 +258,6 @@ def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
     assert len(addresses) == 2
     assert all(doctor.ipaddress.ip_address(address) in doctor.MACHINES_NETWORK for address in addresses)
     assert re.findall(r'^  "(\w+)" => "[\w-]+/', vagrantfile, re.MULTILINE) == list(doctor.PROVIDERS)
-    assert f'"STACKLAB_MEMORY_MB", {doctor.MACHINE_MEMORY_MB}' in vagrantfile
-    for variable, port in doctor.FORWARDED_PORTS.items():
+    assert f'"STACKLAB_MEMORY_MB", {computer.MACHINE_MEMORY_MB}' in vagrantfile
+    for variable, port in computer.FORWARDED_PORTS.items():
         assert f'"{variable}", {port}' in vagrantfile

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stacklab import experiment as module
+from stacklab.bench import experiment as module
+from stacklab.bench.events import Event, Events
+from stacklab.bench.experiment import Experiment, Point, estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
+from stacklab.bench.experiments import EXPERIMENTS, experiment_named
+from stacklab.bench.found import folder_of, forget, pending
+from stacklab.bench.load import Progress
 from stacklab.errors import LabError, SettingsError
-from stacklab.events import Event, Events
-from stacklab.experiment import Experiment, Point, estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
-from stacklab.experiments import EXPERIMENTS, experiment_named
-from stacklab.found import folder_of, forget, pending
-from stacklab.loadgen import Progress
-from stacklab.results import Run, Validity, writing_run
+from stacklab.runs.results import Run, Validity, writing_run
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad
 

@@ -9,7 +9,7 @@ import paramiko
 import pytest
 
 from stacklab.errors import HostError, LabNotRunning
-from stacklab.host import Host
+from stacklab.labs.host import Host
 
 
 class Session(paramiko.ServerInterface):

@@ -7,34 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from stacklab.stack import ROOT
+from stacklab.files import ROOT
+from stacklab.version import MODULES
 
 PACKAGE = ROOT / "stacklab"
 
-# DESIGN's lines: each imports only from lines above it. Other modules are helpers, and stand between them.
-LINES = (
-    ("errors",),
-    ("settings", "workload"),
-    ("host",),
-    ("render", "labs", "sampling", "loadgen", "results"),
-    ("stack", "validity"),
-    ("experiment", "analysis"),
-    ("plots",),
-    ("report", "doctor"),
-    ("tasks",),
-)
-HEIGHT = {name: height for height, names in enumerate(LINES) for name in names}
-WITHOUT_A_LAB = ("results", "validity", "analysis", "plots")
+# DESIGN's wings: each imports only from those before it, `runs` from none of them. Below them stand the words, above
+# them what people see.
+WORDS = ("errors", "files", "settings", "workload", "version")
+WINGS = ("labs", "runs", "stack", "study", "bench")
+TOP = ("show", "computer", "doctor", "console", "notebook", "tasks")
+FLOORS = {name: floor for floor, names in enumerate((WORDS, *((wing,) for wing in WINGS), TOP)) for name in names}
+NOT_ASKED = {"runs": {"labs"}, "study": {"labs"}}  # earlier in the list, and yet none of theirs
 HEAVY = {"pandas", "matplotlib", "pyarrow", "scipy", "locust", "jinja2", "numpy"}
 
 
-def modules() -> dict[str, list[Path]]:
-    """{name: its files}; a package is one name."""
-    found: dict[str, list[Path]] = {}
+def modules() -> dict[str, Path]:
+    """{name, such as "labs.host": its file}; a wing's own `__init__` is called like the wing."""
+    found = {}
     for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if name != "__init__":
-            found.setdefault(name, []).append(path)
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts != ("__init__",):
+            found[".".join(part for part in parts if part != "__init__")] = path
     return found
 
 
@@ -59,37 +53,53 @@ def imports(path: Path) -> set[str]:
 
 
 def of_stacklab(path: Path) -> set[str]:
-    names = {name.split(".")[1] for name in imports(path) if name.startswith("stacklab.")}
-    return names & set(modules())
+    """The modules of the package that a file imports, as names of `modules`."""
+    found = set()
+    for name in imports(path):
+        if name.startswith("stacklab."):
+            inner = name.removeprefix("stacklab.")
+            found.add(inner if inner in modules() else inner.rpartition(".")[0])
+    return found & set(modules())
 
 
-def reached(name: str) -> set[str]:
-    """All modules of the package that `name` imports, and those that these import."""
+def reached(*names: str) -> set[str]:
+    """The modules of the package that `names` import, those that these import, and themselves."""
     seen: set[str] = set()
-    left = {name}
+    left = set(names)
     while left:
-        module = left.pop()
-        seen.add(module)
-        for path in modules()[module]:
-            left |= of_stacklab(path) - seen
+        seen.add(name := left.pop())
+        left |= of_stacklab(modules()[name]) - seen
     return seen
 
 
-@pytest.mark.parametrize("name", HEIGHT)
-def test_a_module_imports_only_from_the_lines_above_it(name):
-    for other in reached(name) & set(HEIGHT):
-        # Those of one line may know each other, in one direction: see the test of circles.
-        assert HEIGHT[other] <= HEIGHT[name], f"{name} imports {other}"
+def floor_of(name: str) -> str:
+    return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("name", ["report", "tasks", "doctor"])
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_imports_only_from_its_own_floor_and_those_below(name):
+    floor = floor_of(name)
+    assert floor in FLOORS, f"{name} stands in no wing, nor among the words or the top"
+    for other in map(floor_of, of_stacklab(modules()[name])):
+        assert FLOORS[other] <= FLOORS[floor] and other not in NOT_ASKED.get(floor, ()), f"{name} imports {other}"
+
+
+def test_study_asks_of_the_stack_only_what_its_services_are_called():
+    users = [name for name in modules() if floor_of(name) == "study"]
+    asked = set().union(*(of_stacklab(modules()[name]) for name in users))
+    assert {name for name in asked if floor_of(name) == "stack"} == {"stack.services"}
+
+
+@pytest.mark.parametrize("name", ["study.report", "tasks", "doctor"])
 def test_the_top_is_not_imported_from_below(name):
-    users = {module for module, paths in modules().items() for path in paths if name in of_stacklab(path)}
+    users = {module for module, path in modules().items() if name in of_stacklab(path)}
     assert users <= {"tasks", "notebook"}, users
 
 
 def test_nothing_is_imported_in_a_circle():
-    arrows = {name: set().union(*map(of_stacklab, paths)) - {name} for name, paths in modules().items()}
+    # A wing's own `__init__` is its front door: it hands out what stands behind it, and is asked from there too.
+    rooms = {name: path for name, path in modules().items() if name not in WINGS}
+    arrows = {name: (of_stacklab(path) & set(rooms)) - {name} for name, path in rooms.items()}
     done: set[str] = set()
     while left := {name: others - done for name, others in arrows.items() if name not in done}:
         free = {name for name, others in left.items() if not others}
@@ -97,10 +107,12 @@ def test_nothing_is_imported_in_a_circle():
         done |= free
 
 
-@pytest.mark.parametrize("name", WITHOUT_A_LAB)
-def test_results_can_be_studied_where_there_is_no_lab(name):
-    assert not {"host", "labs", "stack", "experiment", "sampling", "loadgen"} & reached(name)
-    for path in (path for module in reached(name) for path in modules()[module]):
+def test_no_room_is_too_large_to_read():
+    assert {name: lines for name, path in modules().items() if (lines := len(path.read_text().splitlines())) > 420} == {}
+
+
+def test_results_can_be_studied_where_there_is_no_lab():
+    for path in (modules()[name] for name in reached("runs", "study.report", "runs.validity")):
         assert not {"fabric", "paramiko", "invoke", "locust"} & {n.split(".")[0] for n in imports(path)}, path
 
 
@@ -112,15 +124,16 @@ def test_only_the_load_tests_import_locust():
 
 def test_the_web_host_needs_nothing_but_jinja2():
     allowed = set(sys.stdlib_module_names) | {"stacklab", "jinja2"}
-    for name in ("errors", "settings", "render", "version"):
-        assert {n.split(".")[0] for n in imports(PACKAGE / f"{name}.py")} <= allowed, name
+    for name in MODULES:
+        assert {n.split(".")[0] for n in imports(PACKAGE / name)} <= allowed, name
+        assert {modules()[other].relative_to(PACKAGE).as_posix() for other in of_stacklab(PACKAGE / name)} <= set(MODULES), name
     for path in (ROOT / "provision" / "live.py", ROOT / "provision" / "files" / "sampler.py"):
         assert {n.split(".")[0] for n in imports(path)} <= set(sys.stdlib_module_names), path
 
 
-@pytest.mark.parametrize("module", ["stacklab.tasks", "stacklab.experiment", "fabfile"])
+@pytest.mark.parametrize("module", ["stacklab.tasks", "stacklab.bench.experiment", "fabfile"])
 def test_fab_starts_without_the_heavy_libraries(module):
-    light = HEAVY - {"jinja2"} if module != "stacklab.experiment" else {"locust", "matplotlib", "scipy"}
+    light = HEAVY - {"jinja2"} if module != "stacklab.bench.experiment" else {"locust", "matplotlib", "scipy"}
     code = f"import sys, {module}; print(*({light!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from stacklab.errors import LabError, LabNotRunning
+from stacklab.files import ROOT, write_json
 from stacklab.labs import asroot, open_lab, ssh, storage, vagrant
 from stacklab.labs.container import ContainerLab, all_labs
 from stacklab.labs.ssh import SshLab
@@ -30,10 +31,10 @@ def make_record(name, **changes):
     folder = storage.LABS / name
     folder.mkdir()
     record = {
-        "format": 1, "name": name, "project": str(storage.PROJECT), "index": 15, "image": "web-x", "pinned_cpus": [0],
+        "format": 1, "name": name, "project": str(ROOT), "index": 15, "image": "web-x", "pinned_cpus": [0],
         "generator_cpus": [1], **changes,
     }
-    storage.write_json(folder / "lab.json", record)
+    write_json(folder / "lab.json", record)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import paramiko
 import pytest
 
 from stacklab.errors import LabError
+from stacklab.files import write_json
 from stacklab.labs import image, keys, machine, network, nspawn, storage
 from stacklab.labs.network import SUBNETS, Subnet, free_subnet
 
@@ -162,9 +163,9 @@ def test_a_program_that_finds_no_room_is_told_apart_from_other_failures(tmp_path
 
 def test_a_record_is_replaced_in_one_step(tmp_path):
     path = tmp_path / "lab.json"
-    storage.write_json(path, {"a": 1})
+    write_json(path, {"a": 1})
     with open(path) as reader_of_the_old:
-        storage.write_json(path, {"a": 2})
+        write_json(path, {"a": 2})
         assert '"a": 1' in reader_of_the_old.read()
     assert storage.read_json(path) == {"a": 2}
     assert [p.name for p in tmp_path.iterdir()] == ["lab.json"]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from load_site import make_ca
 
+from stacklab.bench.load import run_load
 from stacklab.errors import LoadError
-from stacklab.loadgen import run_load
 from stacklab.workload import ChatLoad
 
 LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from load_site import Site, make_ca
 
+from stacklab.bench.load import Progress, run_load
 from stacklab.errors import LoadError
-from stacklab.loadgen import Progress, run_load
 from stacklab.workload import HttpLoad
 
 COLUMNS = {
@@ -164,7 +164,7 @@ def test_locusts_own_words_are_kept_and_end_the_message_when_it_fails(site, cert
 SCRIPT = """
 import sys
 from pathlib import Path
-from stacklab.loadgen import run_load
+from stacklab.bench.load import run_load
 from stacklab.workload import HttpLoad
 workload = HttpLoad(path="/slow", requests=1000, users=2, ramp_s=0, warmup_s=0)
 run_load(workload, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), progress=lambda step: print("going", flush=True))

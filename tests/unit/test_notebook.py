@@ -8,7 +8,7 @@ import pytest
 from pandas.io.formats.style import Styler
 from synthetic import eight_cases
 
-from stacklab import analysis, notebook
+from stacklab import notebook, study
 from stacklab.errors import LabNotRunning
 from stacklab.stack import Applied
 
@@ -99,20 +99,20 @@ def test_a_table_has_units_that_people_read():
 
 
 def test_a_table_of_every_summary_can_be_shown(tmp_path):
-    summary = analysis.summarize(eight_cases(tmp_path, repeats=1, requests=200))
-    assert "100 users" in notebook.table(analysis.in_order(summary)).to_html()
+    summary = study.summarize(eight_cases(tmp_path, repeats=1, requests=200))
+    assert "100 users" in notebook.table(study.in_order(summary)).to_html()
 
 
 def test_a_judgement_shows_claim_verdict_and_numbers(tmp_path, shown):
     runs = eight_cases(tmp_path, repeats=3, requests=200)
-    claims = {claim.id: claim for claim in analysis.CLAIMS}
-    judgement = analysis.judge(claims["C5"], runs)
+    claims = {claim.id: claim for claim in study.CLAIMS}
+    judgement = study.judge(claims["C5"], runs)
     notebook.show_judgement(judgement)
     assert judgement.verdict in shown[0] and "C5" in shown[0]
     assert "nginx_worker_connections=4000" in shown[1] and "×" in shown[2]
 
 
 def test_a_claim_that_no_runs_can_decide_says_where_to_look(tmp_path, shown):
-    claims = {claim.id: claim for claim in analysis.CLAIMS}
-    notebook.show_judgement(analysis.judge(claims["C6"], eight_cases(tmp_path, repeats=1, requests=50)))
+    claims = {claim.id: claim for claim in study.CLAIMS}
+    notebook.show_judgement(study.judge(claims["C6"], eight_cases(tmp_path, repeats=1, requests=50)))
     assert shown[-1] == claims["C6"].note

@@ -8,7 +8,7 @@ import jupytext
 import nbformat
 import pytest
 
-from stacklab.stack import ROOT
+from stacklab.files import ROOT
 
 NAMES = ["00_start_here", "01_eight_cases", "02_chat_and_daphne", "03_balancing", "04_failover"]
 FORBIDDEN_PATHS = re.compile(r"(?<![\w.])/(home|root|work|tmp|Users|mnt)/")

@@ -13,8 +13,9 @@ import pytest
 import synthetic
 from matplotlib.colors import to_hex
 
-from stacklab import analysis, plots
+from stacklab import study
 from stacklab.settings import StackSettings
+from stacklab.study import plots
 from stacklab.workload import ChatLoad, HttpLoad
 
 
@@ -53,24 +54,24 @@ def dots(ax, marker="o"):
 
 
 def every_plot(cases, chats, killed):
-    summary, chat = analysis.summarize(cases), analysis.summarize(chats)
+    summary, chat = study.summarize(cases), study.summarize(chats)
     return {
         "response_times_by_case": lambda ax=None: plots.response_times_by_case(summary, ax),
         "throughput_by_case": lambda ax=None: plots.throughput_by_case(summary, ax),
-        "cpu_over_time": lambda ax=None: plots.cpu_over_time(analysis.resources(cases[:1]), ax),
-        "memory_over_time": lambda ax=None: plots.memory_over_time(analysis.resources(cases[:1]), ax),
+        "cpu_over_time": lambda ax=None: plots.cpu_over_time(study.resources(cases[:1]), ax),
+        "memory_over_time": lambda ax=None: plots.memory_over_time(study.resources(cases[:1]), ax),
         "client_vs_server": lambda ax=None: plots.client_vs_server(summary, ax),
-        "latency_distribution": lambda ax=None: plots.latency_distribution(analysis.requests(cases), ax),
+        "latency_distribution": lambda ax=None: plots.latency_distribution(study.requests(cases), ax),
         "messages_latency_by_point": lambda ax=None: plots.messages_latency_by_point(chat, ax),
         "delivered_by_point": lambda ax=None: plots.delivered_by_point(chat, ax),
         "daphne_cost_by_point": lambda ax=None: plots.daphne_cost_by_point(chat, ax),
-        "access_log_share": lambda ax=None: plots.access_log_share(analysis.connections(chats), ax),
+        "access_log_share": lambda ax=None: plots.access_log_share(study.connections(chats), ax),
         "failover_timeline": lambda ax=None: plots.failover_timeline(
-            analysis.connections(killed), analysis.messages(killed), ax, analysis.events(killed)
+            study.connections(killed), study.messages(killed), ax, study.events(killed)
         ),
-        "memory_per_socket": lambda ax=None: plots.memory_per_socket(analysis.sockets(chats), ax),
-        "gauge_over_time": lambda ax=None: plots.gauge_over_time(analysis.gauges(cases[:1]), ["nginx_active"], ax),
-        "comparison": lambda ax=None: plots.comparison(analysis.compare(cases, "p50_s", by="uwsgi_processes"), ax),
+        "memory_per_socket": lambda ax=None: plots.memory_per_socket(study.sockets(chats), ax),
+        "gauge_over_time": lambda ax=None: plots.gauge_over_time(study.gauges(cases[:1]), ["nginx_active"], ax),
+        "comparison": lambda ax=None: plots.comparison(study.compare(cases, "p50_s", by="uwsgi_processes"), ax),
     }
 
 
@@ -113,16 +114,16 @@ def test_no_plot_lets_its_words_overlap_or_fall_off_the_picture(name, cases, cha
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_with_nothing_to_show_every_plot_says_so(name, cases, chats, killed):
-    summary = analysis.summarize(cases)[["experiment", "run", "point", "repeat", "valid"]]
+    summary = study.summarize(cases)[["experiment", "run", "point", "repeat", "valid"]]
     nothing = {
-        "failover_timeline": lambda: plots.failover_timeline(analysis.connections([]), analysis.messages([])),
-        "access_log_share": lambda: plots.access_log_share(analysis.connections([])),
-        "memory_per_socket": lambda: plots.memory_per_socket(analysis.sockets([])),
-        "latency_distribution": lambda: plots.latency_distribution(analysis.requests([])),
-        "gauge_over_time": lambda: plots.gauge_over_time(analysis.gauges([]), ["nginx_active"]),
-        "cpu_over_time": lambda: plots.cpu_over_time(analysis.resources([])),
-        "memory_over_time": lambda: plots.memory_over_time(analysis.resources([])),
-        "comparison": lambda: plots.comparison(analysis.compare(cases[:1], "p50_s")),
+        "failover_timeline": lambda: plots.failover_timeline(study.connections([]), study.messages([])),
+        "access_log_share": lambda: plots.access_log_share(study.connections([])),
+        "memory_per_socket": lambda: plots.memory_per_socket(study.sockets([])),
+        "latency_distribution": lambda: plots.latency_distribution(study.requests([])),
+        "gauge_over_time": lambda: plots.gauge_over_time(study.gauges([]), ["nginx_active"]),
+        "cpu_over_time": lambda: plots.cpu_over_time(study.resources([])),
+        "memory_over_time": lambda: plots.memory_over_time(study.resources([])),
+        "comparison": lambda: plots.comparison(study.compare(cases[:1], "p50_s")),
     }
     ax = nothing.get(name, lambda: getattr(plots, name)(summary))()
     assert len(ax.texts) == 1
@@ -131,7 +132,7 @@ def test_with_nothing_to_show_every_plot_says_so(name, cases, chats, killed):
 
 
 def test_every_repeat_of_every_case_is_a_dot_and_suspect_ones_are_hollow(cases):
-    ax = plots.response_times_by_case(analysis.summarize(cases))
+    ax = plots.response_times_by_case(study.summarize(cases))
     assert len(dots(ax, "o")) == len(dots(ax, "s")) == len(dots(ax, "^")) == 24
     hollow = [line for line in dots(ax, "o") if line.get_markerfacecolor() == "white"]
     assert len(hollow) == sum(not run.validity.valid for run in cases) == 1
@@ -140,18 +141,18 @@ def test_every_repeat_of_every_case_is_a_dot_and_suspect_ones_are_hollow(cases):
 
 
 def test_dots_are_at_the_summarys_values_in_milliseconds(cases):
-    summary = analysis.summarize(cases)
+    summary = study.summarize(cases)
     ax = plots.response_times_by_case(summary)
     assert sorted(line.get_ydata()[0] for line in dots(ax, "o")) == pytest.approx(sorted(summary["p50_s"] * 1000))
 
 
 def test_valid_runs_need_no_word_on_suspect_ones(cases):
     sound = [run for run in cases if run.validity.valid]
-    assert "suspect run" not in legend(plots.response_times_by_case(analysis.summarize(sound)))
+    assert "suspect run" not in legend(plots.response_times_by_case(study.summarize(sound)))
 
 
 def test_throughput_names_the_failures(cases):
-    ax = plots.throughput_by_case(analysis.summarize(cases))
+    ax = plots.throughput_by_case(study.summarize(cases))
     assert [text.get_text() for text in ax.texts] == ["0.8%\nfailed"]
     assert ax.get_ylim()[0] == 0
 
@@ -159,7 +160,7 @@ def test_throughput_names_the_failures(cases):
 def test_services_have_the_same_colours_on_every_picture(cases, killed):
     for runs in (cases[:1], killed):
         for draw in (plots.cpu_over_time, plots.memory_over_time):
-            ax = draw(analysis.resources(runs))
+            ax = draw(study.resources(runs))
             colours = {
                 text.get_text(): to_hex(patch.get_facecolor())
                 for text, patch in zip(ax.get_legend().get_texts(), ax.get_legend().get_patches(), strict=True)
@@ -170,38 +171,38 @@ def test_services_have_the_same_colours_on_every_picture(cases, killed):
 
 
 def test_stacked_cpu_adds_up_to_what_was_used(cases):
-    resources = analysis.resources(cases[:1])
+    resources = study.resources(cases[:1])
     ax = plots.cpu_over_time(resources)
     top = max(area.get_paths()[0].vertices[:, 1].max() for area in ax.collections)
     assert top == pytest.approx(resources.groupby("t_s")["cpu_share"].sum().max(), rel=0.01)
 
 
 def test_of_several_runs_cpu_is_the_mean(cases):
-    one = plots.cpu_over_time(analysis.resources(cases[:1]))
-    many = plots.cpu_over_time(analysis.resources(cases[:4]))
+    one = plots.cpu_over_time(study.resources(cases[:1]))
+    many = plots.cpu_over_time(study.resources(cases[:4]))
     assert many.get_ylim()[1] == pytest.approx(one.get_ylim()[1], rel=0.25)
 
 
 def test_many_daphnes_are_one_area(tmp_path):
     run = synthetic.http_run(tmp_path, "run", StackSettings(daphne_instances=16), HttpLoad(requests=50, users=5))
-    assert legend(plots.memory_over_time(analysis.resources([run]))) == ["redis", "daphne", "uwsgi", "nginx"]
+    assert legend(plots.memory_over_time(study.resources([run]))) == ["redis", "daphne", "uwsgi", "nginx"]
 
 
 def test_sixteen_instances_can_be_told_in_the_access_logs(tmp_path):
     load = ChatLoad(clients=64, rooms=8, duration_s=2, ramp_s=1)
     run = synthetic.chat_run(tmp_path, "run", StackSettings(daphne_instances=16), load)
-    ax = plots.access_log_share(analysis.connections([run]))
+    ax = plots.access_log_share(study.connections([run]))
     assert legend(ax) == [f"daphne@{number}" for number in range(1, 17)]
     assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(1)
 
 
 def test_access_log_shares_are_those_of_the_connections(killed):
-    ax = plots.access_log_share(analysis.connections(killed))
+    ax = plots.access_log_share(study.connections(killed))
     assert [text.get_text() for text in ax.texts] == ["50%", "25%", "25%"]
 
 
 def test_the_timeline_shows_clients_leave_and_come_back_and_the_event(killed):
-    ax = plots.failover_timeline(analysis.connections(killed), analysis.messages(killed), events=analysis.events(killed))
+    ax = plots.failover_timeline(study.connections(killed), study.messages(killed), events=study.events(killed))
     assert "kill daphne@3" in [text.get_text() for text in ax.texts]
     top = ax.collections[-1].get_paths()[0].vertices
     after = top[(top[:, 0] > 4.3) & (top[:, 0] < 4.9)]
@@ -210,21 +211,21 @@ def test_the_timeline_shows_clients_leave_and_come_back_and_the_event(killed):
 
 
 def test_memory_per_socket_states_the_slope(chats):
-    words = legend(plots.memory_per_socket(analysis.sockets(chats)))
+    words = legend(plots.memory_per_socket(study.sockets(chats)))
     assert words[0].startswith("one\n")
     assert words[0].endswith("KiB a socket")
     assert 55 <= int(words[0].split()[-4]) <= 62
 
 
 def test_delivery_counts_what_was_lost(chats):
-    summary = analysis.summarize(chats)
+    summary = study.summarize(chats)
     ax = plots.delivered_by_point(summary)
     lost = int(summary["lost"].sum())
     assert sorted(text.get_text() for text in ax.texts) == sorted(["none lost", "none lost", f"{lost:,} lost"])
 
 
 def test_daphnes_cost_is_cpu_or_memory(chats):
-    summary = analysis.summarize(chats)
+    summary = study.summarize(chats)
     cpu = plots.daphne_cost_by_point(summary)
     memory = plots.daphne_cost_by_point(summary, metric="pss_peak_bytes_daphne")
     assert cpu.get_ylabel() == "CPU seconds under load"
@@ -233,7 +234,7 @@ def test_daphnes_cost_is_cpu_or_memory(chats):
 
 
 def test_a_comparison_shows_its_intervals_and_verdicts(chats):
-    effects = analysis.compare(chats, "latency_p50_s", base="one")
+    effects = study.compare(chats, "latency_p50_s", base="one")
     ax = plots.comparison(effects)
     assert [text.get_text() for text in ax.texts] == ["slower", "faster"]
     assert ax.get_title(loc="left") == "Median latency"
@@ -264,7 +265,7 @@ def test_names_that_do_not_fit_beside_each_other_stand_aslant_and_whole():
 
 
 def test_an_instance_has_the_same_colour_whichever_others_are_there(killed):
-    connections = analysis.connections(killed)
+    connections = study.connections(killed)
     all_three = plots.access_log_share(connections).get_legend().get_patches()
     [alone] = plots.access_log_share(connections[connections["instance"] == "daphne@2"]).get_legend().get_patches()
     assert to_hex(alone.get_facecolor()) == to_hex(all_three[1].get_facecolor())

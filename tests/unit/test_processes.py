@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import pytest  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 
-from stacklab.diagram import MOST_CELLS, NEW, stack_diagram  # noqa: E402
-from stacklab.processes import COLUMNS, processes  # noqa: E402
+from stacklab.stack.processes import COLUMNS, processes  # noqa: E402
+from stacklab.study.diagram import MOST_CELLS, NEW, stack_diagram  # noqa: E402
 
 PS = """\
 systemd-journald.service     31     1 root      1  9000 /usr/lib/systemd/systemd-journald

@@ -7,8 +7,8 @@ from hypothesis import given
 from test_settings import stack_settings
 
 from stacklab.errors import SettingsError
-from stacklab.render import TEMPLATES, ConfigFile, open_files_needed, render, somaxconn_needed
 from stacklab.settings import BALANCE_METHODS, StackSettings
+from stacklab.stack.render import TEMPLATES, ConfigFile, open_files_needed, render, somaxconn_needed
 
 
 def text_of(settings: StackSettings, path: str) -> str:

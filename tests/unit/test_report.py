@@ -14,8 +14,8 @@ import pytest
 import synthetic
 
 from stacklab.errors import ResultsError
-from stacklab.report import write_report
 from stacklab.settings import StackSettings
+from stacklab.study.report import write_report
 from stacklab.workload import ChatLoad, HttpLoad
 
 LOAD = HttpLoad(requests=300, users=10, ramp_s=0.5, warmup_s=0.5)

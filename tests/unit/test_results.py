@@ -17,7 +17,7 @@ import pytest
 import synthetic
 
 from stacklab.errors import LabError, ResultsError
-from stacklab.results import (
+from stacklab.runs.results import (
     FORMAT,
     FORMAT_HISTORY,
     TABLES,
@@ -110,7 +110,7 @@ def test_the_next_writer_of_that_name_clears_what_a_killed_one_left(folder):
         f"""
         import os, signal
         from pathlib import Path
-        from stacklab.results import writing_run
+        from stacklab.runs.results import writing_run
         with writing_run(Path({str(folder)!r}), "one") as draft:
             (draft.path / "requests.parquet").write_bytes(b"half")
             (draft.path / "raw").mkdir()
@@ -282,15 +282,15 @@ def test_a_table_is_read_once_and_what_a_reader_does_to_it_stays_with_that_reade
 def test_loading_many_runs_reads_no_table(folder, monkeypatch):
     for number in range(24):
         write(folder, f"run-{number}")
-    monkeypatch.setattr("stacklab.results.read_table", lambda *_: pytest.fail("a table was read"))
+    monkeypatch.setattr("stacklab.runs.results.read_table", lambda *_: pytest.fail("a table was read"))
     assert len(load_runs(folder)) == 24
 
 
 def test_results_can_be_read_where_no_lab_is_installed():
-    forbidden = "fabric", "invoke", "paramiko", "locust", "stacklab.host", "stacklab.labs", "stacklab.stack"
+    forbidden = "fabric", "invoke", "paramiko", "locust", "stacklab.labs", "stacklab.stack.change", "stacklab.bench"
     code = f"""
 import sys
-import stacklab.results, stacklab.validity, stacklab.analysis, stacklab.plots, stacklab.report
+import stacklab.runs.results, stacklab.runs.validity, stacklab.study.analysis, stacklab.study.plots, stacklab.study.report
 found = sorted(name for name in {forbidden!r} if name in sys.modules)
 assert not found, found
 """

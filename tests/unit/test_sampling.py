@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from stacklab.bench.sampling import gaps, sampling
 from stacklab.errors import HostError
-from stacklab.sampling import gaps, sampling
 
 SAMPLER = Path(__file__).resolve().parents[2] / "provision/files/sampler.py"
 

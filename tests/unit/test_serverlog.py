@@ -5,10 +5,11 @@ import json
 import pyarrow.parquet
 import pytest
 
-from stacklab import serverlog
+from stacklab.bench import serverlog
+from stacklab.bench.serverlog import REQUESTS, Mark, collect, parse_line
 from stacklab.errors import LabError
-from stacklab.render import TEMPLATES
-from stacklab.serverlog import REQUESTS, Mark, collect, parse_line
+from stacklab.runs.tables import SCHEMAS
+from stacklab.stack.render import TEMPLATES
 
 LINE = {
     "end_s": 1700000000.123, "duration_s": 0.034, "upstream_s": "0.030", "upstream_addr": "unix:/run/uwsgi/stacklab.sock",
@@ -46,9 +47,9 @@ def test_a_request_that_nginx_could_not_answer_has_status_0():
 
 def test_every_column_is_in_the_log_format():
     template = (TEMPLATES / "nginx.conf.j2").read_text()
-    for name in serverlog.SCHEMA.names:
+    for name in SCHEMAS["server"].names:
         assert f'"{name}": ' in template
-    assert set(serverlog.SCHEMA.names) == set(LINE)
+    assert set(SCHEMAS["server"].names) == set(LINE)
 
 
 class Log:
@@ -77,7 +78,7 @@ def test_only_what_was_logged_since_the_mark_is_kept_without_the_labs_own_checks
     log.text += lines({"path": "/a"}, {"client": "127.0.0.1"}, {"path": "/한글\u2028\x85", "status": "502"})
     assert collect(log, since, tmp_path) == 2
     table = pyarrow.parquet.read_table(tmp_path / "server.parquet")
-    assert table.schema == serverlog.SCHEMA
+    assert table.schema == SCHEMAS["server"]
     assert table["path"].to_pylist() == ["/a", "/한글\u2028\x85"]
     assert table["status"].to_pylist() == [200, 502]
 

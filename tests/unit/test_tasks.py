@@ -13,8 +13,9 @@ from fabric.main import program
 
 from stacklab import show, tasks
 from stacklab.errors import SettingsError
+from stacklab.files import ROOT
 from stacklab.settings import StackSettings
-from stacklab.stack import ROOT, Applied
+from stacklab.stack import Applied
 from stacklab.workload import HttpLoad
 
 FAB = Path(sys.executable).with_name("fab")

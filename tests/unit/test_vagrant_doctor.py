@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_doctor import WINDOWS_PRINTED
 
-from stacklab import doctor
+from stacklab import computer, doctor
 
 ROOT = Path(__file__).resolve().parents[2]
 GB = 2**30
@@ -28,7 +28,7 @@ MAY_BE = {
     "memory_bytes": [4 * GB, 8 * GB, 16 * GB],
     "memory_available_bytes": [2 * GB, 3 * GB + GB // 2, 6 * GB],
     "disk_free_bytes": [10**9, 12 * 10**9, 10**11],
-    "ports": [dict(doctor.FORWARDED_PORTS), {"STACKLAB_JUPYTER_PORT": 8890, "STACKLAB_SITE_PORT": 8443}],
+    "ports": [dict(computer.FORWARDED_PORTS), {"STACKLAB_JUPYTER_PORT": 8890, "STACKLAB_SITE_PORT": 8443}],
     "ports_taken": [frozenset(), frozenset({8888}), frozenset({8888, 8443})],
     "networks": [
         (),
@@ -73,7 +73,7 @@ def is_said_by_both(facts, finding):
 
 def test_both_doctors_say_the_same_of_the_same_computer():
     choose = random.Random(4)
-    computers = [doctor.Facts(**{name: choose.choice(answers) for name, answers in MAY_BE.items()}) for _ in range(400)]
+    computers = [computer.Facts(**{name: choose.choice(answers) for name, answers in MAY_BE.items()}) for _ in range(400)]
     given = [{**dataclasses.asdict(facts), "provider": doctor.usable_provider(facts)} for facts in computers]
     said = ruby("given.map { |facts| StackLab::Diagnosis.of(facts).map(&:to_a) }", given)
     for facts, findings in zip(computers, said, strict=True):
@@ -84,7 +84,7 @@ def test_both_doctors_say_the_same_of_the_same_computer():
 
 
 def test_what_cannot_be_known_is_a_warning_and_not_a_crash():
-    unknown = {**dataclasses.asdict(doctor.Facts()), "provider": "virtualbox", "virtualization": None}
+    unknown = {**dataclasses.asdict(computer.Facts()), "provider": "virtualbox", "virtualization": None}
     unknown |= {"memory_bytes": None, "memory_available_bytes": None, "disk_free_bytes": None}
     said = ruby("StackLab::Diagnosis.of(given).map(&:to_a)", unknown)
     assert [check for check, state, *_ in said if state == "warn"] == ["virtualisation", "memory", "disk"]
@@ -108,9 +108,9 @@ def test_what_other_systems_print_is_read_and_an_empty_answer_is_none():
     assert ruby("StackLab::Computer.free_of(given)", df) == 80 * 1024
     assert ruby("StackLab::Computer.free_of(given)", None) is None
     assert ruby("StackLab::Computer.windows_memory(given)", "8000000\r\n5000000") == [8_192_000_000, 5_120_000_000]
-    assert ruby("StackLab::Computer::WINDOWS_NETWORKS", None).strip() == doctor.WINDOWS_NETWORKS.strip()
+    assert ruby("StackLab::Computer::WINDOWS_NETWORKS", None).strip() == computer.WINDOWS_NETWORKS.strip()
     assert ruby("StackLab::Computer.windows_networks(given)", WINDOWS_PRINTED) == [
-        list(each) for each in doctor.windows_networks(WINDOWS_PRINTED)
+        list(each) for each in computer.windows_networks(WINDOWS_PRINTED)
     ]
 
 
@@ -122,7 +122,7 @@ def test_a_command_that_hangs_or_is_missing_is_no_answer():
 
 
 def test_a_provider_that_cannot_be_used_is_named_and_the_rest_is_looked_at_too():
-    facts = {**dataclasses.asdict(doctor.Facts()), "provider": "virtualbox", "provider_fault": "no provider can be used."}
+    facts = {**dataclasses.asdict(computer.Facts()), "provider": "virtualbox", "provider_fault": "no provider can be used."}
     said = ruby("StackLab::Diagnosis.of(given).map(&:to_a)", facts)
     assert said[0][:3] == ["provider", "fail", "no provider can be used."]
     assert {check for check, *_ in said} == CHECKS | {"provider"}

@@ -9,9 +9,9 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stacklab.results import Run
+from stacklab.runs.results import Run
+from stacklab.runs.validity import check, disconnects, little_users, load_window
 from stacklab.settings import StackSettings
-from stacklab.validity import check, disconnects, little_users, load_window
 from stacklab.workload import ChatLoad, HttpLoad
 
 LOAD = HttpLoad(requests=2000, users=20, ramp_s=1.0, warmup_s=0.5)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from stacklab import doctor
+from stacklab import computer, doctor
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBVIRT = ROOT / "tests" / "vagrant" / "libvirt-here"
@@ -68,12 +68,12 @@ class ClassroomLab:
     @property
     def environment(self) -> dict[str, str]:
         kvm = doctor.diagnose(
-            doctor.Facts(
+            computer.Facts(
                 providers={"libvirt": ""},
                 libvirt="usable",
                 vagrant="2.3.4",
-                kvm=doctor.try_kvm(),
-                virtualization=doctor.has_virtualization("Linux"),
+                kvm=computer.try_kvm(),
+                virtualization=computer.has_virtualization("Linux"),
             )
         )
         works = all(finding.state == "ok" for finding in kvm if finding.check == "virtualisation")

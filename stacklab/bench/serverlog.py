@@ -10,24 +10,12 @@ import pyarrow
 import pyarrow.parquet
 
 from stacklab.errors import LabError
-from stacklab.host import Host
+from stacklab.labs.host import Host
+from stacklab.runs.tables import SCHEMAS
 
 REQUESTS = "/var/log/nginx/requests.jsonl"
 LOGS = (REQUESTS, "/var/log/nginx/error.log", "/var/log/daphne/*.log")
 JOURNAL = "-u nginx -u uwsgi -u redis-server -u 'daphne@*'"
-
-SCHEMA = pyarrow.schema([
-    ("end_s", pyarrow.float64()),
-    ("duration_s", pyarrow.float64()),
-    ("upstream_s", pyarrow.float64()),
-    ("upstream_addr", pyarrow.string()),
-    ("status", pyarrow.int32()),
-    ("path", pyarrow.string()),
-    ("client", pyarrow.string()),
-    ("bytes", pyarrow.int64()),
-])  # fmt: skip
-"""Columns of server.parquet. `end_s` is seconds since the epoch on the web host's clock; `upstream_s` and
-`upstream_addr` are those of the last upstream that nginx tried, null if it tried none."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ def collect(host: Host, since: Mark, out: Path) -> int:
         raise LabError(f"{REQUESTS} was rotated during the run, so the server's rows are not whole; measure it again")
     lines = _gained(host, since, REQUESTS).split("\n")  # and not at what else Unicode takes for the end of a line
     rows = [row for row in map(parse_line, filter(None, lines)) if row["client"] != "127.0.0.1"]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMA), out / "server.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMAS["server"]), out / "server.parquet")
     logs = out / "logs"
     logs.mkdir(exist_ok=True)
     for name, place in now.files.items():

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
-from stacklab.plots import INK, MUTED, SERVICE_COLOURS
+from stacklab.study.plots import INK, MUTED, SERVICE_COLOURS
 
 NEW = "#CC79A7"
 CELL_WIDTH, CELL_HEIGHT, GAP = 0.86, 0.46, 0.1
@@ -51,7 +51,7 @@ class Box:
 
 
 def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, ax: Axes | None = None) -> Axes:
-    """The services and their processes, from `stacklab.processes.processes`, and the way of a request through them.
+    """The services and their processes, from `stacklab.stack.processes.processes`, and the way of a request through them.
 
     With `before` (the same table, taken earlier), processes that were not there then stand out.
     """

@@ -15,7 +15,7 @@ from stacklab.errors import SettingsError
 from stacklab.settings import StackSettings
 
 # In a checkout: provision/templates. On the web host: /opt/stacklab/provision/templates.
-TEMPLATES = Path(__file__).resolve().parent.parent / "provision" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "provision" / "templates"
 
 
 @dataclass(frozen=True)

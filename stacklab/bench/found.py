@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from stacklab import stack
-from stacklab.host import Host
+from stacklab.files import RESULTS, write_json
+from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
 
-RESULTS = Path(os.environ.get("STACKLAB_RESULTS") or stack.ROOT / "results")
 CHANGE_ENDS_WITHIN_S = 600.0  # it takes that long on an emulated machine only
 
 
@@ -62,10 +60,3 @@ def _wait_for_a_change_under_way(host: Host) -> None:
     end = time.monotonic() + CHANGE_ENDS_WITHIN_S
     while stack.state(host)["changing"] and time.monotonic() < end:
         time.sleep(0.5)
-
-
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    """In one step: a kill leaves the file whole, old or new."""
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    new.replace(file)

@@ -23,6 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from stacklab.errors import ResultsError, SettingsError
+from stacklab.runs.tables import TABLES
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -34,28 +35,6 @@ FORMAT_HISTORY = {
 
 RUN_FILE = "run.json"
 PARTIAL_PREFIX = ".partial-"
-
-TABLES: dict[str, tuple[str, ...]] = {
-    "requests": ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup", "scheduled_s", "retried"),
-    "server": ("end_s", "duration_s", "upstream_s", "upstream_addr", "status", "path", "client", "bytes"),
-    "resources": ("time_s", "service", "cpu_s", "pss_bytes", "rss_bytes", "threads", "open_files"),
-    "gauges": ("time_s", "name", "value"),
-    "generator": ("time_s", "name", "value"),
-    "messages": (
-        "room", "message_id", "sender", "n", "sent_s", "receiver", "received_s", "latency_s", "copies",
-        "in_order", "via", "instance", "receiver_connected", "warmup",
-    ),
-    "connections": (
-        "client", "room", "source_address", "instance", "connect_start_s", "connect_s", "end_s", "close_code",
-        "error", "attempt",
-    ),
-}  # fmt: skip
-"""{table: its columns}. Times are seconds since the epoch on the clock of the machine that took them:
-
-requests, messages, connections, generator on the desk's; server, resources, gauges on the web host's.
-"""
-
-WEB_CLOCK_TABLES = ("server", "resources", "gauges")
 
 WORKLOADS: dict[str, type[HttpLoad] | type[ChatLoad]] = {"http": HttpLoad, "chat": ChatLoad}
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
-from stacklab.results import Run, Validity
+from stacklab.runs.results import Run, Validity
 from stacklab.workload import ChatLoad, HttpLoad
 
 __all__ = ["Validity", "check", "little_users", "load_window"]

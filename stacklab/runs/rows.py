@@ -11,86 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from stacklab.deliveries import deliveries
-
-GAUGES = pa.schema([("time_s", pa.float64()), ("name", pa.string()), ("value", pa.float64())])
-
-RESOURCES = pa.schema(
-    [
-        ("time_s", pa.float64()),
-        ("service", pa.string()),
-        ("cpu_s", pa.float64()),
-        ("pss_bytes", pa.int64()),
-        ("rss_bytes", pa.int64()),
-        ("threads", pa.int32()),
-        ("open_files", pa.int32()),
-    ]
-)
-
-RAW_REQUESTS = pa.schema(
-    [
-        ("start_s", pa.float64()),
-        ("duration_s", pa.float64()),
-        ("status", pa.int32()),
-        ("bytes", pa.int64()),
-        ("error", pa.string()),
-        ("warmup", pa.bool_()),
-        ("scheduled_s", pa.float64()),
-        ("retried", pa.bool_()),
-    ]
-)
-RAW_SENT = pa.schema([("client", pa.int32()), ("n", pa.int64()), ("sent_s", pa.float64()), ("warmup", pa.bool_())])
-RAW_RECEIVED = pa.schema(
-    [
-        ("client", pa.int32()),
-        ("sender_name", pa.string()),
-        ("n", pa.int64()),
-        ("message_id", pa.string()),
-        ("received_s", pa.float64()),
-        ("instance", pa.string()),
-    ]
-)
-RAW_CONNECTIONS = pa.schema(
-    [
-        ("client", pa.int32()),
-        ("room", pa.int32()),
-        ("server_name", pa.string()),
-        ("source_address", pa.string()),
-        ("instance", pa.string()),
-        ("connect_start_s", pa.float64()),
-        ("connect_s", pa.float64()),
-        ("end_s", pa.float64()),
-        ("close_code", pa.int32()),
-        ("error", pa.string()),
-        ("attempt", pa.int32()),
-    ]
-)
-MESSAGES = pa.schema(
-    [
-        ("room", pa.string()),
-        ("message_id", pa.string()),
-        ("sender", pa.string()),
-        ("n", pa.int64()),
-        ("sent_s", pa.float64()),
-        ("receiver", pa.string()),
-        ("received_s", pa.float64()),
-        ("latency_s", pa.float64()),
-        ("copies", pa.int32()),
-        ("in_order", pa.bool_()),
-        ("via", pa.string()),
-        ("instance", pa.string()),
-        ("receiver_connected", pa.bool_()),
-        ("warmup", pa.bool_()),
-    ]
-)
-CONNECTIONS = pa.schema(
-    [
-        pa.field(field.name, pa.string() if field.name in ("client", "room") else field.type)
-        for field in RAW_CONNECTIONS
-        if field.name != "server_name"
-    ]
-)
-REQUESTS = ("start_s", "duration_s", "status", "bytes", "error", "name", "warmup", "scheduled_s", "retried")
+from stacklab.runs.deliveries import deliveries
+from stacklab.runs.tables import GAUGES, RAW_CONNECTIONS, RAW_RECEIVED, RAW_REQUESTS, RAW_SENT, SCHEMAS, TABLES
 
 
 def write_gauges(samples: Sequence[tuple[float, str, float]], path: Path) -> None:
@@ -112,7 +34,7 @@ def write_samples(samples: Iterable[dict], out: Path) -> list[float]:
             times.append(time_s)
             resources += [{"time_s": time_s, "service": name, **row} for name, row in sample["services"].items()]
         gauges += [(time_s, name, float(value)) for name, value in sample["gauges"].items()]
-    pa.parquet.write_table(pa.Table.from_pylist(resources, schema=RESOURCES), out / "resources.parquet")
+    pa.parquet.write_table(pa.Table.from_pylist(resources, schema=SCHEMAS["resources"]), out / "resources.parquet")
     write_gauges(gauges, out / "gauges.parquet")
     return times
 
@@ -120,7 +42,7 @@ def write_samples(samples: Iterable[dict], out: Path) -> list[float]:
 def write_requests(raw: Path, out: Path, name: str) -> dict[str, int]:
     """raw/requests-*.csv → out/requests.parquet, by start. Returns {error, "" for none: counted requests}."""
     table = read_raw(raw.glob("requests-*.csv"), RAW_REQUESTS)
-    table = table.append_column("name", pa.array([name] * len(table), pa.string())).select(REQUESTS)
+    table = table.append_column("name", pa.array([name] * len(table), pa.string())).select(TABLES["requests"])
     pa.parquet.write_table(table.sort_by("start_s"), out / "requests.parquet")
     errors = table.filter(pc.invert(table["warmup"]))["error"].fill_null("")
     return {count["values"]: count["counts"] for count in errors.value_counts().to_pylist()}
@@ -139,12 +61,12 @@ def write_chat(raw: Path, out: Path) -> dict[str, int]:
     messages["room"] = _called(messages["room"], "load-{}")
     messages["sender"] = _called(messages["sender"], "c{:05d}")
     messages["receiver"] = _called(messages["receiver"], "c{:05d}")
-    _write(messages, MESSAGES, out / "messages.parquet")
+    _write(messages, SCHEMAS["messages"], out / "messages.parquet")
 
     failed = connections.loc[connections["connect_s"].isna(), "error"].fillna("closed before the welcome")
     connections["room"] = _called(connections["room"], "load-{}")
     connections["client"] = _called(connections["client"], "c{:05d}")
-    _write(connections.sort_values("connect_start_s"), CONNECTIONS, out / "connections.parquet")
+    _write(connections.sort_values("connect_start_s"), SCHEMAS["connections"], out / "connections.parquet")
     return {"": len(connections) - len(failed), **failed.value_counts().to_dict()}
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from stacklab.host import Host
+from stacklab.labs.host import Host
 
 # One round on the web host. With readiness, a unit is started when its port listens (daphne@N.service says so
 # itself). Without, systemd holds a unit for started as soon as its process exists, as with a plain unit file.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stacklab import stack
+from stacklab.bench.load import PHASES, Progress
 from stacklab.errors import LabError, SettingsError
-from stacklab.host import Host
-from stacklab.loadgen import PHASES, Progress
+from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
 
 

@@ -2,7 +2,7 @@
 
 Locust patches the process that imports it, so it never runs in this one. Each process gets its share
 of the load as JSON (see `loadtests/share.py`), prints how far it is, and writes raw rows; once all
-have ended, `stacklab.rows` makes the tables of them.
+have ended, `stacklab.runs.rows` makes the tables of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from pathlib import Path
 import psutil
 
 from stacklab.errors import LoadError
+from stacklab.files import ROOT
 from stacklab.workload import HttpLoad, Workload
 
-LOADTESTS = Path(__file__).resolve().parent.parent / "loadtests"
+LOADTESTS = ROOT / "loadtests"
 SAMPLE_INTERVAL_S = 0.5
 RATE_OVER_S = 3.0
 SILENT_S = 60.0  # a generator reports twice a second; one this silent is stuck
@@ -83,7 +84,7 @@ def run_load(
     answers, any time. However this ends (an error, Ctrl-C, the death of this process), no generator is left running.
     Errors: LoadError, with the end of Locust's log, when Locust fails, hangs, or answers are missing.
     """
-    from stacklab import rows  # it loads pyarrow, which those who only import this module need not wait for
+    from stacklab.runs import rows  # it loads pyarrow, which those who only import this module need not wait for
 
     out = Path(out)
     raw = out / "raw"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from stacklab.errors import HostError, LabError
-from stacklab.host import Host, Stream
+from stacklab.labs.host import Host, Stream
 
 SAMPLER = "/opt/stacklab/provision/files/sampler.py"
 FORMAT = 1
@@ -154,7 +154,7 @@ class Sampling:
             self.problems.append(f"the clocks of desk and web moved apart by {last_s - first_s:+.3f} s during the run")
 
     def _write_tables(self) -> None:
-        from stacklab import rows  # it loads pyarrow, which those who only import this module need not wait for
+        from stacklab.runs import rows  # it loads pyarrow, which those who only import this module need not wait for
 
         samples = [json.loads(line) for line in self._raw.read_text().splitlines() if line.endswith("}")]
         times = rows.write_samples(samples, self._out)

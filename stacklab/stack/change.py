@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shlex
 import tarfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from stacklab.errors import ApplyError, HostError, LabError
-from stacklab.host import Host
-from stacklab.render import render
+from stacklab.files import ROOT
+from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
+from stacklab.stack.render import render
 
-ROOT = Path(__file__).resolve().parent.parent
 SENT = ("app", "provision", "stacklab")
 COMMIT = "/opt/stacklab/provision/commit-settings"
 SOURCE = "/opt/stacklab/source"
-SERVICES = {"nginx": "nginx", "uwsgi": "uwsgi", "daphne": "daphne@*", "redis": "redis-server"}
 
 
 @dataclass(frozen=True)
@@ -151,15 +148,6 @@ echo "redis=$(redis-server --version | sed -E 's/.*v=([0-9.]+).*/\1/')"
 echo "python=$(/opt/stacklab/venv/bin/python -c 'import platform; print(platform.python_version())')"
 sed -nE 's/^(django|channels|channels-redis|daphne|pyuwsgi|twisted)==([^ ]+).*/\1=\2/p' /opt/stacklab/provision/requirements.lock
 """
-
-
-def unit_of(service: str) -> str:
-    """The systemd unit (or pattern) of a service; LabError, naming the services, if there is no such service."""
-    if re.fullmatch(r"daphne@\d+", service):
-        return service
-    if service not in SERVICES:
-        raise LabError(f"there is no service {service!r}; there are {', '.join(SERVICES)} and daphne@1, daphne@2 …")
-    return SERVICES[service]
 
 
 def is_provisioned(host: Host) -> bool:

@@ -13,16 +13,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-MESSAGES = [
-    "room", "message_id", "sender", "n", "sent_s", "receiver", "received_s", "latency_s", "copies",
-    "in_order", "via", "instance", "receiver_connected", "warmup",
-]  # fmt: skip
+from stacklab.runs.tables import TABLES
 
 MIN_FLIGHT_S = 1.0
 
 
 def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
-    """One row for each message and each client expected to get it (columns MESSAGES, people as numbers).
+    """One row for each message and each client expected to get it (columns of `messages`, people as numbers).
 
     Expected are all clients of the room, the sender too, whose first welcome came before the message was sent,
     whether or not they were connected then. `copies` 0 is lost, 2 and more duplicated. `in_order` is whether
@@ -44,7 +41,7 @@ def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataF
     latest_s = rows["received_s"].fillna(rows["sent_s"] + _flight_s(rows["latency_s"]))
     rows["receiver_connected"] = (held["end_s"] >= latest_s).to_numpy()
     rows["via"] = _connection_at(rows, "sender", welcomed)["instance"].to_numpy()
-    return rows.sort_values(["sent_s", "sender", "receiver"], ignore_index=True)[MESSAGES]
+    return rows.sort_values(["sent_s", "sender", "receiver"], ignore_index=True)[list(TABLES["messages"])]
 
 
 def _welcomed(connections: pd.DataFrame) -> pd.DataFrame:

@@ -22,17 +22,19 @@ from typing import Any
 
 import psutil
 
-from stacklab import serverlog, stack
+from stacklab import stack
+from stacklab.bench import serverlog
+from stacklab.bench.events import Event, Events
+from stacklab.bench.found import folder_of, going_back, pending
+from stacklab.bench.load import Progress, run_load
+from stacklab.bench.sampling import sampling
 from stacklab.errors import LabError, SettingsError
-from stacklab.events import Event, Events
-from stacklab.found import RESULTS, folder_of, going_back, pending, write_json
-from stacklab.host import Host
+from stacklab.files import RESULTS, ROOT, write_json
 from stacklab.labs import Lab
-from stacklab.loadgen import Progress, run_load
-from stacklab.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, writing_run
-from stacklab.sampling import sampling
+from stacklab.labs.host import Host
+from stacklab.runs.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, writing_run
+from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
-from stacklab.validity import check
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -181,7 +183,7 @@ def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
         "kind": lab.kind,
         "pinned_cpus": status.get("pinned_cpus"),
         "generator_cpus": status.get("generator_cpus"),
-        "stacklab": code_version(stack.ROOT),
+        "stacklab": code_version(ROOT),
         "commit": _commit(),
     }
 
@@ -191,7 +193,7 @@ def _commit() -> str | None:
     if shutil.which("git") is None:
         return None
     done = subprocess.run(
-        ["git", "-C", str(stack.ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return done.stdout.strip() or None
 

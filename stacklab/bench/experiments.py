@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from stacklab.capacity import raised_for
+from stacklab.bench.events import Event
+from stacklab.bench.experiment import Experiment, Point
 from stacklab.errors import SettingsError
-from stacklab.events import Event
-from stacklab.experiment import Experiment, Point
 from stacklab.settings import BALANCE_METHODS, StackSettings
+from stacklab.stack.limits import raised_for
 from stacklab.workload import ChatLoad, HttpLoad
 
 

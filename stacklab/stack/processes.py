@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from stacklab.host import Host
+from stacklab.labs.host import Host
 
 COLUMNS = ("service", "role", "pid", "parent", "user", "threads", "rss_bytes", "ports")
 SERVICES = {"nginx.service": "nginx", "uwsgi.service": "uwsgi", "redis-server.service": "redis"}

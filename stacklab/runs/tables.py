@@ -1,0 +1,56 @@
+"""The tables of a run: their columns and types, written down once.
+
+Times are seconds since the epoch on the clock of the machine that took them: requests, messages, connections,
+generator on the desk's; server, resources, gauges on the web host's (`WEB_CLOCK_TABLES`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+F64, I64, I32, TEXT, BOOL = pa.float64(), pa.int64(), pa.int32(), pa.string(), pa.bool_()
+
+GAUGES = pa.schema({"time_s": F64, "name": TEXT, "value": F64})
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "requests": pa.schema({
+        "start_s": F64, "duration_s": F64, "status": I32, "bytes": I64, "error": TEXT, "name": TEXT, "warmup": BOOL,
+        "scheduled_s": F64, "retried": BOOL,
+    }),
+    # `upstream_s` and `upstream_addr` are those of the last upstream that nginx tried, null if it tried none.
+    "server": pa.schema({
+        "end_s": F64, "duration_s": F64, "upstream_s": F64, "upstream_addr": TEXT, "status": I32, "path": TEXT,
+        "client": TEXT, "bytes": I64,
+    }),
+    "resources": pa.schema({
+        "time_s": F64, "service": TEXT, "cpu_s": F64, "pss_bytes": I64, "rss_bytes": I64, "threads": I32, "open_files": I32,
+    }),
+    "gauges": GAUGES,
+    "generator": GAUGES,
+    "messages": pa.schema({
+        "room": TEXT, "message_id": TEXT, "sender": TEXT, "n": I64, "sent_s": F64, "receiver": TEXT, "received_s": F64,
+        "latency_s": F64, "copies": I32, "in_order": BOOL, "via": TEXT, "instance": TEXT, "receiver_connected": BOOL,
+        "warmup": BOOL,
+    }),
+    "connections": pa.schema({
+        "client": TEXT, "room": TEXT, "source_address": TEXT, "instance": TEXT, "connect_start_s": F64, "connect_s": F64,
+        "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32,
+    }),
+}  # fmt: skip
+"""{table: its schema}."""
+
+TABLES: dict[str, tuple[str, ...]] = {name: tuple(schema.names) for name, schema in SCHEMAS.items()}
+"""{table: its columns}."""
+
+WEB_CLOCK_TABLES = ("server", "resources", "gauges")
+
+# What the load generator's processes write, one CSV each, with clients and rooms as whole numbers.
+RAW_REQUESTS = pa.schema([field for field in SCHEMAS["requests"] if field.name != "name"])
+RAW_SENT = pa.schema({"client": I32, "n": I64, "sent_s": F64, "warmup": BOOL})
+RAW_RECEIVED = pa.schema({
+    "client": I32, "sender_name": TEXT, "n": I64, "message_id": TEXT, "received_s": F64, "instance": TEXT,
+})  # fmt: skip
+RAW_CONNECTIONS = pa.schema({
+    "client": I32, "room": I32, "server_name": TEXT, "source_address": TEXT, "instance": TEXT, "connect_start_s": F64,
+    "connect_s": F64, "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32,
+})  # fmt: skip

@@ -1,0 +1,14 @@
+"""The wing of what is tested: the stack's services, their files, and the one path of a change.
+
+Lazy, since the web host imports it with Jinja2 alone.
+"""
+
+from stacklab import hands_out
+
+__getattr__ = hands_out(__name__, {
+    **dict.fromkeys((
+        "Applied", "apply", "ca_certificate", "current", "is_provisioned", "observe", "provision", "state", "versions",
+    ), "change"),
+    "SERVICES": "services",
+    "unit_of": "services",
+})  # fmt: skip

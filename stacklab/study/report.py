@@ -1,0 +1,77 @@
+"""`write_report`: runs as one HTML file that stands alone, pictures inside, for reading, mailing and printing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from stacklab.errors import ResultsError
+from stacklab.runs.results import Run
+from stacklab.study import analysis, pictures, words
+from stacklab.study.pictures import Picture
+from stacklab.study.summary import summarize
+from stacklab.study.verdicts import judge_all
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+MOST_POINTS = 16  # in one picture; the tables hold all
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of the HTTP runs, or of the chat runs."""
+
+    title: str
+    sentences: list[str]
+    table: list[dict[str, str]]
+    judgements: list[dict[str, Any]]
+    pictures: list[Picture]
+
+
+def write_report(runs: Sequence[Run], out: Path) -> Path:
+    """Write the report of `runs` to the file `out` (or to report.html in the folder `out`). Returns its path.
+
+    ResultsError if there are no runs, or a table of theirs is damaged; missing tables are said in words.
+    """
+    if not runs:
+        raise ResultsError("there are no runs to report on; measure some first ('fab experiment eight-cases --quick')")
+    out = Path(out)
+    if out.is_dir():
+        out = out / "report.html"
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        title=", ".join(dict.fromkeys(run.experiment for run in runs)),
+        measured=words.when(runs),
+        count=len(runs),
+        suspect=[run for run in runs if not run.validity.valid],
+        valid=[run for run in runs if run.validity.valid],
+        sections=[_section(kind, chosen) for kind in ("http", "chat") if (chosen := [run for run in runs if run.kind == kind])],
+        environment=words.environment(runs),
+        commands=words.commands(runs),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = out.with_name(f".{out.name}.new")
+    new.write_text(page, encoding="utf-8")
+    new.replace(out)
+    return out
+
+
+def _section(kind: str, runs: Sequence[Run]) -> Section:
+    summary = summarize(runs)
+    points = analysis.point_order(summary)
+    drawn = [run for run in runs if (run.point or run.run) in points[:MOST_POINTS]]
+    draw = pictures.http_pictures if kind == "http" else pictures.chat_pictures
+    row = words.http_row if kind == "http" else words.chat_row
+    sentences = words.setup(runs, points)
+    if len(points) > MOST_POINTS:
+        sentences.append(f"The pictures show the first {MOST_POINTS} of {len(points)} cases; the table holds all.")
+    return Section(
+        title="HTTP" if kind == "http" else "Chat",
+        sentences=sentences,
+        table=[row(point, summary[summary["point"] == point]) for point in points],
+        judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],
+        pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
+    )

@@ -1,0 +1,173 @@
+"""One row a run: what it answered, what it cost. Percentiles are of the raw rows, by linear interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stacklab.runs.results import Run
+from stacklab.runs.validity import disconnects, load_window
+from stacklab.stack.services import family
+from stacklab.study.analysis import FACTORS, labels_of, response_s
+
+METRIC_NAMES = {
+    "throughput_per_s": "throughput",
+    "mean_s": "mean response time",
+    "p50_s": "median response time",
+    "p95_s": "95th percentile of the response time",
+    "p99_s": "99th percentile of the response time",
+    "latency_p50_s": "median latency",
+    "latency_p95_s": "95th percentile of the latency",
+    "latency_p99_s": "99th percentile of the latency",
+    "delivered_share": "share delivered",
+    "away_p50_s": "median time until a client was back",
+    "away_max_s": "longest time until a client was back",
+    "silence_max_s": "longest time in which nobody received anything",
+    "cpu_s": "CPU seconds of all services",
+    "cpu_s_daphne": "CPU seconds of all Daphnes",
+    "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
+    "pss_peak_bytes": "peak memory of all services",
+    "pss_peak_bytes_daphne": "peak memory of all Daphnes",
+    "busiest_share": "sockets on the busiest instance, as a multiple of an even share",
+    "instances_silent": "instances that no socket met",
+    "instances_per_room": "instances that a room is spread over",
+    "crossed_share": "deliveries that crossed between instances",
+}
+"""Columns of `summarize` in words, for titles and sentences."""
+
+PERCENTILES = (50, 95, 99)
+
+
+def summarize(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run, in the order given.
+
+    All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`; from the samples
+    `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, daphne: all
+    instances, redis), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
+
+    HTTP: `counted`, `errors`, `error_share`, `retried`, `load_s` (first counted start to last counted
+    end), `throughput_per_s` (counted successes / load_s), `mean_s`, `p50_s`, `p95_s`, `p99_s` of the
+    successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`.
+
+    Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early
+    end until its client is connected again), `instances_silent` (instances that no socket met), `busiest_share`
+    (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `delivered_share`, `lost`
+    (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `silence_max_s` (longest time
+    in which nobody received anything), `latency_p50_s` ….
+    """
+    rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
+    return pd.concat([labels_of(runs, FACTORS), pd.DataFrame(rows)], axis=1)
+
+
+def percentiles(seconds: pd.Series, prefix: str = "") -> dict[str, float]:
+    """{"p50_s": …, "p95_s": …, "p99_s": …} of raw values; NaN if there are none."""
+    values = seconds.dropna().to_numpy(dtype=float)
+    found = np.percentile(values, PERCENTILES) if len(values) else [np.nan] * len(PERCENTILES)
+    return {f"{prefix}p{q}_s": float(value) for q, value in zip(PERCENTILES, found, strict=True)}
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
+    row |= {"reasons": " ".join(run.validity.reasons)}
+    row |= _summarize_http(run) if run.kind == "http" else _summarize_chat(run)
+    return row | _summarize_resources(run, row.get("counted"))
+
+
+def _summarize_http(run: Run) -> dict[str, Any]:
+    if not run.has("requests"):
+        return {}
+    table = run.table("requests")
+    counted = table[~table["warmup"].astype(bool)]
+    good = counted[counted["error"].isna()]
+    start, end = load_window(run)
+    waited_s = response_s(good)
+    row = {
+        "counted": len(counted),
+        "errors": len(counted) - len(good),
+        "error_share": 1 - len(good) / len(counted) if len(counted) else np.nan,
+        "retried": int(counted["retried"].astype(bool).sum()),
+        "load_s": end - start,
+        "throughput_per_s": len(good) / (end - start) if end > start else np.nan,
+        "mean_s": waited_s.mean(),
+        **percentiles(waited_s),
+    }
+    if run.has("server"):
+        logged = run.table("server")
+        began = logged["end_s"] - logged["duration_s"] - (run.clock_offset_s or 0.0)
+        fine = logged["status"].between(200, 399) & began.between(start - (run.clock_error_s or 0.0), end)
+        row |= percentiles(logged.loc[fine, "duration_s"], "server_")
+    return row
+
+
+def _summarize_chat(run: Run) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if run.has("connections"):
+        table = run.table("connections")
+        opened = table[table["connect_s"].notna()]
+        met = opened["instance"].dropna().value_counts()
+        row |= {
+            "clients_connected": opened["client"].nunique(),
+            "disconnects": len(disconnects(table)),
+            "connect_p95_s": percentiles(opened["connect_s"])["p95_s"],
+            "away_p50_s": _away_s(opened).median(),
+            "away_max_s": _away_s(opened).max(),
+            "instances_silent": max(0, run.settings.daphne_instances - len(met)),
+            "busiest_share": met.max() / met.sum() * run.settings.daphne_instances if len(met) else np.nan,
+        }
+    if run.has("messages"):
+        table = run.table("messages")
+        counted = table[~table["warmup"].astype(bool)]
+        lost = counted["copies"] == 0
+        present = counted["receiver_connected"].astype(bool)
+        row |= {
+            "deliveries": len(counted),
+            "delivered_share": 1 - lost.mean() if len(counted) else np.nan,
+            "lost": int((lost & present).sum()),
+            "lost_while_away": int((lost & ~present).sum()),
+            "duplicated": int((counted["copies"] > 1).sum()),
+            "out_of_order": int((counted["in_order"] == False).sum()),  # noqa: E712 (null is neither)
+            "silence_max_s": counted["received_s"].dropna().sort_values().diff().max(),
+            **percentiles(counted["latency_s"], "latency_"),
+        }
+    return row
+
+
+def _away_s(opened: pd.DataFrame) -> pd.Series:
+    """For each socket that ended early and whose client came back: the seconds until it was connected again."""
+    ordered = opened.sort_values(["client", "connect_start_s"])
+    back_s = (ordered["connect_start_s"] + ordered["connect_s"]).groupby(ordered["client"]).shift(-1)
+    return (back_s - ordered["end_s"]).dropna().clip(lower=0)
+
+
+def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
+    if not run.has("resources"):
+        return {}
+    samples = run.table("resources").sort_values("time_s")
+    window = np.array(load_window(run)) + (run.clock_offset_s or 0.0)
+    samples["family"] = samples["service"].map(family)
+    cpu_s: dict[str, float] = {}
+    for service, rows in samples.groupby("service"):
+        kin = family(service)
+        cpu_s[kin] = cpu_s.get(kin, 0.0) + _used(rows, window)
+    memory = samples.dropna(subset=["pss_bytes"]).groupby(["time_s", "family"])["pss_bytes"].sum()
+    row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{kin}": value for kin, value in cpu_s.items()}
+    if counted:
+        row["cpu_s_per_1000_requests"] = row["cpu_s"] / counted * 1000
+    if len(memory):
+        row["pss_peak_bytes"] = memory.groupby("time_s").sum().max()
+        row |= {f"pss_peak_bytes_{kin}": peak for kin, peak in memory.groupby("family").max().items()}
+    return row
+
+
+def _used(samples: pd.DataFrame, window: np.ndarray) -> float:
+    """CPU seconds of one service within `window`, between its cumulative readings; restarts count from 0."""
+    readings = samples["cpu_s"].to_numpy(dtype=float)
+    steps = np.diff(readings)
+    grown = np.concatenate([[0.0], np.cumsum(np.where(steps < 0, readings[1:], steps))])
+    begin, end = np.interp(window, samples["time_s"].to_numpy(dtype=float), grown)
+    return float(end - begin)
+
+

@@ -1,0 +1,197 @@
+"""The report's sentences and table cells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stacklab.runs.results import Run
+from stacklab.settings import StackSettings
+from stacklab.study import analysis
+from stacklab.study.summary import METRIC_NAMES, PERCENTILES
+from stacklab.study.verdicts import Judgement
+
+MIB = 1 << 20
+
+
+def when(runs: Sequence[Run]) -> str:
+    ends = min(run.started_s for run in runs), max(run.ended_s for run in runs)
+    first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(end)) for end in ends)
+    return f"{first} to {last}" if first != last else first
+
+
+def setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
+    """What was asked, in two or three sentences."""
+    by_size = sorted(runs, key=lambda run: run.workload.users if run.kind == "http" else run.workload.clients)
+    loads = "; ".join(dict.fromkeys(_load_words(run) for run in by_size))
+    repeats = len({(run.experiment, run.repeat) for run in runs})
+    times = "once" if repeats == 1 else f"{repeats} times, in random order within each repeat"
+    cases = f"{len(points)} cases, each run {times}" if len(points) > 1 else f"One case, run {times}"
+    varying = [name for name in analysis.factors(runs) if name in StackSettings.rules()]
+    fields = [run.settings.to_dict() for run in runs]
+    differ = "; ".join(f"{name} ({', '.join(_distinct(row[name] for row in fields))})" for name in varying)
+    settings = f"The cases differ in {differ}." if varying else "The settings were the same in all runs."
+    sentences = [f"{cases}: {loads}.", settings]
+    if repeats == 1:
+        sentences.append("One repeat cannot tell luck from effect: verdicts need two repeats, better three or more.")
+    return sentences
+
+
+def _load_words(run: Run) -> str:
+    load = run.workload
+    if run.kind == "http":
+        pace = f" on a schedule of {load.requests_per_s:g} requests/s" if load.requests_per_s else ""
+        return f"{load.requests:,} requests for {load.path} by {load.users:,} users{pace}"
+    return (
+        f"{load.clients:,} clients in {load.rooms:,} rooms, each sending {load.messages_per_s:g} messages/s "
+        f"of {load.size_bytes} characters for {load.duration_s:g} s"
+    )
+
+
+def _distinct(values: Any) -> list[str]:
+    return [str(value) for value in sorted(set(values), key=lambda value: (value is None, isinstance(value, str), value))]
+
+
+def http_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
+    return {
+        "case": point,
+        "runs": _counted_runs(rows),
+        "requests/s": _median(rows, "throughput_per_s", 1, with_range=True),
+        "median, ms": _median(rows, "p50_s", 1000),
+        "p95, ms": _median(rows, "p95_s", 1000),
+        "p99, ms": _median(rows, "p99_s", 1000),
+        "failed": _sum(rows, "errors"),
+        "CPU s per 1000": _median(rows, "cpu_s_per_1000_requests", 1),
+        "peak PSS, MiB": _median(rows, "pss_peak_bytes", 1 / MIB),
+    }
+
+
+def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
+    return {
+        "case": point,
+        "runs": _counted_runs(rows),
+        "delivered": _share(rows, "delivered_share"),
+        "lost": _sum(rows, "lost"),
+        "lost while away": _sum(rows, "lost_while_away"),
+        "twice": _sum(rows, "duplicated"),
+        "out of order": _sum(rows, "out_of_order"),
+        "latency p50 / p95 / p99, ms": " / ".join(_median(rows, f"latency_p{q}_s", 1000) for q in PERCENTILES),
+        "connect p95, ms": _median(rows, "connect_p95_s", 1000),
+        "dropped": _sum(rows, "disconnects"),
+        "back after, s": _median(rows, "away_max_s", 1),
+        "longest silence, s": _median(rows, "silence_max_s", 1),
+        "Daphne CPU s": _median(rows, "cpu_s_daphne", 1),
+        "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
+    }
+
+
+def _counted_runs(rows: pd.DataFrame) -> str:
+    suspect = int((~rows["valid"].astype(bool)).sum())
+    return f"{len(rows)}" + (f" ({suspect} suspect)" if suspect else "")
+
+
+def _median(rows: pd.DataFrame, column: str, unit: float, with_range: bool = False) -> str:
+    if column not in rows or rows[column].isna().all():
+        return "–"
+    values = rows[column].dropna() * unit
+    words = number(values.median())
+    return f"{words} ({number(values.min())}–{number(values.max())})" if with_range and len(values) > 1 else words
+
+
+def _sum(rows: pd.DataFrame, column: str) -> str:
+    return "–" if column not in rows or rows[column].isna().all() else f"{int(rows[column].sum()):,}"
+
+
+def _share(rows: pd.DataFrame, column: str) -> str:
+    return "–" if column not in rows or rows[column].isna().all() else f"{rows[column].median():.2%}"
+
+
+def number(value: float) -> str:
+    """Three figures that count, thousands set apart."""
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+
+
+def judgement_words(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as text: id, sentence, verdict, `of` (what was compared), and `tests`, one dict of text a test."""
+    rows = judgement.tests.to_dict("records")
+    return {
+        "id": judgement.claim.id,
+        "sentence": judgement.claim.sentence,
+        "verdict": judgement.verdict,
+        "of": "; ".join(dict.fromkeys(row["of"] for row in rows)),
+        "tests": [_test_words(row) for row in rows],
+    }
+
+
+def _test_words(row: dict[str, Any]) -> dict[str, str]:
+    what = METRIC_NAMES.get(row["metric"], row["metric"])
+    figure = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}"}[row["scale"]].format(row["estimate"])
+    interval = "none" if np.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
+    return {
+        "what": what + (f", {row['each']}" if row["each"] else ""),
+        "than": f"{row['expect']} {row['than']}" if row["scale"] == "value" else row["than"],
+        "figure": figure,
+        "interval": interval,
+        "n": f"{row['n']}" + (f" ({row['suspect']} suspect)" if row["suspect"] else ""),
+        "verdict": row["verdict"],
+    }
+
+
+def environment(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What the runs say of machines and versions, one row a fact; where runs differ, each value is given."""
+    facts: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, value in _flat(run.environment):
+            facts.setdefault(name, {})[value] = None
+        if run.clock_offset_s is not None:
+            offset = f"{run.clock_offset_s * 1000:.1f} ± {(run.clock_error_s or 0) * 1000:.1f} ms"
+            facts.setdefault("clock offset, web − desk", {})[offset] = None
+    return [(name, _shortened(list(values))) for name, values in facts.items()]
+
+
+def _shortened(values: list[str], most: int = 4) -> str:
+    return "; ".join(values[:most]) + (f"; and {len(values) - most} more" if len(values) > most else "")
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{name}: ")
+        elif name == "memory_bytes":
+            rows.append((f"{prefix}memory", f"{value / MIB:,.0f} MiB"))
+        elif isinstance(value, (list, tuple)):
+            rows.append((f"{prefix}{name}", ", ".join(map(str, value))))
+        elif value not in (None, ""):
+            rows.append((f"{prefix}{name}", str(value)))
+    return rows
+
+
+def commands(runs: Sequence[Run]) -> list[str]:
+    """What to type to measure these runs again."""
+    commands: list[str] = []
+    for name in dict.fromkeys(run.experiment for run in runs):
+        mine = [run for run in runs if run.experiment == name]
+        if any(run.point for run in mine):
+            quick = " --quick" if name.endswith("-quick") else ""
+            commands.append(f"fab experiment {name.removesuffix('-quick')}{quick} --repeats {max(run.repeat for run in mine)}")
+        else:
+            commands += [line for run in mine for line in _adhoc_commands(run)]
+    return list(dict.fromkeys(commands))
+
+
+def _adhoc_commands(run: Run) -> list[str]:
+    settings = f"fab reset && fab set{_flags(run.settings)}" if _flags(run.settings) else "fab reset"
+    return [settings, f"fab {run.kind}{_flags(run.workload)}"]
+
+
+def _flags(fields: Any) -> str:
+    """The flags for those fields that are not at their default."""
+    default = type(fields)().to_dict()
+    changed = {name: value for name, value in fields.to_dict().items() if value != default[name]}
+    return "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
