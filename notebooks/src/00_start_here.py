@@ -28,8 +28,7 @@ import matplotlib.pyplot as plt
 
 from stacklab import notebook, stack, study, tasks
 from stacklab.stack.processes import processes
-from stacklab.study import plots
-from stacklab.study.diagram import stack_diagram
+from stacklab.study import plots, stack_diagram
 
 lab, host = notebook.begin()
 

@@ -27,14 +27,11 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import experiment
-from stacklab.bench.experiments import eight_cases
+from stacklab import bench, console, notebook, stack, study, tasks
+from stacklab.bench import eight_cases, estimate, run_experiment
 from stacklab.files import RESULTS
-from stacklab.runs.results import load_runs
-from stacklab.study import plots
-from stacklab.study.claims import CLAIMS
-from stacklab.study.verdicts import judge
+from stacklab.runs import load_runs
+from stacklab.study import CLAIMS, judge, plots
 
 lab, host = notebook.begin()
 
@@ -69,18 +66,18 @@ order = [{"repeat": run.repeat, "position": run.position, "case": run.point.labe
 notebook.table(pd.DataFrame(order).head(8))
 
 # %%
-print(console.estimate_text(plan, experiment.estimate(plan)))
+print(console.estimate_text(plan, estimate(plan)))
 
 # %% [markdown]
 # ## Measure
 #
 # For each case the settings are changed and proven, the users start one after the other, everything warms up,
 # and then the requests are counted. Runs that are on disk already are not measured again, so you can stop
-# this cell and go on later. (`experiment.set_aside(plan.name)` starts over and keeps the old runs.)
+# this cell and go on later. (`bench.set_aside(plan.name)` starts over and keeps the old runs.)
 
 # %%
 with console.Bar() as bar:
-    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
 summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]
@@ -241,7 +238,7 @@ if repeats < 2:
         "One repeat cannot tell an effect from luck. Measure the full size (`fab experiment eight-cases` in a "
         "terminal), then run the cells from *What an honest verdict needs* on again."
     )
-    print(console.estimate_text(eight_cases(), experiment.estimate(eight_cases())))
+    print(console.estimate_text(eight_cases(), estimate(eight_cases())))
 
 # %% [markdown]
 # ## What we have seen

@@ -27,15 +27,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import experiment
-from stacklab.bench.experiments import one_vs_three
+from stacklab.bench import estimate, one_vs_three, run_experiment
 from stacklab.files import RESULTS
-from stacklab.runs.results import load_runs
+from stacklab.runs import load_runs
 from stacklab.stack.processes import processes
-from stacklab.study import plots
-from stacklab.study.claims import CLAIMS
-from stacklab.study.diagram import stack_diagram
-from stacklab.study.verdicts import judge
+from stacklab.study import CLAIMS, judge, plots, stack_diagram
 
 lab, host = notebook.begin()
 
@@ -104,11 +100,11 @@ my_prediction = {"CPU, round robin": None, "CPU, hash": None, "memory, round rob
 
 # %%
 plan = one_vs_three(quick=QUICK)
-print(console.estimate_text(plan, experiment.estimate(plan)))
+print(console.estimate_text(plan, estimate(plan)))
 
 # %%
 with console.Bar() as bar:
-    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
 summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]

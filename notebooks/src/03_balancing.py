@@ -30,13 +30,10 @@
 import matplotlib.pyplot as plt
 
 from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import experiment
-from stacklab.bench.experiments import balancing
+from stacklab.bench import balancing, estimate, run_experiment
 from stacklab.files import RESULTS
-from stacklab.runs.results import load_runs
-from stacklab.study import plots
-from stacklab.study.claims import CLAIMS
-from stacklab.study.verdicts import judge
+from stacklab.runs import load_runs
+from stacklab.study import CLAIMS, judge, plots
 
 lab, host = notebook.begin()
 
@@ -81,11 +78,11 @@ notebook.show_change(stack.apply(host, stack.current(host).replace(balance="hash
 
 # %%
 plan = balancing(quick=QUICK)
-print(console.estimate_text(plan, experiment.estimate(plan)))
+print(console.estimate_text(plan, estimate(plan)))
 
 # %%
 with console.Bar() as bar:
-    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
 summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]

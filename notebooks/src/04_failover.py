@@ -23,8 +23,7 @@
 import pandas as pd
 
 from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import experiment
-from stacklab.bench.experiments import failover, scaling
+from stacklab.bench import estimate, failover, run_experiment, scaling
 from stacklab.study import plots
 
 lab, host = notebook.begin()
@@ -76,11 +75,11 @@ print(host.run(f"sleep 5; {look}; journalctl -u daphne@2 -n 6 --no-pager -o cat"
 
 # %%
 plan = failover(quick=QUICK)
-print(console.estimate_text(plan, experiment.estimate(plan)))
+print(console.estimate_text(plan, estimate(plan)))
 
 # %%
 with console.Bar() as bar:
-    runs = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
 summary = study.in_order(study.summarize(runs))
 
 # %% [markdown]
@@ -132,11 +131,11 @@ notebook.table(latency.reset_index())
 
 # %%
 plan = scaling(quick=QUICK)
-print(console.estimate_text(plan, experiment.estimate(plan)))
+print(console.estimate_text(plan, estimate(plan)))
 
 # %%
 with console.Bar() as bar:
-    scaled = experiment.run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+    scaled = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
 
 # %%
 first = next(run for run in scaled if run.point == "as it is")
@@ -181,8 +180,8 @@ notebook.show_change(stack.apply(host, found))
 # <details><summary>Answer 2</summary>
 #
 # An experiment is a list of points, and a point is settings, a load and events; `stacklab/bench/experiments.py` shows how
-# `failover` is made. In a cell of your own, import `Event`, `Experiment` and `Point` (from `stacklab.bench.events` and
-# `stacklab.bench.experiment`), make an `Experiment` with a name of its own and your two points, and give it to `run_experiment`.
+# `failover` is made. In a cell of your own, import `Event`, `Experiment` and `Point` (from `stacklab.bench`), make an
+# `Experiment` with a name of its own and your two points, and give it to `run_experiment`.
 # </details>
 #
 # <details><summary>Answer 3</summary>

@@ -3,5 +3,10 @@
 from stacklab import hands_out
 
 __getattr__ = hands_out(__name__, {
-    "Experiment": "experiment", "Point": "experiment", "measure": "experiment", "run_experiment": "experiment",
+    **dict.fromkeys(("Experiment", "Point", "estimate", "measure", "run_experiment", "set_aside"), "experiment"),
+    **dict.fromkeys((
+        "balancing", "channel_layers", "eight_cases", "experiment_named", "failover", "instances", "one_vs_three", "outages",
+        "scaling",
+    ), "experiments"),
+    "Event": "events",
 })  # fmt: skip

@@ -10,5 +10,6 @@ __getattr__ = hands_out(__name__, {
     **dict.fromkeys(("METRIC_NAMES", "PERCENTILES", "summarize"), "summary"),
     **dict.fromkeys(("Judgement", "compare", "judge", "judge_all"), "verdicts"),
     "CLAIMS": "claims",
+    "stack_diagram": "diagram",
     "write_report": "report",
 })  # fmt: skip
