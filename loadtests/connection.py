@@ -51,16 +51,23 @@ class Answer(HTTPResponseParser):
 
 
 class Connection:
-    """GETs of one path over one connection at a time, opened when needed. Redirects are not followed."""
+    """GETs of `path`, which may change, over one connection at a time, opened when needed. Redirects are not followed."""
 
     def __init__(self, share: Share, path: str, source_address: str | None):
         self._share = share
         self._source_address = source_address
         self._socket = None
-        self._request = (
-            f"GET {path} HTTP/1.1\r\nHost: {share.authority}\r\nUser-Agent: StackLab\r\n"
-            "Accept: text/html,*/*\r\nAccept-Encoding: gzip\r\n\r\n"
-        ).encode()
+        self._requests: dict[str, bytes] = {}
+        self.path = path
+
+    @property
+    def _request(self) -> bytes:
+        if self.path not in self._requests:
+            self._requests[self.path] = (
+                f"GET {self.path} HTTP/1.1\r\nHost: {self._share.authority}\r\nUser-Agent: StackLab\r\n"
+                "Accept: text/html,*/*\r\nAccept-Encoding: gzip\r\n\r\n"
+            ).encode()
+        return self._requests[self.path]
 
     def get(self) -> Outcome:
         """One GET. A reused connection that met the server's close is replaced once, as a browser does."""

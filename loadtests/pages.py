@@ -1,9 +1,10 @@
 """HTTP load: exactly N counted requests from one shared pool, every one of them written down.
 
-Two ways to make them, each a Locust user class; `stacklab.bench.load` names one on the command line:
+Three ways to make them, each a Locust user class; `stacklab.bench.load` names one on the command line:
 
     Visitor    a closed loop: `users` visitors, each asks again `wait_s` after its answer
     Timetable  an open schedule: requests start every 1/requests_per_s seconds, however slow answers are
+    Crowd      a closed loop without an end: the desk says how many ask for which path, and may say so again
 
 Requests of the ramp-up and of `warmup_s` at full load are written too, flagged, and not counted.
 Rows (CSV): start_s, duration_s, status, bytes, error, warmup, scheduled_s, retried.
@@ -15,11 +16,14 @@ import time
 
 import gevent
 from connection import Connection
+from gevent.event import Event
 from gevent.pool import Group
 from locust import User, events, task
 from locust.exception import StopUser
 from share import Share
 
+CONNECTS_PER_S = 200  # of a crowd that grows
+UNANSWERED_S = 0.2  # a visitor of a crowd waits so long before it tries again
 HOPELESS_AFTER_S = 3  # at full load without one answer: going on would only repeat the same error
 
 
@@ -54,8 +58,8 @@ class Pool:
         """Whether nothing at all was ever answered, after a fair trial."""
         return not self.answered and self.failed > 0 and self.share.now() > self.full_load_s + HOPELESS_AFTER_S
 
-    def request(self, connection: Connection, warmup: bool, scheduled_s: float | None = None) -> None:
-        """Make one request and write its row."""
+    def request(self, connection: Connection, warmup: bool, scheduled_s: float | None = None) -> bool:
+        """Make one request and write its row. Whether there was an answer."""
         start_s = self.share.now()
         began = time.perf_counter()
         status, size, error, retried = connection.get()
@@ -68,6 +72,7 @@ class Pool:
         if not warmup:
             self.done += 1
             self.errors += error is not None
+        return status > 0
 
     def phase(self) -> str:
         now = self.share.now()
@@ -161,3 +166,54 @@ class Timetable(User):
     def _request(self, connection: Connection, warmup: bool, scheduled_s: float | None) -> None:
         self.environment.pool.request(connection, warmup, scheduled_s)
         self.idle.append(connection)
+
+
+class Crowd(User):
+    """One of `users` visitors of a load that goes on while settings change, and is cut into slices afterwards.
+
+    The desk says {"users": 50, "path": "/", "wait_s": 0.0}, as often as it likes: so many ask for that from now on,
+    the others wait. And {"cut": 7}: "cut": 7 is reported once all requests that began before are on disk; "cut": 0
+    when the crowd begins to hear. It ends when the desk does.
+    """
+
+    under_way: dict[int, float] = {}  # {visitor: when its request began}
+    load = {"users": 0, "path": "/", "wait_s": 0.0}
+    changed = Event()
+
+    @task
+    def visit(self) -> None:
+        pool = self.environment.pool
+        index = pool.users_started
+        pool.users_started += 1
+        if index == 0:
+            pool.start()
+            pool.share.told = self.hear
+            pool.share.report(**pool.status(), cut=0)  # now it hears
+        connection = Connection(pool.share, "/", pool.share.source_address(index))
+        while True:
+            if index >= self.load["users"]:
+                connection.close()
+                self.changed.wait()
+                gevent.sleep(index / CONNECTS_PER_S)  # not all of them at once
+                continue
+            connection.path = self.load["path"]
+            self.under_way[index] = pool.share.now()
+            answered = pool.request(connection, warmup=False)
+            del self.under_way[index]
+            if not answered:
+                gevent.sleep(UNANSWERED_S)
+            if self.load["wait_s"]:
+                gevent.sleep(self.load["wait_s"])
+
+    def hear(self, message: dict) -> None:
+        """Do what the desk says."""
+        pool = self.environment.pool
+        if "users" in message:
+            before, Crowd.load, Crowd.changed = self.changed, message, Event()
+            before.set()
+            return
+        now_s = pool.share.now()
+        while any(began_s <= now_s for began_s in self.under_way.values()):
+            gevent.sleep(0.01)
+        pool.share.flush()
+        pool.share.report(**pool.status(), cut=message["cut"])

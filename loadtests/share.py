@@ -8,7 +8,7 @@
     number, processes   this is process `number` of `processes`
     clock_offset_s      epoch time minus the monotonic clock, so that all processes share one steady clock
 
-The process prints one JSON object a line on standard output and reads words from standard input.
+The process prints one JSON object a line on standard output and reads words, or JSON objects, from standard input.
 The end of its input means that the desk is gone: it stops, so that no generator is ever left behind.
 """
 
@@ -48,6 +48,7 @@ class Share:
         self.client_addresses: list[str] = spec["client_addresses"]
         self.out = Path(spec["out"])
         self.words = {word: Event() for word in ("go", "count")}
+        self.told: Callable[[dict], None] = lambda message: None  # what to do with a JSON object from the desk
         self._clock_offset_s: float = spec["clock_offset_s"]
         self._files = []
 
@@ -90,8 +91,13 @@ class Share:
         self._files.append(file)
         return csv.writer(file)
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Everything written is in the files when this returns."""
+        for file in self._files:
+            file.flush()
+
+    def close(self) -> None:
+        """The same, and nothing more will be written."""
         for file in self._files:
             file.close()
 
@@ -117,7 +123,10 @@ class Share:
         while chunk := gevent.os.nb_read(0, 4096):
             *lines, heard = (heard + chunk).split(b"\n")
             for line in lines:
-                self.words[line.decode()].set()
+                if line.startswith(b"{"):
+                    gevent.spawn(self.told, json.loads(line))
+                else:
+                    self.words[line.decode()].set()
         environment.runner.quit()
 
 

@@ -8,8 +8,9 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm as notebook_tqdm
 
 from stacklab import show
-from stacklab.bench.experiment import Estimate, Experiment, Planned
+from stacklab.bench.experiment import Estimate
 from stacklab.bench.load import Progress
+from stacklab.bench.plan import Experiment, Planned
 from stacklab.runs.results import Run
 from stacklab.study.summary import summarize
 

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stacklab import stack
-from stacklab.bench.experiment import Experiment, Point, run_experiment
+from stacklab.bench.experiment import run_experiment
+from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError
 from stacklab.files import ROOT
 from stacklab.labs.container import ContainerLab

@@ -1,4 +1,4 @@
-"""`measure` one run; `run_experiment` all the runs of an Experiment, in a seeded random order, resumable."""
+"""`measure` one run; `run_experiment` all the runs, or slices, of an Experiment, resumable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import itertools
 import json
 import os
 import platform
-import random
-import re
 import shutil
 import subprocess
 import time
@@ -27,8 +25,10 @@ from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import folder_of, going_back, pending
 from stacklab.bench.load import Progress, run_load
+from stacklab.bench.plan import Experiment, Planned
 from stacklab.bench.sampling import sampling
-from stacklab.errors import LabError, SettingsError
+from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
+from stacklab.errors import LabError
 from stacklab.files import RESULTS, ROOT, write_json
 from stacklab.labs import Lab
 from stacklab.labs.host import Host
@@ -54,69 +54,6 @@ CHAT_BEGINS_WITH_NEW = ("daphne", "nginx")
 MACHINE = """nproc
 awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo
 sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1"""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One combination of settings and workload, and what happens while it is measured; `label` names it on plots."""
-
-    label: str
-    settings: StackSettings
-    workload: Workload
-    events: tuple[Event, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """{label, settings, workload, events}, ready for JSON."""
-        return {
-            "label": self.label,
-            "settings": self.settings.to_dict(),
-            "workload": self.workload.to_dict(),
-            "events": [event.to_dict() for event in self.events],
-        }
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One run to be: its place in the experiment's order, and the name of its folder."""
-
-    repeat: int
-    position: int
-    point: Point
-
-    @property
-    def name(self) -> str:
-        slug = re.sub(r"[^a-z0-9]+", "-", self.point.label.lower()).strip("-")
-        return f"r{self.repeat}-{self.position:02d}-{slug}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """Points × repeats. Each repeat is a block: all points, in an order shuffled anew by `seed`."""
-
-    name: str
-    points: tuple[Point, ...]
-    repeats: int = 3
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.repeats <= 100:
-            raise SettingsError(f"repeats={self.repeats} is not allowed: repeats takes a whole number from 1 to 100")
-        labels = [point.label for point in self.points]
-        if len(set(labels)) != len(labels):
-            raise SettingsError(f"the points of {self.name} need different labels, not {labels}")
-
-    def plan(self) -> list[Planned]:
-        """Every run in the order of execution; the same for the same seed."""
-        runs = []
-        for repeat in range(1, self.repeats + 1):
-            block = list(self.points)
-            random.Random(f"{self.seed}/{repeat}").shuffle(block)
-            runs += [Planned(repeat, position, point) for position, point in enumerate(block, start=1)]
-        return runs
-
-    def to_dict(self) -> dict[str, Any]:
-        """What experiment.json holds of the plan."""
-        return {"name": self.name, "seed": self.seed, "points": [point.to_dict() for point in self.points]}
 
 
 # ---------------------------------------------------------------- one run
@@ -267,7 +204,7 @@ def under_load_s(out: Path, workload: Workload) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an experiment will still take: runs, seconds, bytes on disk."""
+    """What an experiment will still take: runs (or blocks of slices), seconds, bytes on disk."""
 
     runs: int
     duration_s: float
@@ -280,6 +217,10 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
     with warnings.catch_warnings():  # of runs that were cut off: they are about to be measured again
         warnings.simplefilter("ignore", UnfinishedRunWarning)
         known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
+    if experiment.slice_s:
+        blocks = sum(fresh or not (folder / name / RUN_FILE).exists() for name in experiment.folders())
+        each_s = len(experiment.points) * (experiment.slice_s + experiment.guard_s + BETWEEN_SLICES_S)
+        return Estimate(blocks, blocks * each_s, blocks * BYTES_PER_BLOCK)
     left = [planned for planned in experiment.plan() if fresh or not (folder / planned.name / RUN_FILE).exists()]
     seconds = sum(known.get(p.point.label) or guessed_s(p.point.workload) for p in left)
     disk = sum(BYTES_PER_RUN + BYTES_PER_REQUEST * rows_of(p.point.workload) for p in left)
@@ -331,12 +272,18 @@ def run_experiment(
                 _open_plan(experiment, folder, on)
                 with going_back(on.host, on.folder):
                     _measure_all(experiment, folder, on, on_run, progress)
-    names = {planned.name for planned in experiment.plan()}
-    return [run for run in load_runs(folder) if run.run in names]
+    folders = set(experiment.folders())
+    return [run for run in load_runs(folder) if run.path.name in folders]
 
 
 def _measure_all(experiment, folder, on, on_run, progress) -> None:
     plan = experiment.plan()
+    if experiment.slice_s:
+        left = [repeat for repeat, name in enumerate(experiment.folders(), start=1) if not (folder / name / RUN_FILE).exists()]
+        with slicing(on, experiment, folder, on_run) as slicer:
+            for repeat in left:
+                slicer.block(repeat)
+        return
     for number, planned in enumerate(plan, start=1):
         if (folder / planned.name / RUN_FILE).exists():
             continue

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from stacklab.bench.events import Event
-from stacklab.bench.experiment import Experiment, Point
+from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, StackSettings
 from stacklab.stack.limits import raised_for

@@ -90,7 +90,7 @@ def run_load(
     raw = out / "raw"
     shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir()
-    generator = _Generator(workload, url, out, Path(ca), cpus, client_addresses)
+    generator = Generator(workload, url, out, Path(ca), cpus, client_addresses)
     try:
         generator.start()
         generator.follow(progress, timeout_s or _longest_s(workload))
@@ -138,7 +138,7 @@ def _longest_s(workload: Workload) -> float | None:
     return schedule_s + ANSWER_TIMEOUT_S + GRACE_S
 
 
-class _Generator:
+class Generator:
     """The Locust processes of one load: started, told when to count, followed, and always stopped."""
 
     def __init__(
@@ -149,13 +149,17 @@ class _Generator:
         ca: Path,
         cpus: Sequence[int] | None,
         client_addresses: Sequence[str],
+        crowd: bool = False,
     ):
         self.workload = workload
+        self.crowd = crowd
+        self.cuts: queue.Queue[int] = queue.Queue()  # what a crowd has answered to {"cut": …}
         self.http = isinstance(workload, HttpLoad)
         self.out = out
         self.cpus = cpus
         self.samples: list[tuple[float, str, float]] = []
         count = 1 if self.http else min(workload.clients, len(cpus) if cpus else max(1, (os.cpu_count() or 1) - 1))
+        self.clock_offset_s = time.time() - time.monotonic()
         self._spec = {
             "url": url,
             "ca": str(ca.resolve()),
@@ -163,7 +167,7 @@ class _Generator:
             "workload": workload.to_dict(),
             "client_addresses": list(client_addresses),
             "processes": count,
-            "clock_offset_s": time.time() - time.monotonic(),
+            "clock_offset_s": self.clock_offset_s,
         }
         self._check_open_files(count)
         self._processes: list[subprocess.Popen] = []
@@ -214,6 +218,8 @@ class _Generator:
         if not self.http:
             file, user = "chat.py", "Client"
             users = len(range(number, self.workload.clients, len(self._reports)))
+        elif self.crowd:
+            file, user, users = "pages.py", "Crowd", self.workload.users
         elif self.workload.requests_per_s is None:
             file, user, users = "pages.py", "Visitor", self.workload.users
         else:
@@ -288,6 +294,8 @@ class _Generator:
         else:
             self._reports[number] = report
             self._heard_s[number] = time.monotonic()
+            if "cut" in report:
+                self.cuts.put(report["cut"])
             if "lag_s" in report:
                 self.samples.append((time.time(), "generator_lag_s", report["lag_s"]))
 
@@ -296,8 +304,12 @@ class _Generator:
         phases = {self._reports[number]["phase"] for number in self._running}
         for phase, word in (("ready", "go"), ("settled", "count")):
             if phases == {phase}:
-                for number in self._running:
-                    self._say(self._processes[number], word)
+                self.say(word)
+
+    def say(self, word: str) -> None:
+        """A word to all processes that still run."""
+        for number in list(self._running):
+            self._say(self._processes[number], word)
 
     @staticmethod
     def _say(process: subprocess.Popen, word: str) -> None:

@@ -88,6 +88,16 @@ class Sampling:
             self._compare_clocks()
         self._write_tables()
 
+    def between(self, start_s: float, end_s: float) -> list[dict]:
+        """What was sampled so far between two times of the host's clock, as the sampler printed it."""
+        samples = (json.loads(line) for line in self._raw.read_text().splitlines() if line.endswith("}"))
+        return [sample for sample in samples if start_s <= sample["time_s"] <= end_s]
+
+    def clock(self) -> tuple[float | None, float | None]:
+        """The host's clock minus the desk's as far as is known by now, and how well: the quickest ping tells."""
+        round_trip_s, offset_s = min(self._clocks, default=(None, None))
+        return offset_s, None if round_trip_s is None else round_trip_s / 2
+
     # -- in the thread --------------------------------------------------------------------------
 
     def _follow(self) -> None:
@@ -147,8 +157,7 @@ class Sampling:
 
     def _compare_clocks(self) -> None:
         """The quickest ping tells the offset, to half its round trip. Clocks that ran apart are a problem."""
-        round_trip_s, self.clock_offset_s = min(self._clocks)
-        self.clock_error_s = round_trip_s / 2
+        self.clock_offset_s, self.clock_error_s = self.clock()
         (first_trip_s, first_s), (last_trip_s, last_s) = min(self._clocks[:PINGS]), min(self._clocks[-PINGS:])
         if abs(last_s - first_s) > CLOCK_DRIFT_S + (first_trip_s + last_trip_s) / 2:
             self.problems.append(f"the clocks of desk and web moved apart by {last_s - first_s:+.3f} s during the run")

@@ -23,18 +23,21 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from stacklab.errors import ResultsError, SettingsError
-from stacklab.runs.tables import TABLES
+from stacklab.runs.tables import SAMPLED, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
-FORMAT = 1
+FORMAT = 2
 FORMAT_HISTORY = {
     1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
+    2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one)",
 }
 """What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
 
 RUN_FILE = "run.json"
 PARTIAL_PREFIX = ".partial-"
+
+MARGIN_S = 1.0  # samples this long before and after a slice belong to it too: they are read between
 
 WORKLOADS: dict[str, type[HttpLoad] | type[ChatLoad]] = {"http": HttpLoad, "chat": ChatLoad}
 
@@ -67,6 +70,9 @@ class Run:
     experiment. Times are seconds since the epoch on the desk's clock; `clock_offset_s` is what the web
     host's clock shows more than the desk's, known to within `clock_error_s` (both None: not measured).
     `events` is what was done to the stack meanwhile: [{"what", "began_s", "ended_s"}], on the desk's clock.
+
+    A block of slices is one run on disk: `slices` holds {"point", "settings", "workload", "observed", "start_s",
+    "end_s", "validity"} of each, in their order, and `cut` makes a run of each, from `start_s` to `end_s` of the `whole`.
     """
 
     path: Path
@@ -86,6 +92,10 @@ class Run:
     clock_offset_s: float | None = None
     clock_error_s: float | None = None
     events: Sequence[Mapping[str, Any]] = ()
+    slices: Sequence[Mapping[str, Any]] = ()
+    whole: Run | None = field(default=None, repr=False, compare=False)
+    start_s: float | None = None
+    end_s: float | None = None
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, name: str) -> bool:
@@ -97,7 +107,29 @@ class Run:
 
         ResultsError if the run has no such table, or if the file is damaged or lacks a column.
         """
-        return self.once(name, lambda: read_table(self.path / f"{name}.parquet", TABLES[name])).copy(deep=False)
+        read = self._cut_out if self.whole else lambda name: read_table(self.path / f"{name}.parquet", TABLES[name])
+        return self.once(name, lambda: read(name)).copy(deep=False)
+
+    def _cut_out(self, name: str) -> pd.DataFrame:
+        """The rows of the slice; of requests those that began in it, also in nginx's own log."""
+        table = self.whole.table(name)
+        times = table[TIME_COLUMNS[name]] - ((self.clock_offset_s or 0.0) if name in WEB_CLOCK_TABLES else 0.0)
+        if name == "server":
+            times -= table["duration_s"]
+        margin_s = MARGIN_S if name in SAMPLED else 0.0
+        return table[times.between(self.start_s - margin_s, self.end_s + margin_s)].reset_index(drop=True)
+
+    def cut(self) -> list[Run]:
+        """A run for each of its slices; itself, if it has none."""
+        return [
+            replace(
+                self, whole=self, slices=(), run=f"{self.run}-{position:02d}", position=position, point=part["point"],
+                settings=StackSettings.from_dict(part["settings"]), workload=_workload(part["workload"]),
+                observed=part["observed"], validity=_validity(part["validity"]), under_load_s=part["end_s"] - part["start_s"],
+                start_s=part["start_s"], end_s=part["end_s"], started_s=part["start_s"], ended_s=part["end_s"],
+            )
+            for position, part in enumerate(self.slices, start=1)
+        ] or [self]
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make()` returned when `name` was first asked for. A saved run does not change, so it still holds."""
@@ -129,6 +161,7 @@ class Run:
             "clock_offset_s": self.clock_offset_s,
             "clock_error_s": self.clock_error_s,
             "events": [dict(event) for event in self.events],
+            "slices": [dict(part) for part in self.slices],
             "validity": {"state": self.validity.state, "reasons": list(self.validity.reasons)},
         }
 
@@ -165,15 +198,13 @@ def read_run(path: Path) -> Run:
             "read it with the version that wrote it, or a newer one"
         )
     try:
-        workload = dict(values["workload"])
-        kind = WORKLOADS[workload.pop("kind")]
         return Run(
             path=path,
             settings=StackSettings.from_dict(values["settings"]),
-            workload=kind.from_dict(workload),
+            workload=_workload(values["workload"]),
             observed=values["observed"],
             environment=values["environment"],
-            validity=Validity(values["validity"]["state"], tuple(values["validity"]["reasons"])),
+            validity=_validity(values["validity"]),
             experiment=values["experiment"],
             run=values["run"],
             point=values["point"],
@@ -185,6 +216,7 @@ def read_run(path: Path) -> Run:
             clock_offset_s=values["clock_offset_s"],
             clock_error_s=values["clock_error_s"],
             events=tuple(values.get("events", ())),
+            slices=tuple(values.get("slices", ())),
         )
     except SettingsError as error:
         raise ResultsError(f"{file}: {error}") from error
@@ -192,8 +224,19 @@ def read_run(path: Path) -> Run:
         raise ResultsError(f"{file}: lacks or garbles {error}; delete the run or measure it again") from error
 
 
+def _workload(values: Mapping[str, Any]) -> Workload:
+    fields = dict(values)
+    return WORKLOADS[fields.pop("kind")].from_dict(fields)
+
+
+def _validity(values: Mapping[str, Any]) -> Validity:
+    return Validity(values["state"], tuple(values["reasons"]))
+
+
 def load_runs(root: str | Path) -> list[Run]:
     """The whole runs under `root` (a run, an experiment's folder, or results/), by their time of start.
+
+    A block of slices gives one run for each slice.
 
     Only run.json is read; tables follow when asked for. Folders of runs that were cut off or are being
     written now are passed over with an UnfinishedRunWarning that counts them.
@@ -214,7 +257,7 @@ def load_runs(root: str | Path) -> list[Run]:
 def _collect(folder: Path, depth: int, runs: list[Run], unfinished: list[Path]) -> None:
     """Add the runs at most `depth` folders below `folder` to `runs`, half-written ones to `unfinished`."""
     try:
-        runs.append(read_run(folder))
+        runs += read_run(folder).cut()
         return
     except FileNotFoundError:
         pass  # not a run (or one that was deleted this moment): look inside

@@ -44,6 +44,15 @@ TABLES: dict[str, tuple[str, ...]] = {name: tuple(schema.names) for name, schema
 
 WEB_CLOCK_TABLES = ("server", "resources", "gauges")
 
+TIME_COLUMNS = {
+    "requests": "start_s", "server": "end_s", "resources": "time_s", "gauges": "time_s", "generator": "time_s",
+    "messages": "sent_s", "connections": "connect_start_s",
+}  # fmt: skip
+"""{table: the column that says when a row was}."""
+
+SAMPLED = ("resources", "gauges", "generator")
+"""Tables of readings, which say something of the time between two of them."""
+
 # What the load generator's processes write, one CSV each, with clients and rooms as whole numbers.
 RAW_REQUESTS = pa.schema([field for field in SCHEMAS["requests"] if field.name != "name"])
 RAW_SENT = pa.schema({"client": I32, "n": I64, "sent_s": F64, "warmup": BOOL})

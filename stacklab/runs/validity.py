@@ -55,8 +55,10 @@ def load_window(run: Run) -> tuple[float, float]:
 
     From the first counted request's start to the last one's end; for chat from the first counted message
     to the last arrival, or, where nobody says anything, from when the last client was connected to the end
-    of the run. Where nothing was counted at all: the run's own start and end.
+    of the run. Where nothing was counted at all: the run's own start and end. A slice is what it was cut to.
     """
+    if run.whole:
+        return run.start_s, run.end_s
     return run.once("load window", lambda: _load_window(run))
 
 
@@ -124,15 +126,17 @@ def _http(run: Run) -> Iterator[str]:
     requests = run.table("requests")
     counted = requests[~requests["warmup"].astype(bool)]
     asked = run.workload.requests
-    if len(counted) != asked:
+    if not run.whole and len(counted) != asked:
         yield f"{len(counted):,} counted requests are on disk, {asked:,} were asked for."
     failed = counted["error"].dropna()
     if len(failed):
         yield f"{len(failed):,} of {len(counted):,} counted requests failed: {_kinds(failed)}."
     if run.has("server"):
         logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
-        if logged < answered:
+        if logged < answered and not run.whole:
             yield f"nginx logged {logged:,} requests, {answered:,} were answered: {answered - logged:,} rows are missing."
+    if run.whole:
+        return
     if run.workload.requests_per_s is None:
         yield from _little(run, counted, requests)
     else:

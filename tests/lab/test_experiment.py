@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from stacklab import stack
-from stacklab.bench.experiment import Experiment, Point, run_experiment
+from stacklab.bench.experiment import run_experiment
 from stacklab.bench.found import pending
+from stacklab.bench.plan import Experiment, Point
 from stacklab.files import ROOT
 from stacklab.runs.results import load_runs
 from stacklab.settings import StackSettings

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from stacklab.bench import experiment as module
 from stacklab.bench.events import Event, Events
-from stacklab.bench.experiment import Experiment, Point, estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
+from stacklab.bench.experiment import estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
 from stacklab.bench.experiments import EXPERIMENTS, experiment_named
 from stacklab.bench.found import folder_of, forget, pending
 from stacklab.bench.load import Progress
+from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError, SettingsError
 from stacklab.runs.results import Run, Validity, writing_run
 from stacklab.settings import StackSettings
@@ -48,9 +49,9 @@ def test_repeats_are_shuffled_anew_and_more_repeats_keep_the_first_ones():
     assert longer[:12] == Experiment(name="x", points=POINTS, repeats=3).plan()
 
 
-@pytest.mark.parametrize("repeats", [0, 101, -1])
+@pytest.mark.parametrize("repeats", [0, 1001, -1])
 def test_repeats_have_a_range(repeats):
-    with pytest.raises(SettingsError, match=f"repeats={repeats} is not allowed: repeats takes a whole number from 1 to 100"):
+    with pytest.raises(SettingsError, match=f"repeats={repeats} is not allowed: repeats takes a whole number from 1 to 1000"):
         Experiment(name="x", points=POINTS, repeats=repeats)
 
 

@@ -1,0 +1,108 @@
+"""A crowd: a load that goes on, against a local HTTPS site; who asks for what, and which rows a cut gives."""
+
+import io
+import os
+import signal
+import time
+
+import pandas as pd
+import psutil
+import pytest
+from load_site import Site, make_ca
+
+from stacklab.bench.crowd import crowd
+from stacklab.errors import LoadError
+from stacklab.runs.tables import RAW_REQUESTS
+from stacklab.workload import HttpLoad
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return make_ca(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def site(certificates):
+    with Site(*certificates[1:]) as site:
+        yield site
+
+
+@pytest.fixture
+def load(site, certificates, tmp_path):
+    with crowd(HttpLoad(users=6), site.url, tmp_path, certificates[0], None, ()) as load:
+        yield load
+
+
+def rows(raw: bytes) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(raw), names=RAW_REQUESTS.names)
+
+
+def busy(load, seconds: float) -> tuple[float, float]:
+    """Let it go on for a while; from when to when."""
+    start_s = load.now()
+    while load.now() < start_s + seconds:
+        time.sleep(0.05)
+    return start_s, load.now()
+
+
+def test_nobody_asks_before_it_is_said(load):
+    busy(load, 0.3)
+    assert load.cut() == b""
+
+
+def test_a_cut_gives_every_request_that_began_before_it_once(load, site):
+    before = site.asked["/"]
+    load.ask(HttpLoad(users=4, wait_s=0.01))
+    busy(load, 0.5)
+    first = rows(load.cut())
+    busy(load, 0.3)
+    load.ask(HttpLoad(users=1, path="/other", wait_s=60))
+    busy(load, 0.3)
+    second = rows(load.cut())
+    assert len(first) > 20 and first["error"].isna().all() and not first["warmup"].any()
+    assert set(zip(first.start_s, first.duration_s, strict=True)).isdisjoint(zip(second.start_s, second.duration_s, strict=True))
+    assert len(first) + len(second) == site.asked["/"] - before + 1
+
+
+def test_a_cut_waits_for_what_is_under_way(load):
+    load.ask(HttpLoad(users=6, path="/slow"))
+    _, asked_s = busy(load, 0.2)
+    found = rows(load.cut())
+    assert len(found) >= 6 and found["start_s"].min() < asked_s
+    assert load.now() >= asked_s + 0.2  # /slow takes half a second
+
+
+def test_users_and_path_change_while_it_goes_on(load, site):
+    load.ask(HttpLoad(users=1, path="/one", wait_s=0.01))
+    start_s, end_s = busy(load, 0.5)
+    load.ask(HttpLoad(users=6, path="/six", wait_s=0.01))
+    busy(load, 0.2)
+    six_start_s, six_end_s = busy(load, 0.5)
+    found = rows(load.cut())
+    one = found["start_s"].between(start_s, end_s).sum()
+    six = found["start_s"].between(six_start_s, six_end_s).sum()
+    assert six > 2.5 * one  # six times, were it not for the site
+    assert site.asked["/one"] and site.asked["/six"]
+
+
+def test_a_crowd_that_ended_early_is_an_error_with_locusts_words(load):
+    load.ask(HttpLoad(users=1, wait_s=0.05))
+    [process] = [child for child in psutil.Process().children() if "pages.py" in " ".join(child.cmdline())]
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(LoadError, match="Locust ended"):
+        load.cut()
+    process.wait(5)
+
+
+def test_a_crowd_without_a_site_does_not_spin(certificates, tmp_path):
+    with crowd(HttpLoad(users=2), "https://127.0.0.1:9", tmp_path, certificates[0], None, ()) as load:
+        load.ask(HttpLoad(users=2))
+        busy(load, 1)
+        found = rows(load.cut())
+    assert 2 <= len(found) <= 20 and found["error"].notna().all()
+
+
+def test_nothing_runs_when_the_block_has_ended(site, certificates, tmp_path):
+    with crowd(HttpLoad(users=2), site.url, tmp_path, certificates[0], None, ()) as load:
+        load.ask(HttpLoad(users=2))
+    assert not [child for child in psutil.Process().children() if "pages.py" in " ".join(child.cmdline())]
