@@ -30,6 +30,17 @@ def main_pid(unit: str) -> int:
     return int(words_of("systemctl", "show", "-P", "MainPID", unit).strip() or 0)
 
 
+def units() -> dict[str, tuple[str, int]]:
+    """{unit: (its state, its main process, 0 without one)} of nginx, uwsgi, redis-server and each daphne@N, asked at once."""
+    said = words_of("systemctl", "show", "-p", "Id,ActiveState,MainPID", "nginx", "uwsgi", "redis-server", "daphne@*.service")
+    found = {}
+    for lines in said.strip().split("\n\n"):
+        values = dict(line.split("=", 1) for line in lines.splitlines())
+        if values:
+            found[values["Id"].removesuffix(".service")] = values["ActiveState"], int(values.get("MainPID") or 0)
+    return found
+
+
 def children(pid: int) -> list[int]:
     """The processes that `pid` started."""
     try:
@@ -57,9 +68,9 @@ def open_files_limit(pid: int) -> tuple[int, int]:
     return int(soft), int(hard)
 
 
-def nginx_workers() -> list[int]:
+def nginx_workers(master: int | None = None) -> list[int]:
     """The nginx workers that take new connections: not those that a reload has told to finish."""
-    return [pid for pid in children(main_pid("nginx")) if title(pid) == "nginx: worker process"]
+    return [pid for pid in children(master or main_pid("nginx")) if title(pid) == "nginx: worker process"]
 
 
 def uwsgi_stats() -> dict:
@@ -155,9 +166,9 @@ DAPHNE_SETTINGS = {
 }
 
 
-def daphne_settings(numbers: list[int]) -> dict:
+def daphne_settings(pids: list[int]) -> dict:
     """{setting: the value that all these instances were started with}; None where they differ or none runs."""
-    started = [environment(main_pid(f"daphne@{n}")) for n in numbers]
+    started = [environment(pid) for pid in pids]
     found = {}
     for name, (variable, read) in DAPHNE_SETTINGS.items():
         texts = {variables.get(variable) for variables in started}
@@ -168,11 +179,11 @@ def daphne_settings(numbers: list[int]) -> dict:
 
 def observe() -> dict:
     """The live state, under the names of the settings where there is one. None: cannot be seen."""
-    workers = nginx_workers()
+    running = units()
+    workers = nginx_workers(running.get("nginx", ("", 0))[1])
     stats = uwsgi_stats()
     uwsgi_workers = [worker for worker in stats.get("workers", []) if worker["pid"]]
-    ready = running_instances()
-    units = ["nginx", "uwsgi", "redis-server", *(f"daphne@{n}" for n in ready)]
+    ready = sorted((n for n in running if n.startswith("daphne@") and running[n][0] == "active"), key=lambda n: int(n[7:]))
     return {
         "nginx_worker_processes": len(workers),
         "nginx_worker_connections": worker_connections(workers),
@@ -182,8 +193,8 @@ def observe() -> dict:
         "uwsgi_listen": backlog(UWSGI_SOCKET),
         "daphne_instances": len(ready),
         "daphne_ports": daphne_ports(),
-        **daphne_settings(ready),
+        **daphne_settings([running[name][1] for name in ready]),
         "somaxconn": int(Path("/proc/sys/net/core/somaxconn").read_text()),
         "cpus": len(os.sched_getaffinity(0)),
-        "units": {unit: words_of("systemctl", "is-active", unit).strip() for unit in units},
+        "units": {unit: running.get(unit, ("inactive", 0))[0] for unit in ("nginx", "uwsgi", "redis-server", *ready)},
     }

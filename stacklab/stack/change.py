@@ -93,8 +93,11 @@ def apply(
         "expect": expect.to_dict() if expect else None,
         "restart": list(anew),
     }
-    _require_provisioned(host)
-    outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
+    try:
+        outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
+    except HostError:
+        _require_provisioned(host)
+        raise
     if not outcome["ok"]:
         restored = outcome.get("restored", True)
         now = "The old settings are in force." if restored else "Not everything is as it was: look with 'fab status'."

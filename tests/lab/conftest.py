@@ -17,10 +17,19 @@ from stacklab.labs.container import ContainerLab
 LAB_NAME = os.environ.get("STACKLAB_TEST_LAB", "stacklab-test")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--faults", action="store_true", help="run the tests marked `faults`, and no others of the lab")
+
+
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("lab")
+    wanted = config.getoption("--faults", default=False)
+    left = [item for item in items if item.get_closest_marker("lab") and bool(item.get_closest_marker("faults")) != wanted]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")
