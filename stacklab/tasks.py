@@ -249,7 +249,8 @@ def report(name: str) -> Path:
 def export(name: str, out: str | None = None) -> list[Path]:
     """Write the tables of an experiment or a run as CSV."""
     from stacklab.files import RESULTS
-    from stacklab.runs.results import export_csv, load_runs
+    from stacklab.runs.export import export_csv
+    from stacklab.runs.results import load_runs
 
     files = export_csv(load_runs(RESULTS / name), Path(out or ROOT / "exports" / name))
     print("\n".join(map(str, files)))

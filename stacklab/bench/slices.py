@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,8 @@ from stacklab.bench.crowd import CONNECTS_PER_S, Crowd, crowd
 from stacklab.bench.plan import Experiment, Planned, block_name
 from stacklab.bench.sampling import Sampling, sampling
 from stacklab.errors import ApplyError, LabError
-from stacklab.runs.results import MARGIN_S, PARTIAL_PREFIX, Run, Validity, writing_run
+from stacklab.runs.disturbance import uneven
+from stacklab.runs.results import MARGIN_S, NOT_CHECKED, PARTIAL_PREFIX, Run, Validity, writing_run
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 
@@ -58,6 +59,7 @@ class Slicer:
         self._samples, self._load, self._on_slice = samples, load, on_slice
         self._settings: StackSettings | None = None  # what we applied last
         self._users = 0
+        self._usual: list[list[dict[str, float]]] = []  # the numbers of the blocks so far
 
     def block(self, repeat: int) -> Run:
         """Each point once, in that repeat's order, saved as one run.
@@ -101,9 +103,12 @@ class Slicer:
                 started_s=started_s, ended_s=ended_s, under_load_s=ended_s - started_s,
                 clock_offset_s=offset_s, clock_error_s=error_s, slices=parts,
             )
-            problems = self._samples.problems[problems_before:]
-            draft.record(replace(run, slices=[_checked(part, cut, problems) for part, cut in zip(parts, run.cut(), strict=True)],
-                                 validity=Validity("valid")))  # fmt: skip
+            found = [check(cut, self._samples.problems[problems_before:]) for cut in run.cut()]
+            together = uneven([validity.numbers for validity in found], self._usual)
+            self._usual.append([validity.numbers for validity in found])
+            found = [replace(validity, reasons=(*validity.reasons, *together)) for validity in found]
+            slices = [part | {"validity": validity.to_dict()} for part, validity in zip(parts, found, strict=True)]
+            draft.record(replace(run, slices=slices, validity=_of_all(found)))
         return draft.run
 
     def _slice(self, planned: Planned) -> dict[str, Any]:
@@ -122,10 +127,12 @@ class Slicer:
         workload = {"kind": "http", **point.workload.to_dict()}
         return {
             "point": point.label, "settings": point.settings.to_dict(), "workload": workload, "observed": applied.observed,
-            "start_s": start_s, "end_s": end_s, "validity": {"state": "suspect", "reasons": ["This slice was not checked."]},
+            "start_s": start_s, "end_s": end_s, "validity": NOT_CHECKED.to_dict(),
         }
 
 
-def _checked(part: dict[str, Any], cut: Run, problems: list[str]) -> dict[str, Any]:
-    validity = check(cut, problems)
-    return part | {"validity": {"state": validity.state, "reasons": list(validity.reasons)}}
+def _of_all(slices: Sequence[Validity]) -> Validity:
+    """A block's own: disturbed if one of its slices is, which leaves the whole of it out of verdicts."""
+    reasons = dict.fromkeys(reason for validity in slices for reason in validity.reasons)
+    failures = dict.fromkeys(failure for validity in slices for failure in validity.failures)
+    return Validity(tuple(reasons), tuple(failures))

@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow
-import pyarrow.csv
 import pyarrow.parquet
 
 from stacklab.errors import ResultsError, SettingsError
@@ -30,7 +29,8 @@ from stacklab.workload import ChatLoad, HttpLoad, Workload
 FORMAT = 2
 FORMAT_HISTORY = {
     1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
-    2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one)",
+    2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one); "
+    "validity in two answers, measurement and service, with numbers (before: state, and reasons of both kinds)",
 }
 """What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
 
@@ -48,17 +48,44 @@ class UnfinishedRunWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Validity:
-    """Whether a run can be trusted: `state` is "valid", or "suspect" with a sentence for each reason."""
+    """Two questions that have nothing to do with each other.
 
-    state: str
+    `measurement`: "sound", or "disturbed" with a sentence for each of `reasons`: it may not decide. `service`: "ok", or
+    "degraded" with a sentence for each of `failures`: a result. `numbers` are what the disturbances' limits were held
+    against, also where none was passed, so that other limits can be held against them later.
+    """
+
     reasons: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def measurement(self) -> str:
+        return "disturbed" if self.reasons else "sound"
+
+    @property
+    def service(self) -> str:
+        return "degraded" if self.failures else "ok"
 
     @property
     def valid(self) -> bool:
-        return self.state == "valid"
+        """Whether it may decide."""
+        return not self.reasons
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields and both answers, ready for JSON."""
+        return {
+            "measurement": self.measurement, "service": self.service, "reasons": list(self.reasons),
+            "failures": list(self.failures), "numbers": dict(self.numbers),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Validity:
+        """What `to_dict` gave; or what format 1 kept, where an error of the service was a reason like any other."""
+        return cls(tuple(values["reasons"]), tuple(values.get("failures", ())), dict(values.get("numbers", {})))
 
 
-NOT_CHECKED = Validity("suspect", ("This run was not checked.",))
+NOT_CHECKED = Validity(("This run was not checked.",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +152,9 @@ class Run:
             replace(
                 self, whole=self, slices=(), run=f"{self.run}-{position:02d}", position=position, point=part["point"],
                 settings=StackSettings.from_dict(part["settings"]), workload=_workload(part["workload"]),
-                observed=part["observed"], validity=_validity(part["validity"]), under_load_s=part["end_s"] - part["start_s"],
+                observed=part["observed"], validity=Validity.from_dict(part["validity"]),
                 start_s=part["start_s"], end_s=part["end_s"], started_s=part["start_s"], ended_s=part["end_s"],
+                under_load_s=part["end_s"] - part["start_s"],
             )
             for position, part in enumerate(self.slices, start=1)
         ] or [self]
@@ -162,7 +190,7 @@ class Run:
             "clock_error_s": self.clock_error_s,
             "events": [dict(event) for event in self.events],
             "slices": [dict(part) for part in self.slices],
-            "validity": {"state": self.validity.state, "reasons": list(self.validity.reasons)},
+            "validity": self.validity.to_dict(),
         }
 
 
@@ -204,7 +232,7 @@ def read_run(path: Path) -> Run:
             workload=_workload(values["workload"]),
             observed=values["observed"],
             environment=values["environment"],
-            validity=_validity(values["validity"]),
+            validity=Validity.from_dict(values["validity"]),
             experiment=values["experiment"],
             run=values["run"],
             point=values["point"],
@@ -227,10 +255,6 @@ def read_run(path: Path) -> Run:
 def _workload(values: Mapping[str, Any]) -> Workload:
     fields = dict(values)
     return WORKLOADS[fields.pop("kind")].from_dict(fields)
-
-
-def _validity(values: Mapping[str, Any]) -> Validity:
-    return Validity(values["state"], tuple(values["reasons"]))
 
 
 def load_runs(root: str | Path) -> list[Run]:
@@ -363,45 +387,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def export_csv(runs: Sequence[Run], out: str | Path) -> list[Path]:
-    """Write runs.csv (one row a run: its place, times, settings, workload) and every table of `runs` as CSV.
-
-    The rows of all runs are in one file a table, with the columns `experiment` and `run` in front.
-    Returns the files written, in the folder `out`, which is made. ResultsError if there are no runs.
-    """
-    if not runs:
-        raise ResultsError("there are no runs to export")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    overview = out / "runs.csv"
-    pd.DataFrame([_overview(run) for run in runs]).to_csv(overview, index=False)
-    written = [overview]
-    for name, columns in TABLES.items():
-        holders = [run for run in runs if run.has(name)]
-        if holders:
-            written.append(out / f"{name}.csv")
-            _write_csv(holders, name, columns, written[-1])
-    return written
-
-
-def _write_csv(runs: Sequence[Run], name: str, columns: Sequence[str], file: Path) -> None:
-    with open(file, "wb") as out:
-        for position, run in enumerate(runs):
-            table = run.table(name)[list(columns)]
-            table.insert(0, "experiment", run.experiment)
-            table.insert(1, "run", run.run)
-            rows = pyarrow.Table.from_pandas(table, preserve_index=False)
-            pyarrow.csv.write_csv(rows, out, pyarrow.csv.WriteOptions(include_header=position == 0))
-
-
-def _overview(run: Run) -> dict[str, Any]:
-    row = run.to_dict()
-    for group in ("observed", "environment", "format"):
-        del row[group]
-    row["validity"] = run.validity.state
-    row["reasons"] = " ".join(run.validity.reasons)
-    return row | {f"settings.{name}": value for name, value in row.pop("settings").items()} | {
-        f"workload.{name}": value for name, value in row.pop("workload").items()
-    }

@@ -1,4 +1,4 @@
-"""`check`: can a run be trusted? Pure: it reads the run's tables and says why not, with numbers.
+"""`check`: may a run decide, and did the service do well? Pure: it reads the run's tables and says why not, with numbers.
 
 What is done to the stack on purpose (`run.events`: an instance killed, a setting changed) may cost sockets
 and messages: from the first event on, such losses are what the run shows, and no reason to doubt it.
@@ -8,16 +8,15 @@ It works on a saved run and on one that is not saved yet (a Run whose `path` is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
+from stacklab.runs.disturbance import generator_gauge, generator_share, load_window, numbers_of
 from stacklab.runs.results import Run, Validity
 from stacklab.workload import ChatLoad, HttpLoad
-
-__all__ = ["Validity", "check", "little_users", "load_window"]
 
 MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator
 MAX_STEAL_SHARE = 0.02  # of the CPU time that the machine wanted
@@ -25,6 +24,8 @@ MAX_OTHERS_CORES = 0.25  # that other work on the same computer may use
 MAX_SAMPLER_SHARE = 0.05  # of one core
 MAX_GAP_INTERVALS = 3  # between two samples
 LITTLE_TOLERANCE = 0.1  # between the users asked for and those that Little's law finds
+MIN_REQUESTS = 30  # fewer in a slice say nothing of it
+RATES_TOLERANCE = 0.05  # between the client's count of requests in a slice and nginx's
 MAX_LAG_S = 0.05  # of a scheduled request's start, for the 95th percentile
 MAX_LAG_SHARE = 0.25  # of the median latency, for the 95th percentile of the generator's own lag …
 MIN_LAG_S = 0.005  # … which is no matter below this
@@ -40,45 +41,27 @@ EXPECTED_TABLES = {
 
 
 def check(run: Run, problems: Sequence[str] = ()) -> Validity:
-    """"valid", or "suspect" with a sentence for each reason. `problems`: what was noticed while measuring."""
-    reasons = [*problems]
-    for rule in (_tables, _settings, _http, _chat, _generator, _machine, _samples, _clock):
-        try:
-            reasons += rule(run)
-        except ResultsError as error:
-            reasons.append(f"A table cannot be read: {error}.")
-    return Validity("suspect" if reasons else "valid", tuple(dict.fromkeys(reasons)))
+    """Whether the run may decide, with a sentence for each reason why not, and whether the service did well.
 
-
-def load_window(run: Run) -> tuple[float, float]:
-    """Start and end of the counted load on the desk's clock.
-
-    From the first counted request's start to the last one's end; for chat from the first counted message
-    to the last arrival, or, where nobody says anything, from when the last client was connected to the end
-    of the run. Where nothing was counted at all: the run's own start and end. A slice is what it was cut to.
+    `problems`: what was noticed while measuring. A slice shares its block with what it is compared to: what disturbs
+    all of a block alike costs it nothing (see `uneven`).
     """
-    if run.whole:
-        return run.start_s, run.end_s
-    return run.once("load window", lambda: _load_window(run))
+    numbers = numbers_of(run)
+    reasons = [*problems, *_heard(run, _tables, _settings, _http, _chat, _generator, _samples, _clock)]
+    reasons += [] if run.whole else _machine(numbers)
+    failures = _heard(run, _answers, _sockets, _messages)
+    return Validity(tuple(dict.fromkeys(reasons)), tuple(dict.fromkeys(failures)), numbers)
 
 
-def _load_window(run: Run) -> tuple[float, float]:
-    name = "requests" if run.kind == "http" else "messages"
-    table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
-    counted = table[~table["warmup"].astype(bool)]
-    if counted.empty:
-        return (_all_connected_s(run) if run.has("connections") else run.started_s), run.ended_s
-    if run.kind == "http":
-        starts, ends = counted["start_s"], counted["start_s"] + counted["duration_s"]
-    else:
-        starts, ends = counted["sent_s"], counted["received_s"].fillna(counted["sent_s"])
-    return float(starts.min()), float(ends.max())
-
-
-def _all_connected_s(run: Run) -> float:
-    connections = run.table("connections")
-    last = (connections["connect_start_s"] + connections["connect_s"]).max()
-    return run.started_s if np.isnan(last) else float(last)
+def _heard(run: Run, *rules: Callable[[Run], Iterator[str]]) -> list[str]:
+    """What the rules say, each on its own: a table that one of them cannot read is a sentence too."""
+    said = []
+    for rule in rules:
+        try:
+            said += rule(run)
+        except ResultsError as error:
+            said.append(f"A table cannot be read: {error}.")
+    return said
 
 
 def little_users(requests: pd.DataFrame, wait_s: float) -> float:
@@ -124,19 +107,17 @@ def _http(run: Run) -> Iterator[str]:
     if not isinstance(run.workload, HttpLoad) or not run.has("requests"):
         return
     requests = run.table("requests")
+    if run.whole:
+        yield from _slice(run, requests)
+        return
     counted = requests[~requests["warmup"].astype(bool)]
     asked = run.workload.requests
-    if not run.whole and len(counted) != asked:
+    if len(counted) != asked:
         yield f"{len(counted):,} counted requests are on disk, {asked:,} were asked for."
-    failed = counted["error"].dropna()
-    if len(failed):
-        yield f"{len(failed):,} of {len(counted):,} counted requests failed: {_kinds(failed)}."
     if run.has("server"):
         logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
-        if logged < answered and not run.whole:
+        if logged < answered:
             yield f"nginx logged {logged:,} requests, {answered:,} were answered: {answered - logged:,} rows are missing."
-    if run.whole:
-        return
     if run.workload.requests_per_s is None:
         yield from _little(run, counted, requests)
     else:
@@ -146,6 +127,25 @@ def _http(run: Run) -> Iterator[str]:
                 f"One request in twenty started {lag:.2f} s or more behind its schedule: "
                 f"{run.workload.users} users, or the generator's CPU, were too few for {run.workload.requests_per_s:g}/s."
             )
+
+
+def _slice(run: Run, requests: pd.DataFrame) -> Iterator[str]:
+    if len(requests) < MIN_REQUESTS:
+        yield f"Only {len(requests)} requests began in this slice; {MIN_REQUESTS} are the least that says anything."
+    if run.has("server"):
+        logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
+        if abs(logged - answered) > RATES_TOLERANCE * answered + MIN_REQUESTS:
+            yield f"nginx logged {logged:,} requests of this slice, the client made {answered:,}: some are not ours, or missing."
+
+
+def _answers(run: Run) -> Iterator[str]:
+    if not run.has("requests"):
+        return
+    requests = run.table("requests")
+    counted = requests[~requests["warmup"].astype(bool)]
+    failed = counted["error"].dropna()
+    if len(failed):
+        yield f"{len(failed):,} of {len(counted):,} counted requests failed: {_kinds(failed)}."
 
 
 def _little(run: Run, counted: pd.DataFrame, requests: pd.DataFrame) -> Iterator[str]:
@@ -163,14 +163,10 @@ def _little(run: Run, counted: pd.DataFrame, requests: pd.DataFrame) -> Iterator
 def _chat(run: Run) -> Iterator[str]:
     if not isinstance(run.workload, ChatLoad):
         return
-    clients, meant_s = run.workload.clients, min((event["began_s"] for event in run.events), default=np.inf)
+    clients = run.workload.clients
     if run.has("connections"):
         connections = run.table("connections")
-        clients = connections.loc[connections["connect_s"].notna(), "client"].nunique()
-        if clients != run.workload.clients:
-            yield f"{clients:,} clients connected, {run.workload.clients:,} were asked for."
-        ended_s = connections["end_s"].fillna(connections["connect_start_s"])
-        yield from _sockets(connections[ended_s < meant_s])
+        clients = _connected(connections)
         yield from _networks(run, connections)
     if run.has("messages"):
         messages = run.table("messages")
@@ -181,14 +177,27 @@ def _chat(run: Run) -> Iterator[str]:
         # And who was made to lose its socket could not say anything meanwhile.
         if not run.events and abs(sent - asked) > asked * MESSAGES_TOLERANCE + 4 * np.sqrt(asked):
             yield f"{sent:,} messages were sent and counted, about {asked:,.0f} were asked for: the generator lagged."
-        yield from _messages(counted[counted["sent_s"] < meant_s - FLIGHT_S])
 
 
-def _sockets(connections: pd.DataFrame) -> Iterator[str]:
-    refused = connections.loc[connections["connect_s"].isna()]
+def _connected(connections: pd.DataFrame) -> int:
+    return connections.loc[connections["connect_s"].notna(), "client"].nunique()
+
+
+def _first_event_s(run: Run) -> float:
+    return min((event["began_s"] for event in run.events), default=np.inf)
+
+
+def _sockets(run: Run) -> Iterator[str]:
+    if not run.has("connections"):
+        return
+    connections = run.table("connections")
+    if (clients := _connected(connections)) != run.workload.clients:
+        yield f"{clients:,} clients connected, {run.workload.clients:,} were asked for."
+    before = connections[connections["end_s"].fillna(connections["connect_start_s"]) < _first_event_s(run)]
+    refused = before.loc[before["connect_s"].isna()]
     if len(refused):
         yield f"{len(refused):,} attempts to connect failed: {_kinds(refused['error'].fillna('no reason given'))}."
-    dropped = disconnects(connections)
+    dropped = disconnects(before)
     if len(dropped):
         codes = dropped["close_code"].map(lambda code: "no close code" if pd.isna(code) else f"{code:.0f}")
         yield f"{len(dropped):,} open sockets were closed early: {_kinds(codes)}."
@@ -210,7 +219,11 @@ def disconnects(connections: pd.DataFrame) -> pd.DataFrame:
     return connections[connections["connect_s"].notna() & (closed | connections["error"].notna())]
 
 
-def _messages(counted: pd.DataFrame) -> Iterator[str]:
+def _messages(run: Run) -> Iterator[str]:
+    if not run.has("messages"):
+        return
+    messages = run.table("messages")
+    counted = messages[~messages["warmup"].astype(bool) & (messages["sent_s"] < _first_event_s(run) - FLIGHT_S)]
     present = counted["receiver_connected"].astype(bool)
     for rows, where in ((counted[present], "to connected receivers"), (counted[~present], "to receivers that were away")):
         lost = int((rows["copies"] == 0).sum())
@@ -224,30 +237,15 @@ def _messages(counted: pd.DataFrame) -> Iterator[str]:
 def _generator(run: Run) -> Iterator[str]:
     if not run.has("generator"):
         return
-    used = _generator_share(run, "generator_cpu_busiest")  # one process cannot use more than one core
+    used = generator_share(run, "generator_cpu_busiest")  # one process cannot use more than one core
     if np.isnan(used):
         yield "The load generator's CPU was not measured."
     elif used > MAX_GENERATOR_SHARE:
         yield f"The load generator's busiest process used {used:.0%} of a core: it may be what limited the run."
-    late_s, typical_s = _generator_gauge(run, "generator_lag_s").quantile(0.95), _typical_latency_s(run)
+    late_s, typical_s = generator_gauge(run, "generator_lag_s").quantile(0.95), _typical_latency_s(run)
     if late_s > max(MIN_LAG_S, MAX_LAG_SHARE * typical_s):
         what = "connect times" if np.isnan(typical_s) else f"latencies, {typical_s:.3f} s in the median,"
         yield f"The load generator itself was {late_s:.3f} s late or more, one time in twenty: {what} may be too long by as much."
-
-
-def _generator_share(run: Run, name: str) -> float:
-    """The mean of a gauge of the load generator's CPU; NaN if it was not read."""
-    return float(_generator_gauge(run, name).mean())
-
-
-def _generator_gauge(run: Run, name: str) -> pd.Series:
-    """The values of a gauge of the load generator under load, or of the whole run if none was read in that time."""
-    if not run.has("generator"):
-        return pd.Series(dtype=float)
-    samples = run.table("generator")
-    rows = samples[samples["name"] == name]
-    under_load = rows[rows["time_s"].between(*load_window(run))]
-    return (under_load if len(under_load) else rows)["value"]
 
 
 def _typical_latency_s(run: Run) -> float:
@@ -256,34 +254,16 @@ def _typical_latency_s(run: Run) -> float:
     return float(run.table(name)[column].median()) if run.has(name) else float("nan")
 
 
-def _machine(run: Run) -> Iterator[str]:
-    if not run.has("gauges"):
-        return
-    gauges = run.table("gauges")
-    start, end = load_window(run)
-    steal, busy, machine, sampler = (
-        _cores(run, gauges, name, start, end) for name in ("host_steal_s", "host_cpu_s", "machine_cpu_s", "sampler_cpu_s")
-    )
-    if steal > MAX_STEAL_SHARE * (steal + busy):
-        yield f"Steal: {steal / (steal + busy):.1%} of the CPU time that the computer wanted went to other virtual machines."
-    if sampler > MAX_SAMPLER_SHARE:
-        yield f"The sampler itself took {sampler:.1%} of a core."
-    others = busy - machine
-    if run.environment.get("kind") == "container":  # the load generator runs on the same computer
-        others -= _generator_share(run, "generator_cpu")
-    if others > MAX_OTHERS_CORES:
-        yield f"Other work on the web host's computer took {others:.1f} cores while the load was on."
-
-
-def _cores(run: Run, gauges: pd.DataFrame, name: str, start: float, end: float) -> float:
-    """The cores that a gauge of cumulative CPU seconds says were busy under load; NaN if it was not read twice."""
-    rows = gauges[gauges["name"] == name].sort_values("time_s")
-    times = rows["time_s"] - (run.clock_offset_s or 0.0)
-    under_load = rows.loc[times.between(start - 1, end + 1), ["value", "time_s"]]
-    if len(under_load) < 2:
-        return float("nan")
-    grown, seconds = under_load.iloc[-1] - under_load.iloc[0]
-    return float(grown / seconds)
+def _machine(numbers: Mapping[str, float]) -> list[str]:
+    said = []
+    if numbers.get("steal_share", 0) > MAX_STEAL_SHARE:
+        share = f"{numbers['steal_share']:.1%}"
+        said.append(f"Steal: {share} of the CPU time that the computer wanted went to other virtual machines.")
+    if numbers.get("sampler_cores", 0) > MAX_SAMPLER_SHARE:
+        said.append(f"The sampler itself took {numbers['sampler_cores']:.1%} of a core.")
+    if numbers.get("others_cores", 0) > MAX_OTHERS_CORES:
+        said.append(f"Other work on the web host's computer took {numbers['others_cores']:.1f} cores while the load was on.")
+    return said
 
 
 def _samples(run: Run) -> Iterator[str]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stacklab.runs.disturbance import load_window
 from stacklab.runs.results import Run
 from stacklab.runs.tables import TABLES, WEB_CLOCK_TABLES
-from stacklab.runs.validity import load_window
 from stacklab.settings import StackSettings
 from stacklab.stack.services import family
 from stacklab.workload import ChatLoad, HttpLoad

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stacklab.runs.disturbance import load_window
 from stacklab.runs.results import Run
-from stacklab.runs.validity import disconnects, load_window
+from stacklab.runs.validity import disconnects
 from stacklab.stack.services import family
 from stacklab.study.analysis import FACTORS, labels_of, response_s
 

@@ -396,7 +396,7 @@ def test_the_chat_claims_are_judged_from_the_chat_experiment(chats):
     assert judgements["C9"].verdict == "contradicted"
     assert judgements["C11"].verdict == "supported"
     assert judgements["C12"].verdict == "supported"
-    assert judgements["C9"].tests["suspect"].tolist() == [3, 3]
+    assert judgements["C9"].tests["suspect"].tolist() == [0, 0]  # lost messages are a result, no disturbance
 
 
 def test_a_limit_is_contradicted_by_runs_beyond_it(chats):

@@ -164,7 +164,7 @@ def measured(monkeypatch):
             run = Run(
                 path=draft.path, settings=settings, workload=workload, observed={}, environment={}, experiment=folder.name,
                 run=name, point=point, repeat=repeat, position=position, started_s=time.time(), ended_s=time.time(),
-                under_load_s=8.0, validity=Validity("valid"),
+                under_load_s=8.0, validity=Validity(),
             )  # fmt: skip
             draft.record(run)
 

@@ -17,6 +17,7 @@ import pytest
 import synthetic
 
 from stacklab.errors import LabError, ResultsError
+from stacklab.runs.export import export_csv
 from stacklab.runs.results import (
     FORMAT,
     FORMAT_HISTORY,
@@ -24,7 +25,6 @@ from stacklab.runs.results import (
     Run,
     UnfinishedRunWarning,
     Validity,
-    export_csv,
     load_runs,
     writing_run,
 )
@@ -57,7 +57,7 @@ def write(folder, name="one", **changes):
 
 
 def test_a_saved_run_is_read_back_as_it_was(folder):
-    saved = write(folder, validity=Validity("suspect", ("3 of 5 failed.",)), clock_offset_s=0.5, clock_error_s=0.01,
+    saved = write(folder, validity=Validity(("3 of 5 failed.",)), clock_offset_s=0.5, clock_error_s=0.01,
                   events=({"what": "kill daphne@2", "began_s": 12.0, "ended_s": 12.1},))  # fmt: skip
     [read] = load_runs(folder)
     assert read == saved

@@ -23,7 +23,7 @@ def block(folder, repeat=1, start_s=synthetic.START_S):
         return {
             "point": point, "settings": settings.to_dict(), "workload": {"kind": "http", **LOAD.to_dict()},
             "observed": synthetic.observed(settings), "start_s": begin_s, "end_s": begin_s + 1.0,
-            "validity": {"state": "valid", "reasons": []},
+            "validity": {"reasons": [], "failures": []},
         }
 
     parts = [part("5", FIVE, start_s + 0.5), part("10", TEN, start_s + 2.5)]

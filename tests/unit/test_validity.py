@@ -9,8 +9,9 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stacklab.runs.disturbance import load_window, uneven
 from stacklab.runs.results import Run
-from stacklab.runs.validity import check, disconnects, little_users, load_window
+from stacklab.runs.validity import check, disconnects, little_users
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad
 
@@ -42,10 +43,18 @@ def with_table(run: Run, tmp_path, name: str, change) -> Run:
 def the_reason(run: Run) -> str:
     """The only reason there is to doubt `run`."""
     validity = check(run)
-    assert validity.state == "suspect"
+    assert validity.measurement == "disturbed" and validity.service == "ok"
     assert len(validity.reasons) == 1, validity.reasons
     assert validity.reasons[0].endswith(".")
     return validity.reasons[0]
+
+
+def the_failure(run: Run) -> str:
+    """The only thing in which the service failed in `run`, which is measured well."""
+    validity = check(run)
+    assert validity.measurement == "sound" and validity.service == "degraded"
+    assert len(validity.failures) == 1, validity.failures
+    return validity.failures[0]
 
 
 def edited(**columns):
@@ -56,13 +65,13 @@ def edited(**columns):
 def test_sound_runs_are_valid(http, chat):
     assert check(http).reasons == ()
     assert check(chat).reasons == ()
-    assert check(http).state == "valid"
+    assert check(http).valid
 
 
 def test_a_saved_run_and_the_same_run_before_saving_are_judged_alike(tmp_path):
     saved = synthetic.http_run(tmp_path, "run", fail=3)
     assert saved.validity == check(saved)
-    assert saved.validity.state == "suspect"
+    assert (saved.validity.measurement, saved.validity.service) == ("sound", "degraded")
 
 
 def test_what_was_noticed_while_measuring_is_a_reason(http):
@@ -75,8 +84,8 @@ def test_errors_are_counted_by_kind(http, tmp_path):
         table.loc[table.index[-10:], "error"] = "ConnectionResetError: Connection reset by peer"
         return table
 
-    reason = the_reason(with_table(http, tmp_path, "requests", fail))
-    assert reason == (
+    failure = the_failure(with_table(http, tmp_path, "requests", fail))
+    assert failure == (
         "30 of 2,000 counted requests failed: HTTP 502 (20), ConnectionResetError: Connection reset by peer (10)."
     )
 
@@ -86,7 +95,7 @@ def test_failures_while_warming_up_do_not_count(http, tmp_path):
         table.loc[table["warmup"], "error"] = "HTTP 502"
         return table
 
-    assert check(with_table(http, tmp_path, "requests", fail)).state == "valid"
+    assert check(with_table(http, tmp_path, "requests", fail)).valid
 
 
 def test_requests_that_are_missing_are_counted(http, tmp_path):
@@ -107,7 +116,7 @@ def test_requests_that_nginx_never_saw_are_no_missing_rows(http, tmp_path):
     run = with_table(http, tmp_path, "requests", refuse)
     (tmp_path / "server.parquet").unlink()
     http.table("server").iloc[:-1].to_parquet(tmp_path / "server.parquet")
-    assert "failed" in the_reason(run)
+    assert "failed" in the_failure(run)
 
 
 @pytest.mark.parametrize("name", ["requests", "server", "resources", "gauges", "generator"])
@@ -136,7 +145,7 @@ def test_ports_and_units_that_are_not_as_asked_are_named(http):
 
 
 def test_a_host_that_says_less_of_itself_is_not_doubted_for_that(http):
-    assert check(replace(http, observed={})).state == "valid"
+    assert check(replace(http, observed={})).valid
 
 
 def test_littles_law_finds_users_that_were_not_there(http):
@@ -148,7 +157,7 @@ def test_littles_law_finds_users_that_were_not_there(http):
 def test_littles_law_holds_with_waits(tmp_path):
     load = HttpLoad(requests=1500, users=30, ramp_s=1.0, warmup_s=0.5, wait_s=0.05)
     run = synthetic.http_run(tmp_path, "run", workload=load, per_s=300)
-    assert check(run).state == "valid"
+    assert check(run).valid
     without = replace(run, workload=load.replace(wait_s=0.0))
     assert "Little's law" not in "".join(check(run).reasons)
     assert little_users(without.table("requests"), 0.0) < little_users(run.table("requests"), 0.05)
@@ -157,7 +166,7 @@ def test_littles_law_holds_with_waits(tmp_path):
 def test_on_a_schedule_late_starts_are_found_and_littles_law_is_not_asked(http, tmp_path):
     scheduled = LOAD.replace(requests_per_s=800)
     on_time = with_table(http, tmp_path, "requests", edited(scheduled_s=lambda table: table["start_s"] - 0.001))
-    assert check(replace(on_time, workload=scheduled)).state == "valid"
+    assert check(replace(on_time, workload=scheduled)).valid
     (tmp_path / "late").mkdir()
     late = with_table(http, tmp_path / "late", "requests", edited(scheduled_s=lambda table: table["start_s"] - 0.3))
     assert "0.30 s or more behind its schedule" in the_reason(replace(late, workload=scheduled))
@@ -211,7 +220,7 @@ def test_samples_that_end_before_the_load_are_a_gap(tmp_path):
 def test_a_service_that_is_gone_for_a_while_is_no_gap(http, tmp_path):
     change = edited(service=lambda table: table["service"])
     run = with_table(http, tmp_path, "resources", lambda t: change(t)[(t["service"] != "daphne@2") | (t.index % 40 < 8)])
-    assert check(run).state == "valid"
+    assert check(run).valid
 
 
 def test_clocks_that_are_known_too_badly_are_found(http):
@@ -226,7 +235,9 @@ def test_lost_and_doubled_messages_are_counted_apart(chat, tmp_path):
         table.loc[table.index[8:10], "copies"] = 2
         return table
 
-    reasons = check(with_table(chat, tmp_path, "messages", lose)).reasons
+    validity = check(with_table(chat, tmp_path, "messages", lose))
+    assert validity.measurement == "sound"
+    reasons = validity.failures
     assert len(reasons) == 3
     assert reasons[0].startswith("5 of ") and "to connected receivers were lost" in reasons[0]
     assert reasons[1].startswith("3 of 3 ") and "to receivers that were away" in reasons[1]
@@ -240,7 +251,7 @@ def test_sockets_that_are_refused_or_closed_early_are_found(chat, tmp_path):
         table.loc[1, "error"] = "HTTP 403"
         return table
 
-    reasons = check(with_table(chat, tmp_path, "connections", break_some)).reasons
+    reasons = check(with_table(chat, tmp_path, "connections", break_some)).failures
     assert "29 clients connected, 30 were asked for." in reasons
     assert "1 attempts to connect failed: HTTP 403 (1)." in reasons
     assert "1 open sockets were closed early: 1006 (1)." in reasons
@@ -249,8 +260,8 @@ def test_sockets_that_are_refused_or_closed_early_are_found(chat, tmp_path):
 def test_what_an_event_costs_is_the_result_and_no_reason_to_doubt(tmp_path):
     run = synthetic.chat_run(tmp_path, "killed", workload=CHAT, kill_s=4)
     assert len(disconnects(run.table("connections"))) == 10
-    assert run.validity.state == "valid"
-    assert check(replace(run, events=())).state == "suspect"
+    assert run.validity.valid and not run.validity.failures
+    assert check(replace(run, events=())).failures
 
 
 def test_clients_of_fewer_networks_than_asked_for_are_named_where_it_matters(chat, tmp_path):
@@ -258,7 +269,7 @@ def test_clients_of_fewer_networks_than_asked_for_are_named_where_it_matters(cha
         chat, settings=chat.settings.replace(balance="ip_hash"), observed={**chat.observed, "balance": "ip_hash"}
     )
     assert "came from 1 /24 networks, 16 were asked for" in the_reason(by_address)
-    assert check(replace(by_address, workload=CHAT.replace(networks=1))).state == "valid"
+    assert check(replace(by_address, workload=CHAT.replace(networks=1))).valid
     no_addresses_of_its_own = with_table(by_address, tmp_path, "connections", edited(source_address=None))
     assert "came from 1 /24 networks, 16 were asked for" in the_reason(no_addresses_of_its_own)
 
@@ -266,7 +277,7 @@ def test_clients_of_fewer_networks_than_asked_for_are_named_where_it_matters(cha
 def test_who_was_made_to_lose_its_socket_is_no_generator_that_lagged(tmp_path):
     run = synthetic.chat_run(tmp_path, "killed", workload=CHAT, kill_s=4)
     asked_for_more = replace(run, workload=CHAT.replace(messages_per_s=1.0))
-    assert check(asked_for_more).state == "valid"
+    assert check(asked_for_more).valid
     assert any("the generator lagged" in reason for reason in check(replace(asked_for_more, events=())).reasons)
 
 
@@ -307,4 +318,31 @@ def test_littles_law_counts_the_users_of_any_closed_loop(users, per_s, wait_s, s
 
 def test_settings_that_differ_only_in_what_cannot_be_observed_are_not_doubted(tmp_path):
     run = synthetic.http_run(tmp_path, "run", StackSettings(daphne_drain_s=9, redis_pool=7))
-    assert run.validity.state == "valid"
+    assert run.validity.valid
+
+
+def test_numbers_are_kept_also_where_no_limit_is_passed(http):
+    numbers = check(http).numbers
+    assert set(numbers) == {"clock_error_s", "generator_cores", "generator_lag_s", "steal_share", "others_cores", "sampler_cores"}
+    assert numbers["generator_cores"] == pytest.approx(0.4) and numbers["sampler_cores"] == pytest.approx(0.02, rel=0.1)
+
+
+QUIET = {"steal_share": 0.01, "others_cores": 0.1}
+
+
+def test_a_block_in_which_one_slice_had_it_much_harder_is_left_out():
+    assert uneven([QUIET, QUIET]) == []
+    [reason] = uneven([QUIET, QUIET | {"steal_share": 0.2}])
+    assert reason.startswith("Within the block the share of CPU time that went to other virtual machines differed by 0.19, more")
+    assert "other work took differed by 0.90" in uneven([QUIET, QUIET | {"others_cores": 1.0}])[0]
+
+
+def test_what_disturbs_all_of_a_block_alike_costs_it_nothing():
+    busy = {"steal_share": 0.3, "others_cores": 1.2}
+    assert uneven([busy, busy | {"steal_share": 0.34}]) == []
+
+
+def test_a_computer_that_is_always_uneven_still_gets_verdicts():
+    restless = [QUIET, QUIET | {"steal_share": 0.13}]
+    assert uneven(restless) and not uneven(restless, [restless] * 5)
+    assert uneven([QUIET, QUIET | {"steal_share": 0.5}], [restless] * 5)

@@ -1,0 +1,125 @@
+"""How much a measurement was disturbed, in numbers: steal, others' work, a late generator. Pure; `validity` judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from stacklab.errors import ResultsError
+from stacklab.runs.results import Run
+
+UNEVEN = {
+    "steal_share": (0.10, "the share of CPU time that went to other virtual machines"),
+    "others_cores": (0.30, "the cores that other work took"),
+}
+TIMES_USUAL = 3
+
+
+def numbers_of(run: Run) -> dict[str, float]:
+    """How much each possible disturbance of the measurement came to; what was not measured is left out.
+
+    `steal_share` of the CPU time that the computer wanted; `others_cores`, `sampler_cores`, `generator_cores` (its
+    busiest process) in use under load; `generator_lag_s`, one time in twenty; `clock_error_s`.
+    """
+    numbers = {"clock_error_s": run.clock_error_s if run.clock_error_s is not None else np.nan}
+    try:
+        numbers |= {"generator_cores": generator_share(run, "generator_cpu_busiest")}
+        numbers |= {"generator_lag_s": float(generator_gauge(run, "generator_lag_s").quantile(0.95))}
+        numbers |= _machine_numbers(run)
+    except ResultsError:
+        pass  # said by whoever needs the table
+    return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
+
+
+def uneven(block: Sequence[Mapping[str, float]], usual: Sequence[Sequence[Mapping[str, float]]] = ()) -> list[str]:
+    """Why the slices of a `block`, given by their `numbers`, cannot be compared: it was much harder for one than for another.
+
+    The limits are for quiet computers; where `usual` blocks of this computer differ as much within themselves, they grow
+    with that (TIMES_USUAL its median): a computer that is always a little disturbed gets wider intervals, never none.
+    """
+    reasons = []
+    for name, (limit, words) in UNEVEN.items():
+        spread = _spread(block, name)
+        limit = max(limit, TIMES_USUAL * float(np.median([_spread(one, name) for one in usual] or [0.0])))
+        if spread > limit:
+            reasons.append(f"Within the block {words} differed by {spread:.2f}, more than {limit:.2f}.")
+    return reasons
+
+
+def _spread(block: Sequence[Mapping[str, float]], name: str) -> float:
+    values = [numbers[name] for numbers in block if name in numbers]
+    return max(values) - min(values) if values else 0.0
+
+
+def load_window(run: Run) -> tuple[float, float]:
+    """Start and end of the counted load on the desk's clock.
+
+    From the first counted request's start to the last one's end; for chat from the first counted message
+    to the last arrival, or, where nobody says anything, from when the last client was connected to the end
+    of the run. Where nothing was counted at all: the run's own start and end. A slice is what it was cut to.
+    """
+    if run.whole:
+        return run.start_s, run.end_s
+    return run.once("load window", lambda: _load_window(run))
+
+
+def _load_window(run: Run) -> tuple[float, float]:
+    name = "requests" if run.kind == "http" else "messages"
+    table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
+    counted = table[~table["warmup"].astype(bool)]
+    if counted.empty:
+        return (_all_connected_s(run) if run.has("connections") else run.started_s), run.ended_s
+    if run.kind == "http":
+        starts, ends = counted["start_s"], counted["start_s"] + counted["duration_s"]
+    else:
+        starts, ends = counted["sent_s"], counted["received_s"].fillna(counted["sent_s"])
+    return float(starts.min()), float(ends.max())
+
+
+def _all_connected_s(run: Run) -> float:
+    connections = run.table("connections")
+    last = (connections["connect_start_s"] + connections["connect_s"]).max()
+    return run.started_s if np.isnan(last) else float(last)
+
+
+def generator_share(run: Run, name: str) -> float:
+    """The mean of a gauge of the load generator's CPU; NaN if it was not read."""
+    return float(generator_gauge(run, name).mean())
+
+
+def generator_gauge(run: Run, name: str) -> pd.Series:
+    """The values of a gauge of the load generator under load, or of the whole run if none was read in that time."""
+    if not run.has("generator"):
+        return pd.Series(dtype=float)
+    samples = run.table("generator")
+    rows = samples[samples["name"] == name]
+    under_load = rows[rows["time_s"].between(*load_window(run))]
+    return (under_load if len(under_load) else rows)["value"]
+
+
+def _machine_numbers(run: Run) -> dict[str, float]:
+    if not run.has("gauges"):
+        return {}
+    gauges = run.table("gauges")
+    start, end = load_window(run)
+    steal, busy, machine, sampler = (
+        _cores(run, gauges, name, start, end) for name in ("host_steal_s", "host_cpu_s", "machine_cpu_s", "sampler_cpu_s")
+    )
+    others = busy - machine
+    if run.environment.get("kind") == "container":  # the load generator runs on the same computer
+        others -= generator_share(run, "generator_cpu")
+    steal_share = steal / (steal + busy) if steal + busy else np.nan
+    return {"steal_share": steal_share, "others_cores": others, "sampler_cores": sampler}
+
+
+def _cores(run: Run, gauges: pd.DataFrame, name: str, start: float, end: float) -> float:
+    """The cores that a gauge of cumulative CPU seconds says were busy under load; NaN if it was not read twice."""
+    rows = gauges[gauges["name"] == name].sort_values("time_s")
+    times = rows["time_s"] - (run.clock_offset_s or 0.0)
+    under_load = rows.loc[times.between(start - 1, end + 1), ["value", "time_s"]]
+    if len(under_load) < 2:
+        return float("nan")
+    grown, seconds = under_load.iloc[-1] - under_load.iloc[0]
+    return float(grown / seconds)
