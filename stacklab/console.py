@@ -60,12 +60,15 @@ class Bar:
 
 def estimate_text(experiment: Experiment, estimate: Estimate) -> str:
     """What will be done, how long it will take, and how much disk."""
-    total = len(experiment.points) * experiment.repeats
+    if experiment.slice_s:
+        total, what = experiment.repeats, f"blocks of {len(experiment.points)} slices"
+    else:
+        total, what = len(experiment.points) * experiment.repeats, "runs"
     if not estimate.runs:
-        return f"{experiment.name}: all {total} runs are measured already (--fresh starts over)"
+        return f"{experiment.name}: all {total} {what} are measured already (--fresh starts over)"
     done = f", {total - estimate.runs} of {total} are done already" if estimate.runs < total else ""
     return (
-        f"{experiment.name}: {estimate.runs} runs to measure{done}; about {show.duration(estimate.duration_s)} "
+        f"{experiment.name}: {estimate.runs} {what} to measure{done}; about {show.duration(estimate.duration_s)} "
         f"and {max(1, estimate.disk_bytes >> 20)} MiB of disk"
     )
 

@@ -25,14 +25,14 @@ from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import folder_of, going_back, pending
 from stacklab.bench.load import Progress, run_load
-from stacklab.bench.plan import Experiment, Planned
+from stacklab.bench.plan import Experiment, Planned, block_name
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
 from stacklab.errors import LabError
 from stacklab.files import RESULTS, ROOT, write_json
 from stacklab.labs import Lab
 from stacklab.labs.host import Host
-from stacklab.runs.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, writing_run
+from stacklab.runs.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, read_run, writing_run
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 from stacklab.version import code_version
@@ -218,7 +218,7 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
         warnings.simplefilter("ignore", UnfinishedRunWarning)
         known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
     if experiment.slice_s:
-        blocks = sum(fresh or not (folder / name / RUN_FILE).exists() for name in experiment.folders())
+        blocks = sum(fresh or not (folder / name / RUN_FILE).exists() for name in experiment.folders()[: experiment.repeats])
         each_s = len(experiment.points) * (experiment.slice_s + experiment.guard_s + BETWEEN_SLICES_S)
         return Estimate(blocks, blocks * each_s, blocks * BYTES_PER_BLOCK)
     left = [planned for planned in experiment.plan() if fresh or not (folder / planned.name / RUN_FILE).exists()]
@@ -279,9 +279,8 @@ def run_experiment(
 def _measure_all(experiment, folder, on, on_run, progress) -> None:
     plan = experiment.plan()
     if experiment.slice_s:
-        left = [repeat for repeat, name in enumerate(experiment.folders(), start=1) if not (folder / name / RUN_FILE).exists()]
         with slicing(on, experiment, folder, on_run) as slicer:
-            for repeat in left:
+            for repeat in _blocks_to_measure(experiment, folder):
                 slicer.block(repeat)
         return
     for number, planned in enumerate(plan, start=1):
@@ -293,6 +292,16 @@ def _measure_all(experiment, folder, on, on_run, progress) -> None:
             point=planned.point.label, repeat=planned.repeat, position=planned.position,
             events=planned.point.events, progress=progress,
         )
+
+
+def _blocks_to_measure(experiment: Experiment, folder: Path) -> Iterator[int]:
+    """The blocks that are not on disk, then some more in place of those that were disturbed: up to half as many again."""
+    for repeat in range(1, experiment.most_repeats + 1):
+        kept = [read_run(path) for path in folder.glob("b*") if (path / RUN_FILE).exists()]
+        if repeat > experiment.repeats and sum(run.validity.valid for run in kept) >= experiment.repeats:
+            return
+        if not (folder / block_name(repeat) / RUN_FILE).exists():
+            yield repeat
 
 
 def _require_disk(root: Path, needed_bytes: int) -> None:

@@ -13,13 +13,16 @@ from stacklab.stack.limits import raised_for
 from stacklab.workload import ChatLoad, HttpLoad
 
 
-def _named(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int) -> Experiment:
-    """Three repeats; in quick mode one, under a name of its own."""
-    default = 1 if quick else 3
+def _named(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int, **slices: float) -> Experiment:
+    """Three repeats, or QUICK_BLOCKS or BLOCKS of slices; in quick mode one, under a name of its own."""
+    default = (QUICK_BLOCKS if quick else BLOCKS) if slices else 1 if quick else 3
     return Experiment(
-        name=f"{name}-quick" if quick else name, points=tuple(points), repeats=default if repeats is None else repeats, seed=seed
+        name=f"{name}-quick" if quick else name, points=tuple(points), repeats=default if repeats is None else repeats,
+        seed=seed, **slices,
     )
 
+
+BLOCKS, QUICK_BLOCKS = 18, 5
 
 # With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
 CHAT = StackSettings(nginx_worker_connections=4096)
@@ -36,20 +39,17 @@ def chat_load(clients: int, quick: bool, messages_per_s: float = 0.2, networks: 
 
 
 def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
-    """The post's eight cases: connections 1024/4000 × processes 5/10 × (10,000 by 100 | 20,000 by 200) on `/`.
+    """The post's eight cases: connections 1024/4000 × processes 5/10 × 100 or 200 users on `/`, in slices of three seconds.
 
-    Quick: a tenth of the requests, one repeat.
+    A slice holds several thousand requests; BLOCKS of them are more than the post's 10,000 and 20,000. Quick: QUICK_BLOCKS.
     """
     points = []
-    for users, requests in ((100, 10_000), (200, 20_000)):
-        load = HttpLoad(
-            path="/", requests=requests // 10 if quick else requests, users=users,
-            ramp_s=2 if quick else 3, warmup_s=1 if quick else 2,
-        )
+    for users in (100, 200):
+        load = HttpLoad(path="/", users=users)
         for connections, processes in itertools.product((1024, 4000), (5, 10)):
             settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
             points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
-    return _named("eight-cases", points, quick, repeats, seed)
+    return _named("eight-cases", points, quick, repeats, seed, slice_s=3.0)
 
 
 def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

@@ -81,10 +81,15 @@ class Experiment:
         return [planned for repeat in range(1, self.repeats + 1) for planned in self.block(repeat)]
 
     def folders(self) -> list[str]:
-        """The names of the folders of its runs on disk: one a run, or one a block of slices."""
+        """The names that the folders of its runs on disk may have: one a run, or one a block of slices."""
         if self.slice_s:
-            return [block_name(repeat) for repeat in range(1, self.repeats + 1)]
+            return [block_name(repeat) for repeat in range(1, self.most_repeats + 1)]
         return [planned.name for planned in self.plan()]
+
+    @property
+    def most_repeats(self) -> int:
+        """Blocks of slices, those counted that may be measured in place of disturbed ones."""
+        return self.repeats + self.repeats // 2
 
     def to_dict(self) -> dict[str, Any]:
         """What experiment.json holds of the plan."""

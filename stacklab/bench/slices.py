@@ -115,7 +115,7 @@ class Slicer:
         """The settings and the load of the point; after the guard time, the slice."""
         experiment, load, point = self._experiment, self._load, planned.point
         number = (planned.repeat - 1) * len(experiment.points) + planned.position
-        self._on_slice(planned, number, experiment.repeats * len(experiment.points))
+        self._on_slice(planned, number, max(experiment.repeats, planned.repeat) * len(experiment.points))
         load.ask(point.workload)
         applied = stack.apply(self._on.host, point.settings, expect=self._settings)
         self._settings = point.settings

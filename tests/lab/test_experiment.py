@@ -133,7 +133,7 @@ def test_ctrl_c_is_answered_in_one_line(at_defaults, lab, tmp_path):
     child.send_signal(signal.SIGINT)
     out, said = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert out.startswith("eight-cases-quick: 8 runs to measure; about ")
+    assert out.startswith("eight-cases-quick: 5 blocks of 8 slices to measure; about ")
     assert "stopped; without --fresh, the same command goes on from here" in out
     assert "Traceback" not in said and said.splitlines()[-1] == "fab experiment: stopped"
     assert not generators(tmp_path)
