@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from typing import TextIO
 
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm as notebook_tqdm
@@ -21,7 +23,8 @@ BAR = "{bar} " if issubclass(tqdm, notebook_tqdm) else "|{bar:20}| "
 class Bar:
     """A live line for each run: phase, count, rate, errors, time left. Call it with a Progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
         self._bar: tqdm | None = None
         self._last: Progress | None = None
         self._name = ""
@@ -40,6 +43,10 @@ class Bar:
             self(replace(self._last, done=self._last.total, left_s=None))
         self._bar.close()
         self._bar = None
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the live one."""
+        tqdm.write(line, file=self._out)
 
     def on_run(self, planned: Planned, number: int, total: int) -> None:
         """Begin the line of the next run of an experiment."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stacklab.settings import StackSettings
 from stacklab.stack import Applied
+
+if TYPE_CHECKING:
+    from stacklab.bench.compare import Comparison
+    from stacklab.study.paired import MetricVerdict
 
 # Settings that can be seen in the running services themselves.
 OBSERVABLE = (
@@ -103,3 +108,52 @@ def trust_text(path: Path) -> str:
   Windows    certutil -user -addstore Root {path}
   Chromium   certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n StackLab -i {path}   (Linux; package libnss3-tools)
   Firefox    Settings, Privacy & Security, View Certificates, Authorities, Import"""
+
+
+BAR_FACTOR = 1.25  # an interval's bar reaches from 1/1.25 to 1.25, on a logarithmic scale
+BAR_CELLS = 20  # on each side of "no difference"
+
+
+def interval_bar(verdict: MetricVerdict) -> str:
+    """An interval of ratios as a line of characters: | no difference, : the margin, = the interval, O the estimate."""
+
+    def cell(ratio: float) -> int:
+        place = math.log(min(max(ratio, 1e-9), 1e9)) / math.log(BAR_FACTOR) * BAR_CELLS
+        return round(min(max(place, -BAR_CELLS), BAR_CELLS)) + BAR_CELLS
+
+    cells = [" "] * (2 * BAR_CELLS + 1)
+    for place in range(cell(verdict.low), cell(verdict.high) + 1):
+        cells[place] = "="
+    for ratio, sign in ((1 / (1 + verdict.margin), ":"), (1 + verdict.margin, ":"), (1.0, "|"), (verdict.estimate, "O")):
+        cells[cell(ratio)] = sign
+    return "".join(cells)
+
+
+def look_text(comparison: Comparison) -> str:
+    """One line at each look: how far the interval has closed."""
+    first = comparison.metrics[0]
+    return f"{comparison.blocks:3d} blocks  [{interval_bar(first)}]  {first.verdict}"
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A comparison as a table, with what it could have found."""
+    from stacklab.study.summary import METRIC_NAMES
+
+    lines = [f"A: {comparison.a}    B: {comparison.b}", ""]
+    for verdict in comparison.metrics:
+        sign = "×" if verdict.scale == "ratio" else "+"
+        found = f"{sign} {verdict.estimate:.3f} [{verdict.low:.3f}, {verdict.high:.3f}]"
+        lines.append(f"{METRIC_NAMES[verdict.metric]:40s} {found:28s} {_said(verdict)}")
+    left_out = f", {comparison.disturbed} more were disturbed and are left out" if comparison.disturbed else ""
+    lines += ["", f"{comparison.blocks} blocks{left_out}; {duration(comparison.duration_s)} under load", str(comparison.path)]
+    return "\n".join(lines)
+
+
+def _said(verdict: MetricVerdict) -> str:
+    """The verdict; where there is none, what would decide."""
+    if verdict.decided:
+        return f"B is {verdict.verdict}" if verdict.verdict in ("better", "worse") else verdict.verdict
+    if not math.isfinite(verdict.detectable):
+        return "undecided: too few blocks"
+    smallest = f"{verdict.detectable - 1:.0%}" if verdict.scale == "ratio" else f"{verdict.detectable:.3f}"
+    return f"undecided: about {verdict.more_blocks:.0f} more blocks; smallest effect found so far: {smallest}"

@@ -27,6 +27,7 @@ from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
+    from stacklab.bench.compare import Comparison
     from stacklab.runs.results import Run
 
 
@@ -48,6 +49,17 @@ def whole_number(name: str, given: str | int | None, low: int | None = None) -> 
     if number is None or (low is not None and number < low):
         words = "a whole number" if low is None else f"a whole number from {low} up"
         raise SettingsError(f"{name}={given!r} is not allowed: {name} takes {words}")
+    return number
+
+
+def decimal(name: str, given: str | float, low: float, high: float) -> float:
+    """A number between `low` and `high` from a command line; SettingsError if it is none."""
+    try:
+        number = float(given)
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        raise SettingsError(f"{name}={given!r} is not allowed: {name} takes a number from {low:g} to {high:g}")
     return number
 
 
@@ -229,6 +241,26 @@ def experiment(
     return runs
 
 
+def compare(
+    margin: str | float = 0.05, budget_s: str | float = 300, chat: bool = False, seed: str | int = 1, fresh: bool = False,
+    json: bool = False, lab: str | None = None, **flags: Any,
+) -> Comparison:
+    """Is B better than A? Of flags with two values: --users 50,100."""
+    from stacklab import console
+    from stacklab.bench.compare import compare as measure_both
+    from stacklab.bench.points import two_points
+
+    a, b = two_points(stack.current(open_lab(lab).web()), flags, chat)
+    with console.Bar(sys.stderr if json else sys.stdout) as bar:
+        seen = measure_both(
+            a, b, open_lab(lab), margin=decimal("margin", margin, 0.001, 1), budget_s=decimal("budget_s", budget_s, 1, 86_400),
+            seed=whole_number("seed", seed), fresh=fresh, on_slice=bar.on_run, progress=bar,
+            on_look=lambda seen: None if json else bar.say(show.look_text(seen)),
+        )
+    print(json_format.dumps(seen.to_dict(), indent=1) if json else show.comparison_text(seen))
+    return seen
+
+
 # ---------------------------------------------------------------- results
 
 
@@ -280,13 +312,17 @@ FLAGS = {
     "lines": "how many lines to begin with",
     "follow": "go on as new lines come",
     "out": "where to write",
+    "margin": "how large a difference makes none: 0.05 is 5 %",
+    "budget_s": "seconds after which it ends, decided or not",
+    "chat": "compare under chat load instead of HTTP load",
 }
-TASKS: dict[str, tuple[Callable, type[Checked] | None]] = {
-    "up": (up, None), "halt": (halt, None), "destroy": (destroy, None), "provision": (provision, None),
-    "status": (status, None), "set": (set_, StackSettings), "reset": (reset, None), "logs": (logs, None), "ca": (ca, None),
-    "doctor": (doctor, None),
-    "http": (http, HttpLoad), "chat": (chat, ChatLoad), "experiment": (experiment, None),
-    "report": (report, None), "export": (export, None),
+TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
+    "up": (up, ()), "halt": (halt, ()), "destroy": (destroy, ()), "provision": (provision, ()),
+    "status": (status, ()), "set": (set_, (StackSettings,)), "reset": (reset, ()), "logs": (logs, ()), "ca": (ca, ()),
+    "doctor": (doctor, ()),
+    "http": (http, (HttpLoad,)), "chat": (chat, (ChatLoad,)), "experiment": (experiment, ()),
+    "compare": (compare, (StackSettings, HttpLoad, ChatLoad)),
+    "report": (report, ()), "export": (export, ()),
 }  # fmt: skip
 
 
@@ -338,7 +374,7 @@ def _as_text(default: Any) -> Any:
     return str(default) if type(default) is int else default
 
 
-def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
+def _as_task(name: str, function: Callable, flags_of: tuple[type[Checked], ...]):
     from invoke import Task
     from invoke.exceptions import Exit
 
@@ -361,13 +397,13 @@ def _as_task(name: str, function: Callable, flags_of: type[Checked] | None):
     empty = inspect.Parameter.empty
     given = inspect.signature(function).parameters.values()
     plain = [p.replace(annotation=empty) for p in given if p.kind is not p.VAR_KEYWORD]
-    fields = flags_of.rules() if flags_of else {}
+    fields = {field: None for of in flags_of for field in of.rules()}
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     body.__signature__ = inspect.Signature([
         inspect.Parameter("context", keyword),
         *(p.replace(default=_as_text(p.default)) for p in plain),
         *(inspect.Parameter(field, keyword, default=None) for field in fields),
     ])
-    help_of = FLAGS | (_settings_flags(flags_of) if flags_of else {})
+    help_of = {flag: words for of in flags_of for flag, words in _settings_flags(of).items()} | FLAGS
     known = [p for p in body.__signature__.parameters if p in help_of]
     return Task(body, name=name, auto_shortflags=False, help={flag: help_of[flag] for flag in known})

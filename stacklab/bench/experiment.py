@@ -269,7 +269,7 @@ def run_experiment(
         if left.runs or (lab and pending(lab.name, root)):
             _require_disk(root, left.disk_bytes)
             with bench(lab, root) as on:
-                _open_plan(experiment, folder, on)
+                open_plan(experiment, folder, on)
                 with going_back(on.host, on.folder):
                     _measure_all(experiment, folder, on, on_run, progress)
     folders = set(experiment.folders())
@@ -311,7 +311,7 @@ def _require_disk(root: Path, needed_bytes: int) -> None:
         raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")
 
 
-def _open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
+def open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
     """Write experiment.json, or check that the one there is the same plan, measured in the same lab."""
     file = folder / PLAN_FILE
     now = {"format": 1, "plan": experiment.to_dict(), "lab": on.lab.name, "started_s": time.time()}

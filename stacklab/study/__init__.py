@@ -9,6 +9,7 @@ __getattr__ = hands_out(__name__, {
     ), "analysis"),
     **dict.fromkeys(("METRIC_NAMES", "PERCENTILES", "summarize"), "summary"),
     **dict.fromkeys(("Judgement", "compare", "judge", "judge_all"), "verdicts"),
+    **dict.fromkeys(("LOOKS", "MetricVerdict", "look"), "paired"),
     "CLAIMS": "claims",
     "stack_diagram": "diagram",
     "write_report": "report",

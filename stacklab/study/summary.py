@@ -30,6 +30,11 @@ METRIC_NAMES = {
     "cpu_s": "CPU seconds of all services",
     "cpu_s_daphne": "CPU seconds of all Daphnes",
     "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
+    "cpu_s_nginx_per_1000_requests": "nginx's CPU seconds per 1000 requests",
+    "cpu_s_uwsgi_per_1000_requests": "uWSGI's CPU seconds per 1000 requests",
+    "cpu_s_per_1000_deliveries": "CPU seconds per 1000 deliveries",
+    "cpu_s_daphne_per_1000_deliveries": "Daphnes' CPU seconds per 1000 deliveries",
+    "error_share": "share of failed requests",
     "pss_peak_bytes": "peak memory of all services",
     "pss_peak_bytes_daphne": "peak memory of all Daphnes",
     "busiest_share": "sockets on the busiest instance, as a multiple of an even share",
@@ -51,13 +56,14 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
 
     HTTP: `counted`, `errors`, `error_share`, `retried`, `load_s` (first counted start to last counted
     end), `throughput_per_s` (counted successes / load_s), `mean_s`, `p50_s`, `p95_s`, `p99_s` of the
-    successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`.
+    successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`,
+    `cpu_s_<service>_per_1000_requests`.
 
     Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early
     end until its client is connected again), `instances_silent` (instances that no socket met), `busiest_share`
-    (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `delivered_share`, `lost`
+    (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `arrived`, `delivered_share`, `lost`
     (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `silence_max_s` (longest time
-    in which nobody received anything), `latency_p50_s` ….
+    in which nobody received anything), `latency_p50_s` …, `cpu_s_per_1000_deliveries` (of those that arrived) ….
     """
     rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
     return pd.concat([labels_of(runs, FACTORS), pd.DataFrame(rows)], axis=1)
@@ -74,7 +80,7 @@ def _summary(run: Run) -> dict[str, Any]:
     row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
     row |= {"reasons": " ".join(run.validity.reasons)}
     row |= _summarize_http(run) if run.kind == "http" else _summarize_chat(run)
-    return row | _summarize_resources(run, row.get("counted"))
+    return row | _summarize_resources(run, row.get("counted") or row.get("arrived"))
 
 
 def _summarize_http(run: Run) -> dict[str, Any]:
@@ -125,6 +131,7 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
         present = counted["receiver_connected"].astype(bool)
         row |= {
             "deliveries": len(counted),
+            "arrived": int((~lost).sum()),
             "delivered_share": 1 - lost.mean() if len(counted) else np.nan,
             "lost": int((lost & present).sum()),
             "lost_while_away": int((lost & ~present).sum()),
@@ -156,7 +163,9 @@ def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
     memory = samples.dropna(subset=["pss_bytes"]).groupby(["time_s", "family"])["pss_bytes"].sum()
     row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{kin}": value for kin, value in cpu_s.items()}
     if counted:
-        row["cpu_s_per_1000_requests"] = row["cpu_s"] / counted * 1000
+        work = "requests" if run.kind == "http" else "deliveries"
+        used = {name: value for name, value in row.items() if name.startswith("cpu_s")}
+        row |= {f"{name}_per_1000_{work}": value / counted * 1000 for name, value in used.items()}
     if len(memory):
         row["pss_peak_bytes"] = memory.groupby("time_s").sum().max()
         row |= {f"pss_peak_bytes_{kin}": peak for kin, peak in memory.groupby("family").max().items()}

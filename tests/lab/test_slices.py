@@ -1,6 +1,7 @@
 """Slices on the real lab: one load goes on, settings change below it, and nothing is dropped."""
 
 import io
+import json
 import time
 
 import pandas as pd
@@ -82,3 +83,21 @@ def test_changes_under_a_saturating_load_drop_no_request(lab, at_defaults, tmp_p
         rows = pd.read_csv(io.BytesIO(load.cut()), names=RAW_REQUESTS.names, dtype={"error": str})
     assert len(rows) > 100 * changes
     assert rows["error"].dropna().tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "verdict"), [("30", "undecided"), pytest.param("240", "better", marks=pytest.mark.faults)]
+)
+def test_fab_compare_says_what_it_found_within_its_budget(fab, at_defaults, budget_s, verdict):
+    done = fab("compare", "--uwsgi-processes", "1,10", "--path", "/io/?ms=50", "--users", "40", "--budget-s", budget_s, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["blocks"] + said["disturbed"] >= 1
+    throughput = next(metric for metric in said["metrics"] if metric["metric"] == "throughput_per_s")
+    assert throughput["verdict"] == verdict and throughput["estimate"] > 3
+    assert stack.current(at_defaults) == StackSettings()
+
+
+def test_a_budget_too_short_for_one_block_changes_nothing(fab, at_defaults):
+    done = fab("compare", "--uwsgi-processes", "1,10", "--budget-s", "5")
+    assert done.returncode == 1 and "budget_s=5 is too short: one block of these two takes about 11 s" in done.stderr

@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_written_is_one_line():
     def no_room():
         raise OSError(28, "No space left on device", "/results/x")
 
-    task = tasks._as_task("report", no_room, None)
+    task = tasks._as_task("report", no_room, ())
     with pytest.raises(Exit) as caught:
         task(Context())
     assert (caught.value.message, caught.value.code) == ("fab report: No space left on device: /results/x", 1)
@@ -149,7 +149,7 @@ def test_an_interrupted_task_ends_with_130():
         raise KeyboardInterrupt
 
     with pytest.raises(Exit) as caught:
-        tasks._as_task("http", stop, None)(Context())
+        tasks._as_task("http", stop, ())(Context())
     assert (caught.value.message, caught.value.code) == ("fab http: stopped", 130)
 
 

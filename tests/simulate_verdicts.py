@@ -1,0 +1,82 @@
+"""How often `fab compare` would be wrong, and how soon right: its verdicts on made-up noise. `python -m tests.simulate_verdicts`
+
+Each row: a kind of noise; of so many comparisons of a thing with itself, how many were called different; how often the
+interval held the truth when the comparison stopped; then the same thing 10 % slower: how many were found, after how many
+blocks in the middle. Noise is that of a block's log ratio: FIELDNOTES has 0.12 to 0.17 for a busy computer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stacklab.study.paired import BETTER, LOOK_ERROR, LOOKS, UNDECIDED, WORSE, MetricVerdict, verdict
+
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def drawn_by_lot(rng: np.random.Generator, slices: np.ndarray) -> np.ndarray:
+    """Blocks' log ratios from the noise of 2n slices in the order of time; lot decides which of a pair is A."""
+    pairs = slices.reshape(-1, 2)
+    return (pairs[:, 1] - pairs[:, 0]) * rng.choice([-1, 1], len(pairs))
+
+
+def walk(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Noise that remembers: each slice's is four fifths of the one before, and some."""
+    steps = rng.normal(0, 0.08, n)
+    for at in range(1, n):
+        steps[at] += 0.8 * steps[at - 1]
+    return steps
+
+
+NOISES: dict[str, Noise] = {
+    "quiet computer, 6 %": lambda rng, n: rng.normal(0, 0.06, n),
+    "busy computer, 14 %": lambda rng, n: rng.normal(0, 0.14, n),
+    "heavy tails (t, 3 degrees of freedom)": lambda rng, n: rng.standard_t(3, n) * 0.09,
+    "bursts of others' work in one slice of seven": lambda rng, n: drawn_by_lot(
+        rng, rng.normal(0, 0.05, 2 * n) - np.where(rng.random(2 * n) < 0.15, rng.lognormal(-1.2, 0.6, 2 * n), 0)
+    ),
+    "drift of 1 % a slice": lambda rng, n: drawn_by_lot(rng, rng.normal(0, 0.05, 2 * n) - 0.01 * np.arange(2 * n)),
+    "a step of 40 % on the way": lambda rng, n: drawn_by_lot(
+        rng, rng.normal(0, 0.05, 2 * n) - 0.4 * (np.arange(2 * n) > rng.integers(2 * n))
+    ),
+    "noise that remembers": lambda rng, n: drawn_by_lot(rng, walk(rng, 2 * n)),
+}
+
+
+def compared(values: np.ndarray, margin: float = 0.05) -> MetricVerdict:
+    """The verdict at which a comparison of throughput stops: the first that decides, or the last."""
+    for blocks in LOOKS:
+        said = verdict("throughput_per_s", values[:blocks], "ratio", margin, LOOK_ERROR)
+        if said.decided:
+            break
+    return said
+
+
+def tried(noise: Noise, effect: float, times: int, seed: int = 1) -> list[MetricVerdict]:
+    """The verdicts of so many comparisons of B, `effect` times A, under that noise."""
+    rng = np.random.default_rng(seed)
+    return [compared(noise(rng, LOOKS[-1]) + np.log(effect)) for _ in range(times)]
+
+
+def row(noise: Noise, times: int) -> tuple[float, float, float, float, float]:
+    """Shares of false differences, of intervals that hold the truth, of "the same"; of 10 % found; blocks it took."""
+    nothing, ten = tried(noise, 1.0, times), tried(noise, 1.1, times)
+    false = np.mean([said.verdict in (BETTER, WORSE) for said in nothing])
+    held = np.mean([said.low <= truth <= said.high for truth, some in ((1.0, nothing), (1.1, ten)) for said in some])
+    same = np.mean([said.verdict not in (BETTER, WORSE, UNDECIDED) for said in nothing])
+    return false, held, same, np.mean([said.verdict == BETTER for said in ten]), np.median([said.blocks for said in ten])
+
+
+def main(times: int = 1000) -> None:
+    print("| noise | called different, of a thing with itself | interval holds the truth | called the same within ± 5 % "
+          "| 10 % found | after blocks |")
+    print("|---|---|---|---|---|---|")
+    for name, noise in NOISES.items():
+        false, held, same, found, blocks = row(noise, times)
+        print(f"| {name} | {false:.1%} | {held:.1%} | {same:.0%} | {found:.0%} | {blocks:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
