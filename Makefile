@@ -12,6 +12,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A person's pip.conf may have packages go elsewhere, or hold them to other versions than the lock's; where they come
+# from, and through which proxy, it goes on saying.
+export PIP_USER := 0
+export PIP_CONSTRAINT := /dev/null
 QUICK := eight-cases-quick
 # A file of tests stays on one CPU. The lab's tests, which measure, run one by one.
 UNIT := $(BIN)/pytest tests/unit -n auto --dist loadfile
@@ -37,7 +41,7 @@ lab: .venv/.lock
 
 notebooks: .venv/.lock
 	JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
-	  --ip 127.0.0.1 --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	  --ip 127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.lock
 	@provision/needs lab test

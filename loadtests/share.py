@@ -21,8 +21,9 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlsplit
 
 import gevent
@@ -85,11 +86,11 @@ class Share:
             plain.close()
             raise
 
-    def rows(self, name: str):
-        """A CSV writer for raw rows, buffered, in a file of this process's own."""
+    def rows(self, name: str) -> Rows:
+        """Where raw rows go, buffered: a file of this process's own."""
         file = open(self.out / f"{name}-{self.number}.csv", "w", newline="", encoding="utf-8", buffering=1 << 18)
         self._files.append(file)
-        return csv.writer(file)
+        return Rows(file)
 
     def flush(self) -> None:
         """Everything written is in the files when this returns."""
@@ -128,6 +129,21 @@ class Share:
                 else:
                     self.words[line.decode()].set()
         environment.runner.quit()
+
+
+class Rows:
+    """A CSV file that is written row by row. A disk without room ends the process at once: rows would be missing."""
+
+    def __init__(self, file: TextIO):
+        self._write = csv.writer(file).writerow
+
+    def writerow(self, row: Sequence[object]) -> None:
+        try:
+            self._write(row)
+        except OSError as error:
+            sys.stderr.write(f"cannot write rows: {error}\n")
+            sys.stderr.flush()
+            os._exit(os.EX_IOERR)
 
 
 def raise_open_files() -> None:

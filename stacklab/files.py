@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: the folder that holds provision/, app/, loadtests/ and this package."""
 
-RESULTS = Path(os.environ.get("STACKLAB_RESULTS") or ROOT / "results")
+RESULTS = Path(os.environ.get("STACKLAB_RESULTS", "").strip() or ROOT / "results").expanduser().absolute()
 """Where runs go, and are looked for."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 
+import matplotlib
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Markdown, display
@@ -27,11 +28,13 @@ LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "
 
 
 def begin() -> tuple[Lab, Host]:
-    """The lab that is up, and its web host. From now on pictures are sharp.
+    """The lab that is up, and its web host. From now on pictures are sharp, on the page, and of our style alone.
 
     LabNotRunning, which names the command that starts it, if the lab is not up.
     """
-    if get_ipython() is not None:
+    if (shell := get_ipython()) is not None:
+        shell.run_line_magic("matplotlib", "inline")  # also where MPLBACKEND, or IPython's own configuration, says "qt"
+        matplotlib.rcdefaults()
         set_matplotlib_formats("retina")
     lab = open_lab()
     host = lab.web()

@@ -23,6 +23,7 @@ from stacklab.files import ROOT
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import Checked, StackSettings
 from stacklab.stack.limits import raised_for
+from stacklab.surroundings import plain_pictures
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -266,6 +267,7 @@ def compare(
 
 def report(name: str) -> Path:
     """Write the report of an experiment: one HTML file."""
+    plain_pictures()  # before Matplotlib is imported
     from stacklab.files import RESULTS
     from stacklab.runs.results import load_runs
     from stacklab.study.report import write_report

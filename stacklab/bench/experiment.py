@@ -35,6 +35,7 @@ from stacklab.labs.host import Host
 from stacklab.runs.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, read_run, writing_run
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
+from stacklab.surroundings import GIT, git, own
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -126,13 +127,20 @@ def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, "…-dirty" if files differ from it; None where it is no clone, or there is no git."""
+    """The commit of this checkout, "…-dirty" if files differ from it.
+
+    None where it is no clone, or there is no git, or it only lies within somebody else's repository.
+    """
     if shutil.which("git") is None:
         return None
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None
+
+    def say(*words: str) -> str:
+        return subprocess.run(
+            git(*words, folder=ROOT), env=own(**GIT), capture_output=True, text=True, errors="replace", check=False
+        ).stdout.strip()
+
+    top = say("rev-parse", "--show-toplevel")
+    return say("describe", "--always", "--dirty") or None if top and Path(top).resolve() == ROOT else None
 
 
 def measure(

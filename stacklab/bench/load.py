@@ -27,6 +27,7 @@ import psutil
 
 from stacklab.errors import LoadError
 from stacklab.files import ROOT
+from stacklab.surroundings import own
 from stacklab.workload import HttpLoad, Workload
 
 LOADTESTS = ROOT / "loadtests"
@@ -179,21 +180,22 @@ class Generator:
         self._cpu_before: dict[int, tuple[float, float]] = {}
 
     def _check_open_files(self, processes: int) -> None:
-        if self.http:
-            return
+        who = "users" if self.http else "clients"
+        count = getattr(self.workload, who)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = math.ceil(self.workload.clients / processes) + OTHER_FILES
+        needed = math.ceil(count / processes) + OTHER_FILES
         if most != resource.RLIM_INFINITY and needed > most:
             raise LoadError(
-                f"clients={self.workload.clients} in {processes} process(es) needs {needed} open files in each, "
-                f"and this machine allows {most}; raise its hard limit (ulimit -Hn), or ask for fewer clients"
+                f"{who}={count} in {processes} process(es) needs {needed} open files in each, "
+                f"and this machine allows {most}; raise its hard limit (ulimit -Hn), or ask for fewer {who}"
             )
 
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the processes, pinned, each with its share."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        # Locust reads ~/.locust.conf: its home is where nothing is.
+        environment = own(HOME=str((self.out / "raw").resolve()))
         with open(self.out / "locust.log", "ab") as log:
             for number in range(len(self._reports)):
                 share = self.out / "raw" / f"share-{number}.json"

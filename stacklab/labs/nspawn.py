@@ -17,6 +17,7 @@ from pathlib import Path
 
 from stacklab.errors import LabError
 from stacklab.labs.storage import MOUNTINFO, remove_tree, run
+from stacklab.surroundings import own
 
 SYSTEMD = Path("/run/systemd/system")  # exists where systemd is PID 1: sd_booted(3)
 NSPAWN = Path("/run/systemd/nspawn")
@@ -120,7 +121,7 @@ def _start_process(machine: str, command: list[str], console: Path) -> None:
     with open(console, "wb") as output:
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            env={**os.environ, UNIFIED: "1"}, preexec_fn=enter_cgroups,
+            env=own(**{UNIFIED: "1"}), preexec_fn=enter_cgroups,
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stacklab.errors import LabError
+from stacklab.surroundings import own
 
 STATE = Path("/var/lib/stacklab")
 IMAGES = STATE / "images"
@@ -110,7 +111,7 @@ def run(command: Sequence[str], failure: str, *, input: str | None = None) -> st
     """The standard output of `command`; LabError with `failure` and the command's own last words if it fails."""
     done = subprocess.run(
         command, input=input, text=True, errors="replace", capture_output=True,
-        stdin=subprocess.DEVNULL if input is None else None, pass_fds=_held,
+        stdin=subprocess.DEVNULL if input is None else None, pass_fds=_held, env=own(),
     )
     if done.returncode == 0:
         return done.stdout

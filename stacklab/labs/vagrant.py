@@ -19,6 +19,7 @@ import paramiko
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.files import ROOT
 from stacklab.labs.host import Host
+from stacklab.surroundings import VAGRANTS, own
 
 DESK = Path("/etc/stacklab/desk.json")
 VAGRANT = ROOT / ".vagrant"
@@ -168,7 +169,7 @@ def _command(*words: str) -> list[str]:
 
 def _vagrant(*words: str) -> None:
     """Run Vagrant for the person to watch."""
-    code = subprocess.run(_command(*words), cwd=ROOT, stdout=STDERR).returncode
+    code = subprocess.run(_command(*words), cwd=ROOT, env=own(VAGRANTS), stdout=STDERR).returncode
     if code != 0:
         raise LabError(f"'vagrant {' '.join(words)}' failed with exit code {code}; its own words are above")
 
@@ -176,7 +177,7 @@ def _vagrant(*words: str) -> None:
 def _ask_vagrant(*words: str) -> str:
     """What Vagrant prints."""
     done = subprocess.run(
-        _command(*words), cwd=ROOT, text=True, capture_output=True, stdin=subprocess.DEVNULL, errors="replace"
+        _command(*words), cwd=ROOT, env=own(VAGRANTS), text=True, capture_output=True, stdin=subprocess.DEVNULL, errors="replace"
     )
     if done.returncode != 0:
         raise LabNotRunning(f"'vagrant {' '.join(words)}' failed: {done.stderr.strip() or done.stdout.strip()}")

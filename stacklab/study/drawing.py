@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -29,6 +31,14 @@ MANY_INSTANCES = 4  # more Daphnes than this are drawn as one area
 BIN_S = 0.5  # the sampling interval: runs are averaged in bins of it
 MIB = 1 << 20
 CHARACTERS_PER_INCH = 11  # of tick labels
+
+
+@contextmanager
+def our_style() -> Iterator[None]:
+    """Figures made and saved within are drawn as Matplotlib draws by itself, whatever a matplotlibrc or a style says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def axes_for(ax: Axes | None, cases: int, height: float = 4.2) -> Axes:

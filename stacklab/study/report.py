@@ -11,7 +11,7 @@ import jinja2
 
 from stacklab.errors import ResultsError
 from stacklab.runs.results import Run
-from stacklab.study import analysis, pictures, words
+from stacklab.study import analysis, drawing, pictures, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -42,7 +42,17 @@ def write_report(runs: Sequence[Run], out: Path) -> Path:
     if out.is_dir():
         out = out / "report.html"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    with drawing.our_style():
+        page = _page(runs, environment)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = out.with_name(f".{out.name}.new")
+    new.write_text(page, encoding="utf-8")
+    new.replace(out)
+    return out
+
+
+def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=", ".join(dict.fromkeys(run.experiment for run in runs)),
         measured=words.when(runs),
         count=len(runs),
@@ -52,11 +62,6 @@ def write_report(runs: Sequence[Run], out: Path) -> Path:
         environment=words.environment(runs),
         commands=words.commands(runs),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    new = out.with_name(f".{out.name}.new")
-    new.write_text(page, encoding="utf-8")
-    new.replace(out)
-    return out
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:

@@ -12,7 +12,7 @@ from site_under_test import APP, Daphne, RedisServer, free_base_port, site_envir
 
 for name, value in site_environment(Path("/nonexistent")).items():
     if name.startswith(("STACKLAB_", "DJANGO_")):
-        os.environ.setdefault(name, value)
+        os.environ[name] = value  # whatever is exported for another project
 os.environ["STACKLAB_DATABASE"] = ":memory:"
 sys.path.insert(0, str(APP))
 

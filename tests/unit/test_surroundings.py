@@ -1,0 +1,143 @@
+"""A home and an environment full of a person's own settings: what the lab runs for itself never sees them."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import synthetic
+from load_site import Site, make_ca
+
+from stacklab.bench import experiment
+from stacklab.bench.load import LOADTESTS, run_load
+from stacklab.errors import LoadError
+from stacklab.files import ROOT
+from stacklab.surroundings import VAGRANTS, own
+from stacklab.workload import HttpLoad
+
+FILES = {
+    ".locust.conf": "run-time = 1s\nusers = 1\nmaster = true\nheadless = false\n",
+    ".config/matplotlib/matplotlibrc": "text.usetex: True\naxes.facecolor: red\nfigure.figsize: 1, 1\nfont.size: 40\n",
+    ".gitconfig": "[core]\n\tfsmonitor = false\n\tworktree = /nowhere\n[alias]\n\tdescribe = !echo trap\n",
+    ".pip/pip.conf": "[install]\nuser = true\n",
+    ".config/pip/pip.conf": "[install]\nuser = true\nconstraint = /nowhere/constraints.txt\n",
+    ".fabric.yaml": "user: trap\n",
+    ".invoke.yaml": "run:\n  echo: true\n",
+    ".ssh/config": "Host *\n  ProxyJump trap.invalid\n",
+    ".jupyter/jupyter_server_config.py": "c.ServerApp.root_dir = '/nowhere'\n",
+    ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.matplotlib = 'qt'\n",
+    ".vagrant.d/Vagrantfile": "raise 'trap'\n",
+}
+VARIABLES = {
+    "LOCUST_RUN_TIME": "1s", "LOCUST_MASTER": "true", "MPLBACKEND": "qtagg", "GIT_DIR": "/nowhere", "GIT_WORK_TREE": "/nowhere",
+    "PIP_USER": "1", "PIP_TARGET": "/nowhere", "VAGRANT_CWD": "/nowhere", "VAGRANT_DOTFILE_PATH": "/nowhere",
+    "INVOKE_RUN_ECHO": "1", "LC_ALL": "xx_XX.UTF-8", "LANG": "de_DE.UTF-8", "SYSTEMD_COLORS": "1",
+    "DJANGO_SETTINGS_MODULE": "trap.settings",
+}  # fmt: skip
+
+
+@pytest.fixture
+def trapped(tmp_path, monkeypatch) -> Path:
+    """HOME is a folder with a file for each program that reads one, and the environment is full of variables."""
+    home = tmp_path / "home"
+    for name, text in FILES.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    monkeypatch.setenv("HOME", str(home))
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    return home
+
+
+def fab(*words: str, **variables: str) -> subprocess.CompletedProcess:
+    command = [Path(sys.executable).with_name("fab"), *words]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True)
+
+
+def test_nothing_gets_through_that_is_not_let_through(trapped):
+    given = own()
+    assert not set(given) & (set(VARIABLES) - {"LC_ALL"})
+    assert given["LC_ALL"] == "C.UTF-8" and given["PATH"] == os.environ["PATH"]
+
+
+def test_what_belongs_to_the_person_gets_through():
+    mine = {"https_proxy": "http://proxy:3128", "SSL_CERT_FILE": "/ca.pem", "TZ": "Asia/Seoul", "STACKLAB_CPUS": "1",
+            "PIP_INDEX_URL": "https://mirror.invalid", "VAGRANT_HOME": "/big/disk", "DOCKER_HOST": "unix:///d.sock"}  # fmt: skip
+    assert own(VAGRANTS, mine) == mine | {"LC_ALL": "C.UTF-8"}
+    assert set(own(environment=mine)) == set(mine) - {"VAGRANT_HOME", "DOCKER_HOST"} | {"LC_ALL"}
+
+
+def test_a_load_is_the_one_that_was_asked_for(trapped, tmp_path):
+    authority, *site_files = make_ca(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    with Site(*site_files) as site:
+        run_load(HttpLoad(requests=40, users=4, ramp_s=0.1, warmup_s=1.5), site.url, out, authority, timeout_s=60)
+    rows = pq.read_table(out / "requests.parquet").to_pandas()
+    assert (~rows["warmup"]).sum() == 40 and rows["error"].isna().all()
+
+
+def test_a_run_says_whose_commit_it_is_only_of_its_own_folder(trapped, tmp_path, monkeypatch):
+    if not (ROOT / ".git").exists():
+        pytest.skip("NO CLONE HERE: a checkout without .git has no commit to tell")
+    asked = subprocess.run(["git", "-C", ROOT, "describe", "--always"], env=own(), capture_output=True, text=True)
+    assert experiment._commit().removesuffix("-dirty") == asked.stdout.strip()
+    within = tmp_path / "theirs" / "stacklab"
+    within.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", within.parent], env=own(), check=True)
+    commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "theirs"]
+    subprocess.run(commit, cwd=within.parent, env=own(), check=True)
+    monkeypatch.setattr(experiment, "ROOT", within)
+    assert experiment._commit() is None
+    monkeypatch.setattr(experiment, "ROOT", within.parent)
+    assert re.fullmatch(r"[0-9a-f]{7,}", experiment._commit())
+
+
+def test_a_report_is_drawn_in_a_style_of_ours_alone(tmp_path, trapped, monkeypatch):
+    results = tmp_path / "results"
+    synthetic.eight_cases(results, repeats=2, requests=200)
+    done = fab("report", "eight-cases", STACKLAB_RESULTS=str(results))
+    assert done.returncode == 0, done.stderr
+    drawn = (results / "eight-cases" / "report.html").read_bytes()
+    for name in VARIABLES:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert fab("report", "eight-cases", STACKLAB_RESULTS=str(results)).returncode == 0
+    assert (results / "eight-cases" / "report.html").read_bytes() == drawn
+
+
+@pytest.mark.parametrize("words", [["--list"], ["status"], ["set", "--uwsgi-processes", "x"], ["experiment", "nope"]])
+def test_everyday_commands_say_the_same(words, trapped, tmp_path, monkeypatch):
+    monkeypatch.setenv("STACKLAB_LAB", "no-such-lab")
+    said = fab(*words)
+    for name in VARIABLES:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plain = fab(*words)
+    assert (said.returncode, said.stdout, said.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+
+
+@pytest.mark.parametrize(("given", "meant"), [("~/res", "home/res"), (" ~/res ", "home/res"), ("here", "work/here")])
+def test_results_go_where_a_shell_would_have_put_them(given, meant, tmp_path):
+    (tmp_path / "work").mkdir()
+    code = "from stacklab.files import RESULTS; print(RESULTS)"
+    variables = os.environ | {"HOME": str(tmp_path / "home"), "STACKLAB_RESULTS": given}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "work", env=variables, capture_output=True, text=True)
+    assert done.stdout.strip() == str(tmp_path / meant)
+
+
+def test_too_few_open_files_are_named_and_not_the_ca(tmp_path, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
+    with pytest.raises(LoadError, match=r"users=300 .* needs 400 open files .* allows 256"):
+        run_load(HttpLoad(users=300), "https://127.0.0.1:9", tmp_path, tmp_path / "ca.crt")
+
+
+def test_rows_that_find_no_room_end_the_generator_at_once():
+    code = "from share import Rows; rows = Rows(open('/dev/full', 'w')); [rows.writerow(('x' * 50,)) for _ in range(999)]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=LOADTESTS, env=own(), capture_output=True, text=True, timeout=30)
+    assert done.returncode == os.EX_IOERR
+    assert "cannot write rows: [Errno 28] No space left on device" in done.stderr
