@@ -238,7 +238,7 @@ def _personalise(machine: Machine, root: Path, subnet: Subnet) -> None:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
         (root / path).chmod(modes.get(path, 0o644))
-    run(["chroot", str(root), "/bin/sh", "-eu"], "cannot set up the machine", input=PERSONALISE)
+    run(["chroot", str(root), "/bin/sh", "-euc", PERSONALISE], "cannot set up the machine")
 
     ssh = machine.folder / "ssh"
     new = machine.private / "ssh.new"

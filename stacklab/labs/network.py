@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -108,12 +109,15 @@ def configure(subnet: Subnet) -> bool:
     lines = [f"link set dev {subnet.interface} up"]
     for address in (subnet.host_address, *subnet.client_addresses):
         lines.append(f"address replace {address}/{length} dev {subnet.interface}")
-    try:
-        run(["ip", "-batch", "-"], f"cannot give {subnet.interface} its addresses", input="\n".join(lines) + "\n")
-    except LabError:
-        if exists(subnet):
-            raise
-        return False  # not plugged in yet; or the machine has died since, and its cable with it
+    with tempfile.NamedTemporaryFile("w") as batch:
+        batch.write("\n".join(lines) + "\n")
+        batch.flush()
+        try:
+            run(["ip", "-batch", batch.name], f"cannot give {subnet.interface} its addresses")
+        except LabError:
+            if exists(subnet):
+                raise
+            return False  # not plugged in yet; or the machine has died since, and its cable with it
     return True
 
 

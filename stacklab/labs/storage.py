@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stacklab.errors import LabError
 from stacklab.surroundings import own
@@ -25,7 +25,7 @@ LOCKS = Path("/run/stacklab")  # emptied by a reboot, as locks should be
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 
-_held: list[int] = []  # file descriptors of the locks this process holds
+_held: list[IO[str]] = []  # the locks this process holds, the innermost last
 
 
 def say(text: str) -> None:
@@ -37,16 +37,17 @@ def say(text: str) -> None:
 def locked(name: str) -> Iterator[None]:
     """Hold the lock `name`; waits for whoever holds it.
 
-    What `run` starts inherits the lock, so work that outlives a killed parent still keeps others out.
+    What `run` starts has the innermost lock for its standard input, so work that outlives a killed parent still keeps
+    others out.
     """
     LOCKS.mkdir(mode=0o755, exist_ok=True)
-    with open(LOCKS / f"{name}.lock", "w") as file:
+    with open(LOCKS / f"{name}.lock", "w+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"waiting for another command that works on {name}")
             fcntl.flock(file, fcntl.LOCK_EX)
-        _held.append(file.fileno())
+        _held.append(file)
         try:
             yield
         finally:
@@ -107,11 +108,13 @@ def remove_tree(folder: Path) -> None:
     run(["rm", "-rf", "--one-file-system", "--", str(folder)], f"cannot delete {folder}")
 
 
-def run(command: Sequence[str], failure: str, *, input: str | None = None) -> str:
+def run(command: Sequence[str], failure: str) -> str:
     """The standard output of `command`; LabError with `failure` and the command's own last words if it fails."""
+    # A lock is an empty file: whoever reads it is at its end at once, as with /dev/null. No descriptor beyond the usual
+    # three is handed on: mmdebstrap, for one, has dash name those that come after, and dash knows no number above 9.
     done = subprocess.run(
-        command, input=input, text=True, errors="replace", capture_output=True,
-        stdin=subprocess.DEVNULL if input is None else None, pass_fds=_held, env=own(),
+        command, stdin=_held[-1] if _held else subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+        env=own(),
     )
     if done.returncode == 0:
         return done.stdout

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 
 import paramiko
@@ -203,31 +204,37 @@ with storage.locked("lab-x"):
 """
 
 
-def holder(state, seconds):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(storage.LOCKS), str(seconds)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    return process
+@contextmanager
+def holder(seconds):
+    command = [sys.executable, "-c", HOLD, str(storage.LOCKS), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
 
 
 def test_a_second_command_waits_for_the_first_and_says_so(state, capfd):
-    process = holder(state, 1)
-    started = time.monotonic()
-    with storage.locked("lab-x"):
-        assert time.monotonic() - started > 0.5
-    assert process.wait() == 0
+    with holder(1) as process:
+        started = time.monotonic()
+        with storage.locked("lab-x"):
+            assert time.monotonic() - started > 0.5
+        assert process.wait() == 0
     assert "waiting for another command" in capfd.readouterr().err
 
 
 def test_work_that_outlives_its_killed_parent_still_keeps_others_out(state):
-    process = holder(state, 2)
-    time.sleep(0.3)  # until it has started its child
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    started = time.monotonic()
-    with storage.locked("lab-x"):
-        assert time.monotonic() - started > 0.5
+    with holder(2) as process:
+        time.sleep(0.3)  # until it has started its child
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        started = time.monotonic()
+        with storage.locked("lab-x"):
+            assert time.monotonic() - started > 0.5
+
+
+def test_what_is_started_gets_no_descriptor_beyond_the_usual_three_and_finds_nothing_to_read(state):
+    with storage.locked("lab-x"), storage.locked("images"):
+        look = "cat; for n in $(seq 0 20); do [ ! -e /proc/$$/fd/$n ] || echo $n; done"
+        assert storage.run(["sh", "-c", look], "cannot look").split() == ["0", "1", "2"]
 
 
 MOUNTS = {
