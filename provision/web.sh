@@ -93,27 +93,46 @@ environment() {
     install -m 644 "$lock" "$stamp"
 }
 
-# A certificate of the lab's own CA: certificate NAME SUBJECT_ALT_NAMES
+# A certificate for NAME.key, which is made if need be: certificate NAME COMMON_NAME DAYS EXTENSIONS SIGNER…
+# All that it carries is named: left to itself, each OpenSSL adds other things, and Python from 3.13 on wants them all.
 certificate() {
-    local name=$1 sans=$2 dir="$etc/tls"
-    if [ -f "$dir/$name.crt" ] && [ "$(cat "$dir/$name.sans" 2>/dev/null)" = "$sans" ] &&
+    local name=$1 common_name=$2 days=$3 extensions=$4 dir="$etc/tls" work
+    shift 4
+    if [ "$(cat "$dir/$name.ext" 2>/dev/null)" = "$extensions" ] &&
         openssl x509 -in "$dir/$name.crt" -noout -checkend 2592000 >/dev/null &&
-        openssl verify -CAfile "$dir/ca.crt" "$dir/$name.crt" >/dev/null 2>&1; then
+        openssl verify -x509_strict -CAfile "$dir/ca.crt" "$dir/$name.crt" >/dev/null 2>&1; then
         return
     fi
-    local work
     work=$(mktemp -d)
-    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name.stacklab" \
-        -keyout "$work/key" -out "$work/csr" 2>/dev/null
-    printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$sans" > "$work/ext"
-    openssl x509 -req -in "$work/csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -days 825 -extfile "$work/ext" \
-        -out "$work/crt" 2>/dev/null
+    if [ ! -f "$dir/$name.key" ]; then
+        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key" 2>/dev/null
+        install -m 600 "$work/key" "$dir/$name.key"
+    fi
+    openssl req -new -key "$dir/$name.key" -subj "/CN=$common_name" -out "$work/csr"
+    echo "$extensions" > "$work/ext"
+    openssl x509 -req -in "$work/csr" -days "$days" -extfile "$work/ext" "$@" -out "$work/crt" 2>/dev/null
     install -m 644 "$work/crt" "$dir/$name.crt"
-    install -m 600 "$work/key" "$dir/$name.key"
-    echo "$sans" > "$dir/$name.sans"
+    install -m 644 "$work/ext" "$dir/$name.ext"
     rm -r "$work"
     must_restart nginx daphne
-    say "certificate for $sans"
+    say "certificate of $common_name"
+}
+
+# The lab's own CA. Where its certificate must be made anew it keeps its key: whoever trusted it before still does.
+authority() {
+    certificate ca "StackLab CA of $(hostname)" 3650 'basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign,cRLSign
+subjectKeyIdentifier=hash' -signkey "$etc/tls/ca.key"
+}
+
+# A certificate of the lab's own CA: server NAME SUBJECT_ALT_NAMES
+server() {
+    certificate "$1" "$1.stacklab" 825 "subjectAltName=$2
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid:always" -CA "$etc/tls/ca.crt" -CAkey "$etc/tls/ca.key"
 }
 
 # Every address and name under which this machine is asked for.
@@ -128,18 +147,11 @@ names() {
 
 secrets() {
     local dir="$etc/tls" hosts sans
-    if [ ! -f "$dir/ca.crt" ]; then
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=StackLab CA of $(hostname)" \
-            -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
-            -keyout "$dir/ca.key" -out "$dir/ca.new" 2>/dev/null
-        chmod 600 "$dir/ca.key"
-        mv "$dir/ca.new" "$dir/ca.crt"
-        say "the lab's own CA"
-    fi
+    authority
     hosts=$(names | tr ' ' '\n' | sort -u)
     sans=$(echo "$hosts" | sed -E 's/^([0-9.]+)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)
-    certificate web "$sans"
-    certificate daphne "DNS:daphne.stacklab,IP:127.0.0.1"
+    server web "$sans"
+    server daphne "DNS:daphne.stacklab,IP:127.0.0.1"
     chown root:daphne "$dir/daphne.key"
     chmod 640 "$dir/daphne.key"
 

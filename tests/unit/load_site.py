@@ -1,9 +1,7 @@
-"""A small HTTPS site with faults on request, and a CA of its own, to test the load generator against."""
+"""A small HTTPS site with faults on request, to test the load generator against."""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import struct
@@ -12,46 +10,6 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
-
-def make_ca(folder: Path, name: str = "ca") -> tuple[Path, Path, Path]:
-    """Make a CA and a certificate for 127.0.0.1; returns the files (CA, certificate, key)."""
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    ca = (
-        _certificate(ca_name, ca_name, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        _certificate(x509.Name([]), ca_name, key.public_key())
-        .add_extension(x509.SubjectAlternativeName([address]), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    files = folder / f"{name}.crt", folder / f"{name}-web.crt", folder / f"{name}-web.key"
-    files[0].write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[2].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
-
-
-def _certificate(subject: x509.Name, issuer: x509.Name, key) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-    )
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from certificates import make_ca
 from chat_site import ChatSite
 from hypothesis import given
 from hypothesis import strategies as st
-from load_site import make_ca
 
 from stacklab.bench.load import run_load
 from stacklab.errors import LoadError

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from load_site import Site, make_ca
+from certificates import make_ca
+from load_site import Site
 
 from stacklab.bench.load import Progress, run_load
 from stacklab.errors import LoadError

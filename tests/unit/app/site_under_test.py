@@ -77,7 +77,7 @@ class Daphne:
         self.port = base_port + number
         self.access_log = folder / f"daphne{number}.log"
         self.errors = folder / f"daphne{number}.err"
-        self.certificate: Path | None = None
+        self.ca: Path | None = None
         self._notify_path = folder / f"notify{number}.sock"
         own = {
             "STACKLAB_DAPHNE_BASE_PORT": str(base_port),
@@ -128,8 +128,8 @@ class Client:
 
     def __init__(self, daphne: Daphne, room: str, origin: str = ORIGIN, **options: Any) -> None:
         scheme, trust = "ws", {}
-        if daphne.certificate is not None:
-            scheme, trust = "wss", {"sslopt": {"ca_certs": str(daphne.certificate)}}
+        if daphne.ca is not None:
+            scheme, trust = "wss", {"sslopt": {"ca_certs": str(daphne.ca)}}
         self.socket = websocket.create_connection(
             f"{scheme}://localhost:{daphne.port}/ws/chat/{quote(room, safe='')}/",
             origin=origin,

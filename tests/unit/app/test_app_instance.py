@@ -5,38 +5,14 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import make_ca
 from site_under_test import APP, Daphne, free_base_port, site_environment, wait_until
 from websocket import ABNF
 
 MEGABYTE = 1024 * 1024
-
-
-def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_path, key_path = folder / "daphne.crt", folder / "daphne.key"
-    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate_path, key_path
 
 
 def test_a_drain_refuses_new_sockets_and_lets_the_open_ones_talk_on(daphne):
@@ -94,14 +70,14 @@ def test_a_second_signal_ends_the_waiting(daphne):
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_client_that_never_reads_is_cut_off_and_the_others_are_not_held_up(daphne, tmp_path, tls):
     environment = {}
-    certificate = None
+    ca = None
     if tls:
-        certificate, key = write_certificate(tmp_path)
+        ca, certificate, key = make_ca(tmp_path)
         environment = {
             "STACKLAB_DAPHNE_TLS": "1", "STACKLAB_DAPHNE_CERT": str(certificate), "STACKLAB_DAPHNE_KEY": str(key)
         }  # fmt: skip
     instance = daphne(1, **environment)
-    instance.certificate = certificate
+    instance.ca = ca
     small_buffer = ((socket.SOL_SOCKET, socket.SO_RCVBUF, 4096),)
     sleeper = instance.client(sockopt=small_buffer)
     sleeper.welcome()
@@ -163,11 +139,11 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(daphne):
 
 
 def test_two_instances_with_tls_hear_each_other(daphne, tmp_path):
-    certificate, key = write_certificate(tmp_path)
+    ca, certificate, key = make_ca(tmp_path)
     tls = {"STACKLAB_DAPHNE_TLS": "1", "STACKLAB_DAPHNE_CERT": str(certificate), "STACKLAB_DAPHNE_KEY": str(key)}
     instances = [daphne(number, **tls) for number in (1, 2)]
     for instance in instances:
-        instance.certificate = certificate
+        instance.ca = ca
     ann, bob = (instance.client() for instance in instances)
     ann.welcome(), bob.welcome()
     ann.say("over TLS")
