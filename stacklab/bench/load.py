@@ -232,7 +232,7 @@ class Generator:
         return [sys.executable, "-m", "locust", "-f", str(LOADTESTS / file), *options, user]
 
     def _read(self, number: int, stdout) -> None:
-        with open(self.out / "locust.log", "a", encoding="utf-8") as log:
+        with stdout, open(self.out / "locust.log", "a", encoding="utf-8") as log:
             for line in stdout:
                 if line.startswith("{"):
                     self._lines.put((number, json.loads(line)))
