@@ -57,7 +57,10 @@ def diagnose(facts: Facts | None = None) -> list[Finding]:
 def diagnose_container() -> list[Finding]:
     """What stands between this computer and the container lab (`make lab`)."""
     from stacklab.labs.asroot import check_possible
+    from stacklab.labs.obstacles import obstacles
 
+    if in_the_way := [Finding("container lab", "fail", what, do) for what, do in obstacles()]:
+        return in_the_way
     try:
         check_possible()
     except LabError as error:

@@ -8,44 +8,22 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from stacklab.errors import LabError
 from stacklab.files import ROOT
 from stacklab.labs import machine, storage
+from stacklab.labs.obstacles import ELSEWHERE, SYSTEM_PATH, obstacles
 
 ACTIONS = ("up", "halt", "destroy")
-ELSEWHERE = "use 'vagrant up' instead (docs/classroom.md), or give an SSH host: STACKLAB_LAB=user@host"
-
-# {command: the Debian package that has it}
-TOOLS = {
-    "mmdebstrap": "mmdebstrap",
-    "systemd-nspawn": "systemd-container",
-    "ip": "iproute2",
-    "tar": "tar",
-    "chroot": "coreutils",
-}
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Where packages come from may be set in the environment, which sudo would drop.
 KEPT_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
 
 
-def missing_packages() -> list[str]:
-    """The Debian packages that a container lab needs and this computer lacks."""
-    missing = [package for tool, package in TOOLS.items() if not shutil.which(tool, path=SYSTEM_PATH)]
-    return missing if KEYRING.exists() else [*missing, "debian-archive-keyring"]
-
-
 def check_computer() -> None:
     """LabError, with what to do, if this computer cannot have a container lab."""
-    if sys.platform != "linux":
-        raise LabError(f"a container lab needs Linux, and this is {sys.platform}; {ELSEWHERE}")
-    if missing := missing_packages():
-        raise LabError(
-            f"a container lab needs {', '.join(missing)}: install with 'sudo apt-get install {' '.join(missing)}'"
-        )
+    for what, do in obstacles():
+        raise LabError(f"{what}; {do}")
 
 
 def check_possible() -> None:

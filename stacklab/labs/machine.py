@@ -286,9 +286,9 @@ def _stop(machine: Machine, subnet: Subnet) -> None:
 
 
 def _answers(subnet: Subnet) -> bool:
-    """Does the machine's SSH port take connections?"""
+    """Does the machine's SSH port take connections? Asked from the cable's own address: without a cable nobody answers."""
     try:
-        socket.create_connection((subnet.web_address, 22), timeout=0.5).close()
+        socket.create_connection((subnet.web_address, 22), timeout=0.5, source_address=(subnet.host_address, 0)).close()
     except OSError:
         return False
     return True
@@ -297,9 +297,13 @@ def _answers(subnet: Subnet) -> bool:
 def _wait(machine: Machine, subnet: Subnet, complaint: str, ready: Callable[[], bool]) -> None:
     """Wait until the booting machine is `ready`; LabError, with its last words, if it dies or takes too long."""
     deadline = time.monotonic() + BOOT_TIMEOUT_S
-    while not ready():
+    while True:
+        is_ready = ready()
+        # Looked at last: a machine that died at once may have had its cable for a moment, or another answers for it.
         if not nspawn.processes(machine_name(subnet)):
             raise LabError(f"the machine of lab {machine.name} did not boot:\n{_last_words(machine)}")
+        if is_ready:
+            return
         if time.monotonic() > deadline:
             raise LabError(
                 f"the machine of lab {machine.name} ({subnet.web_address}) {complaint} after {BOOT_TIMEOUT_S} s:\n"

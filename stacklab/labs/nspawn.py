@@ -27,16 +27,22 @@ HALT_SIGNAL = signal.SIGRTMIN + 3  # systemd(1): shut down
 UNIFIED = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"  # cgroup v2 inside, also where this computer mixes v1 and v2
 
 
-def cgroups(machine: str) -> list[Path]:
-    """The machine's folder in each cgroup hierarchy that systemd uses: v2, or v1's name=systemd, or both."""
-    inside = Path("system.slice", f"{machine}.service") if SYSTEMD.exists() else Path(machine)
-    folders = []
+def cgroup_mounts() -> dict[Path, bool]:
+    """{where each cgroup hierarchy that systemd uses is mounted (v2, or v1's name=systemd, or both): is it read-only?}"""
+    mounts = {}
     for line in MOUNTINFO.read_text().splitlines():
         mount, _, filesystem = line.partition(" - ")
         kind, _, options = filesystem.split(" ", 2)
         if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(",")):
-            folders.append(Path(mount.split()[4]) / inside)
-    return folders
+            point, mount_options = mount.split()[4:6]
+            mounts[Path(point)] = "ro" in mount_options.split(",")
+    return mounts
+
+
+def cgroups(machine: str) -> list[Path]:
+    """The machine's folder in each of these hierarchies."""
+    inside = Path("system.slice", f"{machine}.service") if SYSTEMD.exists() else Path(machine)
+    return [mount / inside for mount in cgroup_mounts()]
 
 
 def processes(machine: str) -> set[int]:

@@ -6,9 +6,10 @@ import stat
 
 import pytest
 
+from stacklab.doctor import diagnose_container
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.files import ROOT, write_json
-from stacklab.labs import asroot, open_lab, ssh, storage, vagrant
+from stacklab.labs import asroot, nspawn, obstacles, open_lab, ssh, storage, vagrant
 from stacklab.labs.container import ContainerLab, all_labs
 from stacklab.labs.ssh import SshLab
 from stacklab.labs.vagrant import VagrantLab
@@ -168,16 +169,45 @@ def test_cleaning_finds_the_labs_of_this_checkout_alone():
 
 
 def test_another_system_than_linux_is_pointed_to_vagrant(monkeypatch):
-    monkeypatch.setattr(asroot.sys, "platform", "darwin")
+    monkeypatch.setattr(obstacles.sys, "platform", "darwin")
     with pytest.raises(LabError, match="darwin.*vagrant up"):
         ContainerLab("x").up()
 
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch):
-    monkeypatch.setattr(asroot.shutil, "which", lambda tool, path=None: None if tool == "mmdebstrap" else "/bin/x")
-    monkeypatch.setattr(asroot, "KEYRING", asroot.Path("/nowhere"))
+    monkeypatch.setattr(obstacles.shutil, "which", lambda tool, path=None: None if tool == "mmdebstrap" else "/bin/x")
+    monkeypatch.setattr(obstacles, "KEYRING", obstacles.Path("/nowhere"))
     with pytest.raises(LabError, match="apt-get install mmdebstrap debian-archive-keyring"):
         ContainerLab("x").up()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "text", "message"),
+    [
+        ("MACHINE_ID", "", "MACHINE_ID is empty.*'sudo systemd-machine-id-setup'"),
+        ("MACHINE_ID", "uninitialized\n", "MACHINE_ID is empty"),
+        ("USER_NAMESPACES", "0\n", "user namespaces are switched off.*'sudo sysctl user.max_user_namespaces=15000'"),
+        ("STATUS", "CapBnd:\t00000000a80425fb\n", r"may not boot another \(it lacks .*CAP_SYS_ADMIN.*docker run --privileged"),
+        (
+            "MOUNTINFO", "1 0 0:1 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw\n",
+            "/sys/fs/cgroup is mounted read-only; type 'sudo mount -o remount,bind,rw /sys/fs/cgroup'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_container_may_lack_is_told_in_one_line_that_says_what_to_type(lacking, text, message, monkeypatch, tmp_path):
+    found = {
+        "MACHINE_ID": "0123456789abcdef\n", "USER_NAMESPACES": "15000\n", "STATUS": "CapBnd:\t000001fffeffffff\n",
+        "MOUNTINFO": "1 0 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", lacking: text,
+    }  # fmt: skip
+    for name, content in found.items():
+        (tmp_path / name).write_text(content)
+        monkeypatch.setattr(nspawn if name == "MOUNTINFO" else obstacles, name, tmp_path / name)
+    monkeypatch.setattr(obstacles, "_missing_packages", lambda: [])
+    with pytest.raises(LabError, match=message) as caught:
+        ContainerLab("x").up()
+    assert "\n" not in str(caught.value)
+    (finding,) = diagnose_container()
+    assert finding.state == "fail" and f"{finding.what}; {finding.do}" == str(caught.value)
 
 
 def test_without_root_and_without_sudo_the_message_says_what_to_do(monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -235,6 +236,19 @@ def test_what_is_started_gets_no_descriptor_beyond_the_usual_three_and_finds_not
     with storage.locked("lab-x"), storage.locked("images"):
         look = "cat; for n in $(seq 0 20); do [ ! -e /proc/$$/fd/$n ] || echo $n; done"
         assert storage.run(["sh", "-c", look], "cannot look").split() == ["0", "1", "2"]
+
+
+def test_a_machine_that_died_did_not_boot_whoever_answers_in_its_place(monkeypatch):
+    monkeypatch.setattr(nspawn, "processes", lambda name: set())
+    with pytest.raises(LabError, match="did not boot"):
+        machine._wait(machine.Machine("dead"), Subnet(15), "does not answer on SSH", lambda: True)
+
+
+def test_only_the_machine_at_the_end_of_the_cable_is_asked(monkeypatch):
+    asked = []
+    monkeypatch.setattr(machine.socket, "create_connection", lambda *args, **kwargs: asked.append(kwargs) or socket.socket())
+    assert machine._answers(Subnet(1))
+    assert asked[0]["source_address"] == ("10.83.16.1", 0)
 
 
 MOUNTS = {
