@@ -1,5 +1,6 @@
 # make lab        everything: packages, environment, machine, stack, a quick experiment, its report
 # make test       all that can be tested here, on a lab of its own
+# make test-hosts what it says here, on Debian 12, 13 and testing, each a desk in a container
 # make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark  how long the lab itself takes: boot, changes, experiments
 # make doctor     is this machine ready for a lab, and if not, why
@@ -8,7 +9,7 @@
 # make clean      remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-vagrant notebooks benchmark doctor pictures check clean lock
+.PHONY: help lab test test-unit test-hosts test-vagrant notebooks benchmark doctor pictures check clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -18,6 +19,7 @@ export PIP_USER := 0
 export PIP_CONSTRAINT := /dev/null
 QUICK := eight-cases-quick
 # A file of tests stays on one CPU. The lab's tests, which measure, run one by one.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 UNIT := $(BIN)/pytest tests/unit -n auto --dist loadfile
 
 help:
@@ -27,7 +29,9 @@ help:
 .venv/.lock: requirements/desk.lock pyproject.toml
 	@provision/needs python
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock || { \
+	  echo "pip could not install what requirements/desk.lock names (above). Without a network: try again when it is there." \
+	  "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@cp requirements/desk.lock $@
 
@@ -44,11 +48,18 @@ notebooks: .venv/.lock
 	  --ip 127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.lock
-	@provision/needs lab test
-	@$(UNIT); unit=$$?; $(BIN)/pytest tests/lab tests/vagrant && exit $$unit
+	@provision/needs lab unit test hosts
+	@$(UNIT); unit=$$?; $(AS_ROOT) $(BIN)/python -m tests.hosts --quick 13; desk=$$?; \
+	  $(BIN)/pytest tests/lab tests/vagrant && exit $$((unit | desk))
 
 test-unit: .venv/.lock
+	@provision/needs unit
 	$(UNIT)
+
+HOSTS ?= 12 13 testing
+test-hosts: .venv/.lock
+	@provision/needs lab hosts
+	$(AS_ROOT) $(BIN)/python -m tests.hosts $(HOSTS); desks=$$?; $(BIN)/pytest tests/hosts && exit $$desks
 
 test-vagrant: .venv/.lock
 	@provision/needs vagrant

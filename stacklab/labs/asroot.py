@@ -16,8 +16,8 @@ from stacklab.labs.obstacles import ELSEWHERE, SYSTEM_PATH, obstacles
 
 ACTIONS = ("up", "halt", "destroy")
 
-# Where packages come from may be set in the environment, which sudo would drop.
-KEPT_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
+# Which packages, and where they come from, may be set in the environment, which sudo would drop.
+KEPT_VARIABLES = ("STACKLAB_SUITE", "http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
 
 
 def check_computer() -> None:

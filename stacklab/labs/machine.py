@@ -54,6 +54,10 @@ MaxSessions 100
 PERSONALISE = f"""
 useradd --create-home --shell /bin/bash {ADMIN}
 chown -R {ADMIN}: /home/{ADMIN}
+mkdir -p /run/sshd
+# Debian 12's sshd counts no penalties, and does not start if told about them.
+sshd -t -o 'PerSourcePenalties no' || sed -i /PerSourcePenalties/d /etc/ssh/sshd_config.d/stacklab.conf
+sshd -t
 systemctl enable --quiet systemd-networkd
 """
 

@@ -1,6 +1,7 @@
 """The parts of the container lab that need no root: networks, CPUs, keys, files, processes."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -149,6 +150,30 @@ def test_a_build_that_fails_or_was_killed_leaves_no_image(state, monkeypatch, tm
     build.write_text("#!/bin/sh\n[ ! -e $TMPDIR/root.tar ] && echo whole > $1\n")
     assert image.image_path(image.ensure_image()).read_text() == "whole\n"
     assert not (storage.IMAGES / "building").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("W: GPG error: trixie InRelease: not available: NO_PUBKEY 6ED0E7B82643E131", "keyring.*apt-get install debian-archive"),
+        ("E: Release file for dists/trixie/InRelease is expired (invalid since 19d)", "mirror .* lags behind.*'date'"),
+        ("E: The repository 'debian trixie Release' does not have a Release file.", "no longer has that suite.*image/build"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "requirements.lock.*make lock"),
+        ("ERROR: No matching distribution found for daphne==4.2.1", "requirements.lock.*make lock"),
+        ("SSLError(CERTIFICATE_VERIFY_FAILED) ... ERROR: No matching distribution found for daphne", "update-ca-certificates"),
+        ("E: Could not connect to the mirror", "no network"),
+        ("E: no such package: nginz", "cannot build the base image"),
+    ],
+)
+def test_a_source_that_no_longer_gives_what_it_gave_is_named_with_how_to_refresh(words, line, state, monkeypatch, tmp_path):
+    build = tmp_path / "build"
+    build.write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
+    build.chmod(0o755)
+    monkeypatch.setattr(image, "BUILD", build)
+    with pytest.raises(LabError) as caught:
+        image.ensure_image()
+    assert re.search(line, str(caught.value).splitlines()[0])
+    assert words in str(caught.value)
 
 
 def test_too_little_room_is_said_before_anything_is_done(state):

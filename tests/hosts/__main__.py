@@ -1,0 +1,71 @@
+"""What the README says to type, on the Debians that people have: `make test-hosts`.
+
+    python -m tests.hosts [12 13 testing]     `make lab`, and the tests without a lab; a table for docs/changing-the-lab.md
+    python -m tests.hosts --quick 13          the same tests, and `fab up provision http` in place of `make lab`
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+
+from stacklab.errors import LabError
+from stacklab.files import ROOT
+from stacklab.labs.storage import locked, say
+from tests.hosts.desk import DESKS, SUITES, Desk
+
+LOGS = ROOT / "build" / "hosts"
+VERSIONS = """
+cat /etc/debian_version
+python3 -c 'import platform; print(platform.python_version())'
+dpkg-query --show --showformat '${Version}\\n' mmdebstrap systemd | sed 's/[-~].*//'
+"""
+HEAD = "| Debian | Python | mmdebstrap | systemd | {lab}, s | tests |\n|---|---|---|---|---|---|"
+MAKE_LAB = "make lab"
+QUICK_LAB = ".venv/bin/fab up provision http --users 10 --requests 1000"
+
+
+def try_out(desk: Desk, lab: str) -> str:
+    """Set up `desk`, do `lab` and the tests there; the row of the table."""
+    with desk.booted():
+        desk.step("make .venv/.lock && provision/needs lab")
+        versions = desk.step(VERSIONS).split()
+        began = time.monotonic()
+        desk.step(lab)
+        lab_s = time.monotonic() - began
+        tests = re.search(r"\d+ passed.*?(?= in )", desk.step("make test-unit"))
+    return f"| {' | '.join(versions)} | {lab_s:.0f} | {tests[0]} |"
+
+
+def main() -> int:
+    """1 if a desk did not do; the others are tried all the same."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("releases", nargs="*", default=list(SUITES), choices=SUITES)
+    parser.add_argument("--quick", action="store_true")
+    arguments = parser.parse_args()
+    os.umask(0o022)
+    lab = QUICK_LAB if arguments.quick else MAKE_LAB
+    LOGS.mkdir(parents=True, exist_ok=True)
+    rows, failed = [HEAD.format(lab=f"`{lab.removeprefix('.venv/bin/')}`")], False
+    with locked("desks"):
+        DESKS.mkdir(parents=True, exist_ok=True)
+        for release in arguments.releases:
+            log = LOGS / f"{release}.log"
+            log.write_text("")
+            say(f"a desk of Debian {release}: {log}")
+            began = time.monotonic()
+            try:
+                rows.append(try_out(Desk(release, log), lab))
+            except LabError as error:
+                failed = True
+                say(f"FAILED: {error}")
+            say(f"Debian {release}: {time.monotonic() - began:.0f} s")
+    print("\n".join(rows))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
