@@ -53,7 +53,7 @@ BYTES_PER_RUN = 300_000
 CHAT_BEGINS_WITH_NEW = ("daphne", "nginx")
 
 MACHINE = """nproc
-awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo
+awk '/MemTotal/ {print $2}' /proc/meminfo
 sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1"""
 
 
@@ -109,10 +109,10 @@ def alone(lock: Path, otherwise: str) -> Iterator[None]:
 
 def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
     """The machines and the versions, as run.json keeps them."""
-    cpus, memory, *model = host.run(MACHINE).splitlines()
+    cpus, memory_kib, *model = host.run(MACHINE).splitlines()
     return {
         "versions": stack.versions(host),
-        "web": {"cpus": int(cpus), "memory_bytes": int(memory), "model": (model or [""])[0]},
+        "web": {"cpus": int(cpus), "memory_bytes": int(memory_kib) * 1024, "model": (model or [""])[0]},
         "desk": {
             "os": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total, "locust": version("locust"),

@@ -21,7 +21,7 @@ LOGS = ROOT / "build" / "hosts"
 VERSIONS = """
 cat /etc/debian_version
 python3 -c 'import platform; print(platform.python_version())'
-dpkg-query --show --showformat '${Version}\\n' mmdebstrap systemd | sed 's/[-~].*//'
+dpkg-query --show mmdebstrap systemd | sed 's/.*\\t//; s/[-~].*//'
 """
 HEAD = "| Debian | Python | mmdebstrap | systemd | {lab}, s | tests |\n|---|---|---|---|---|---|"
 MAKE_LAB = "make lab"

@@ -90,7 +90,10 @@ class Desk:
             self._remove()
 
     def step(self, command: str) -> str:
-        """What the user's `command`, typed in the checkout, prints; StepFailed, with its last words, if it fails."""
+        """What the user's `command`, typed in the checkout, prints; StepFailed, with its last words, if it fails.
+
+        No dollar sign in it: systemd would put a variable of its own there.
+        """
         done = self._enter(command)
         with open(self.log, "a") as log:
             log.write(f"$ {command}\n{done.stdout}\n")
