@@ -89,7 +89,11 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 def _vagrant(facts: Facts) -> Iterator[Finding]:
     if facts.vagrant is None:
-        instead = "; or use the container lab, which needs no Vagrant: make lab" if facts.system == "Linux" else ""
+        # Ubuntu's archive: looked up, not run.
+        instead = (
+            " (Ubuntu from 24.04 on has no package of it: developer.hashicorp.com/vagrant/install); "
+            "or use the container lab, which needs no Vagrant: make lab"
+        ) if facts.system == "Linux" else ""
         yield Finding("Vagrant", "fail", "Vagrant is not installed", f"Install Vagrant 2.4.9 or newer{instead}")
         return
     version = _version(facts.vagrant)

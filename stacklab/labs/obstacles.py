@@ -23,7 +23,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # As numbered in <linux/capability.h>: what a machine is made and booted with, and its services need.
-CAPABILITIES = {"CHOWN": 0, "NET_ADMIN": 12, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "MKNOD": 27}
+CAPABILITIES = {"NET_ADMIN": 12, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "MKNOD": 27}
 STATUS = Path("/proc/self/status")
 MACHINE_ID = Path("/etc/machine-id")
 USER_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
