@@ -13,11 +13,9 @@ import sys
 import time
 
 from stacklab.errors import LabError
-from stacklab.files import ROOT
 from stacklab.labs.storage import locked, say
 from tests.hosts.desk import DESKS, SUITES, Desk
 
-LOGS = ROOT / "build" / "hosts"
 VERSIONS = """
 cat /etc/debian_version
 python3 -c 'import platform; print(platform.python_version())'
@@ -48,12 +46,11 @@ def main() -> int:
     arguments = parser.parse_args()
     os.umask(0o022)
     lab = QUICK_LAB if arguments.quick else MAKE_LAB
-    LOGS.mkdir(parents=True, exist_ok=True)
     rows, failed = [HEAD.format(lab=f"`{lab.removeprefix('.venv/bin/')}`")], False
     with locked("desks"):
         DESKS.mkdir(parents=True, exist_ok=True)
         for release in arguments.releases:
-            log = LOGS / f"{release}.log"
+            log = DESKS / f"{release}.log"
             log.write_text("")
             say(f"a desk of Debian {release}: {log}")
             began = time.monotonic()

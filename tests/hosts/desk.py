@@ -20,7 +20,7 @@ from stacklab.labs.storage import remove_tree, run
 
 SUITES = {"12": "bookworm", "13": "trixie", "testing": "testing"}
 DESKS = storage.STATE / "desks"
-BASE_DAYS = 7  # so long an unpacked-from base is kept; without one it is made
+BASE_DAYS = 7  # so long a fresh Debian is kept
 BOOT_S = 60
 STEP_S = 1200
 
@@ -38,10 +38,6 @@ chown -R {USER}: /home/{USER}
 echo '{USER} ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
 update-ca-certificates >/dev/null 2>&1
 """
-
-
-class StepFailed(LabError):
-    """A command on a desk failed."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +86,19 @@ class Desk:
             self._remove()
 
     def step(self, command: str) -> str:
-        """What the user's `command`, typed in the checkout, prints; StepFailed, with its last words, if it fails.
+        """What the user's `command`, typed in the checkout, prints; LabError, with its last words, if it fails.
 
         No dollar sign in it: systemd would put a variable of its own there.
         """
-        done = self._enter(command)
+        try:
+            done = self._enter(command)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"Debian {self.release}: '{command}' took more than {STEP_S} s") from error
         with open(self.log, "a") as log:
             log.write(f"$ {command}\n{done.stdout}\n")
         if done.returncode:
             tail = "\n".join(done.stdout.splitlines()[-40:])
-            raise StepFailed(f"Debian {self.release}: '{command}' ended with {done.returncode} ({self.log}):\n{tail}")
+            raise LabError(f"Debian {self.release}: '{command}' ended with {done.returncode} ({self.log}):\n{tail}")
         return done.stdout
 
     def _enter(self, command: str) -> subprocess.CompletedProcess[str]:
