@@ -8,7 +8,8 @@ import time
 import pandas as pd
 import psutil
 import pytest
-from load_site import Site, make_ca
+from certificates import make_ca
+from load_site import Site
 
 from stacklab.bench.crowd import crowd
 from stacklab.errors import LoadError
