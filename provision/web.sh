@@ -5,8 +5,9 @@
 # already right. No tunable stands in here: those are StackSettings, rendered and committed at the end.
 # What it changes, it says; a line that begins with "changed:" is one change.
 #
-#   web.sh            the whole web host
-#   web.sh prepare    the site's code, tables and static files alone (a box is built with them)
+#   web.sh                the whole web host
+#   web.sh environment    the Python environment alone
+#   web.sh prepare        the site's code, tables and static files alone (a box is built with both)
 set -euo pipefail
 
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
@@ -69,7 +70,7 @@ code() {
     local copied
     copied=$(
         rsync -rlpc --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
-        rsync -rlpc --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude image \
+        rsync -rlpc --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude docker --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
         rsync -rlpc --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
@@ -258,7 +259,7 @@ prepare() {
 }
 
 case ${1:-} in
-    prepare) prepare ;;
+    environment | prepare) "$1" ;;
     '')
         packages
         users

@@ -4,6 +4,7 @@
 require "fileutils"
 require "tmpdir"
 require_relative "doctor"
+require_relative "docker"
 
 module StackLab
   ROOT = File.expand_path("../..", __dir__)
@@ -25,12 +26,17 @@ module StackLab
   # The box of this provider as [name, url]: STACKLAB_BOX (a name or a file), the newest box file in the folder that
   # fits provider and architecture, or the public one. A file's name is the box's name, so a new file is a new box.
   def self.box(provider, public_box)
-    wanted = chosen_box
-    files = wanted ? [wanted].select { |file| File.file?(file) } : Dir[File.join(ROOT, "stacklab-*-#{provider}-#{architecture}.box")]
-    return [wanted || public_box, nil] if files.empty?
+    file = box_file(provider)
+    return [chosen_box || public_box, nil] unless file
 
-    file = File.expand_path(files.max_by { |each| File.mtime(each) })
     [File.basename(file, ".box"), "file://#{"/" unless file.start_with?("/")}#{file}"]
+  end
+
+  def self.box_file(provider)
+    ending = provider == "docker" ? "tar.zst" : "box"
+    pattern = File.join(ROOT, "stacklab-*-#{provider}-#{architecture}.#{ending}")
+    files = chosen_box ? [chosen_box].select { |file| File.file?(file) } : Dir[pattern]
+    File.expand_path(files.max_by { |file| File.mtime(file) }) unless files.empty?
   end
 
   def self.chosen_box
@@ -56,6 +62,15 @@ module StackLab
 
     machine.qemuargs(value: "-cpu")
     machine.qemuargs(value: "max,erms=off,la57=off,pku=off,smap=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off")
+  end
+
+  # What Docker's engine must have before it runs a machine, and what it need not keep after the last one.
+  def self.prepare(machine)
+    Docker.prepare(machine, ADDRESSES, CPUS, MEMORY_MB) if machine.provider_name == :docker
+  end
+
+  def self.forget(machine)
+    Docker::Network.new(ADDRESSES).remove_if_empty if machine.provider_name == :docker
   end
 
   def self.bsdtar(*arguments)
@@ -99,7 +114,15 @@ module StackLab
   # The desk's public key goes to web and web's host key to the desk. Whichever machine is provisioned last does it;
   # a machine that is not up, or not yet provisioned, is left to its own introduction.
   class Introduction < Vagrant.plugin("2", :provisioner)
+    ONE_AT_A_TIME = Mutex.new # where both come up at once
+
     def provision
+      ONE_AT_A_TIME.synchronize { introduce }
+    end
+
+    private
+
+    def introduce
       web, desk = %w[web desk].map { |name| peer(name) }
       return unless web && desk
 
@@ -112,12 +135,11 @@ module StackLab
       machine.ui.info("desk and web know each other's keys")
     end
 
-    private
-
+    # The other one by a connection of our own: over its first it may be provisioned at this moment.
     def peer(name)
       return machine if machine.name.to_s == name
 
-      other = machine.env.machine(name.to_sym, machine.provider_name)
+      other = machine.env.machine(name.to_sym, machine.provider_name, true)
       # (Not other.state, which locks the machine in Vagrant's index and fails where it is locked already.)
       other if other.provider.state.id == :running && other.communicate.ready?
     end

@@ -51,7 +51,7 @@ def _archive() -> bytes:
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Neither compiled files nor boxes; owned by root, whoever owns the checkout."""
-    if "__pycache__" in entry.name or entry.name.startswith(("provision/box", "provision/image")):
+    if "__pycache__" in entry.name or entry.name.startswith(("provision/box", "provision/docker", "provision/image")):
         return None
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"

@@ -1,0 +1,160 @@
+# Web and desk as containers of Docker's engine: the image they begin as, their network, their share of the computer.
+# Everything is asked of the `docker` command, so that Docker Desktop, Docker on Linux and a DOCKER_HOST are alike.
+require "digest"
+require "json"
+require "tmpdir"
+
+module StackLab
+  module Docker
+    BASE = ENV.fetch("STACKLAB_DOCKER_BASE", "debian:trixie") # the image that ours begins with
+    # Whatever of the checkout makes another image. (Not desk.sh: it looks by itself whether what it finds is right.)
+    INGREDIENTS = %w[
+      app provision/docker/Dockerfile provision/docker/boot provision/bake.sh provision/web.sh provision/packages.txt
+      provision/image/packages.txt provision/requirements.lock requirements/desk.lock
+    ].freeze
+    # The least that systemd, the sandboxes of the services and a measurement need; docs/classroom.md says what a container
+    # does not wall off. Not --privileged: no device of the computer is in reach, and no module of its kernel.
+    RIGHTS = [
+      "--cgroupns=private",                    # a tree of control groups of its own, where systemd keeps its units
+      "--cap-add=SYS_ADMIN",                   # mount: that tree, and what PrivateTmp=, ProtectSystem= of a unit want
+      "--cap-add=SYS_PTRACE",                  # PrivateUsers= of Redis' unit; reading the memory of others' processes
+      "--cap-add=NET_ADMIN",                   # net.core.somaxconn; forgetting the card of a web host that is gone
+      "--security-opt=apparmor=unconfined",    # Docker's own profile forbids every mount
+      "--security-opt=systempaths=unconfined", # /proc/sys can be written: net.core.somaxconn is a setting of the lab
+    ].freeze
+    ONE_AT_A_TIME = Mutex.new # Vagrant brings both machines up at once
+
+    # Before `up` and `reload`: all that the machine needs of the engine is there, or one line says what is not.
+    def self.prepare(machine, addresses, cpus, memory_mb)
+      ONE_AT_A_TIME.synchronize do
+        network = Network.new(addresses)
+        next network.mend(machine.id, addresses[machine.name.to_s]) unless machine.state.id == :not_created
+
+        network.make
+        name = machine.name.to_s
+        machine.provider_config.image = Image.new(machine.ui).there
+        machine.provider_config.create_args = [
+          *RIGHTS, "--hostname=#{name}", "--network=#{network.name}", "--ip=#{addresses[name]}",
+          "--memory=#{memory_mb}m", *pin(name, cpus)
+        ]
+      end
+    end
+
+    # web gets the first CPUs and desk the next, so that the load's CPU is not taken from what is measured.
+    def self.pin(name, cpus)
+      all = Integer(run("info", "--format", "{{.NCPU}}"))
+      return [] if all < 2
+
+      each = [cpus, all / 2].min
+      first = name == "web" ? 0 : each
+      ["--cpuset-cpus=#{first}-#{first + each - 1}"]
+    end
+
+    # What `docker WORDS` prints; Failed with its own words. With a block, its lines are handed on as they come.
+    def self.run(*words, **options)
+      done = Vagrant::Util::Subprocess.execute("docker", *words, **options, notify: %i[stdout stderr]) do |_, text|
+        text.scrub.lines.map(&:rstrip).reject(&:empty?).each { |line| yield line } if block_given?
+      end
+      return done.stdout.strip if done.exit_code.zero?
+
+      said = "#{done.stderr}#{done.stdout}".scrub.lines.map(&:strip).reject(&:empty?)
+      raise Failed, "docker #{words.first} failed: #{said.last(block_given? ? 5 : 2).join(" ")}"
+    end
+
+    # The same, and nil where it fails.
+    def self.try(*words)
+      run(*words)
+    rescue Failed
+      nil
+    end
+
+    # One network for both machines, with their fixed addresses. (Vagrant's own would come on top of Docker's bridge, whose
+    # addresses change, and is removed when another folder's machines are destroyed.)
+    class Network
+      attr_reader :name
+
+      def initialize(addresses)
+        @subnet = "#{addresses["web"][/.*(?=\.)/]}.0/24"
+        @name = "stacklab-#{@subnet.tr("/", "-")}"
+      end
+
+      def make
+        Docker.run("network", "create", "--subnet=#{@subnet}", @name) unless there?
+      end
+
+      # A container keeps to the network that it was made with, and `docker network prune` takes that away while it rests.
+      def mend(container, address)
+        return if there?
+
+        make
+        Docker.try("network", "disconnect", "--force", @name, container)
+        Docker.run("network", "connect", "--ip=#{address}", @name, container)
+      end
+
+      def remove_if_empty
+        Docker.run("network", "rm", @name) if there? && Docker.run("ps", "--all", "--quiet", "--filter=network=#{@name}").empty?
+      end
+
+      private
+
+      def there?
+        !Docker.try("network", "inspect", @name).nil?
+      end
+    end
+
+    # The image that both machines begin as: of a file in this folder (or STACKLAB_BOX), or built from this checkout.
+    class Image
+      def initialize(ui)
+        @ui = ui
+      end
+
+      # Its name, once it is in the engine.
+      def there
+        return load(StackLab.box_file("docker")) if StackLab.box_file("docker")
+        return StackLab.chosen_box if StackLab.chosen_box
+
+        name = "stacklab:#{Image.fingerprint}"
+        build(name) unless there?(name)
+        name
+      end
+
+      def self.fingerprint
+        digest = Digest::SHA256.new << BASE
+        INGREDIENTS.flat_map { |path| Dir[File.join(ROOT, path), File.join(ROOT, path, "**/*")] }.sort.each do |path|
+          digest << path.delete_prefix(ROOT) << File.binread(path) if File.file?(path) && !path.include?("__pycache__")
+        end
+        digest.hexdigest[0, 8]
+      end
+
+      def build(name)
+        @ui.info("Building the image #{name}, from #{BASE} and Debian's and Python's packages: some minutes, once")
+        Dir.mktmpdir do |folder|
+          written = File.join(folder, "id")
+          # Over the computer's own network, where names and proxies work. (No attestation: an older engine cannot load it.)
+          Docker.run("build", "--network=host", "--build-arg=BASE=#{BASE}", "--iidfile=#{written}",
+                     "--file=#{File.join(ROOT, "provision/docker/Dockerfile")}", ROOT,
+                     env: ENV.to_h.merge("BUILDX_NO_DEFAULT_ATTESTATIONS" => "1")) { |line| @ui.detail(line) }
+          Docker.run("tag", File.read(written).strip, name)
+        end
+      end
+
+      # `file` is stacklab-HASH-docker-ARCHITECTURE.tar.zst and holds stacklab:HASH.
+      def load(file)
+        name = "stacklab:#{File.basename(file)[/stacklab-(\h+)-/, 1]}"
+        return name if there?(name)
+
+        @ui.info("Loading the image #{name} from #{file}")
+        Docker.run("load", "--input=#{file}")
+        raise Failed, "#{file} holds no image #{name}: get the file anew" unless there?(name)
+
+        name
+      end
+
+      private
+
+      def there?(name)
+        !Docker.try("image", "inspect", name).nil?
+      end
+    end
+  end
+end
