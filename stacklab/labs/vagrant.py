@@ -8,8 +8,10 @@ is there.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ FIND_TIMEOUT_S = 3
 STDERR = 2
 
 # Vagrant's own SSH is how we first learn of the machine; from then on its key is pinned.
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of the kernel
+SHARE = f"cat {BOOT_ID} && python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)))'"
 ASK = "cat /etc/ssh/ssh_host_ed25519_key.pub && hostname -I"
 
 
@@ -82,10 +86,11 @@ class VagrantLab:
     def status(self) -> dict[str, Any]:
         """See `Lab.status`."""
         state = self._state()
+        pinned, generator = _split_cpus(self.web()) if state == "running" else (None, None)
         return {
             "lab": self.name, "kind": self.kind, "state": state,
             "address": self.web().address if state == "running" else None,
-            "pinned_cpus": None, "generator_cpus": None, "client_addresses": [],
+            "pinned_cpus": pinned, "generator_cpus": generator, "client_addresses": [],
         }
 
     def _state(self) -> str:
@@ -115,6 +120,17 @@ class VagrantLab:
         known = _find_out(machine_id, path.parent)
         path.write_text(json.dumps({WEB: known}, indent=2) + "\n")
         return known
+
+
+def _split_cpus(host: Host) -> tuple[list[int], list[int]] | tuple[None, None]:
+    """The web host's CPUs and those left for the load, where both are containers of one computer; None, None elsewhere."""
+    with closing(host):
+        boot_id, *cpus = host.run(SHARE).split()
+    if not BOOT_ID.exists() or BOOT_ID.read_text().strip() != boot_id:
+        return None, None
+    pinned = [int(cpu) for cpu in cpus]
+    left = sorted(os.sched_getaffinity(0) - set(pinned))
+    return (pinned, left) if left else (None, None)
 
 
 def _find_out(machine_id: str, folder: Path) -> dict[str, Any]:

@@ -99,6 +99,11 @@ def generator_gauge(run: Run, name: str) -> pd.Series:
     return (under_load if len(under_load) else rows)["value"]
 
 
+def on_one_computer(run: Run) -> bool:
+    """Does the load come from the web host's own computer? (Runs kept before this was noted: of a container, it does.)"""
+    return run.environment.get("one_computer", run.environment.get("kind") == "container")
+
+
 def _machine_numbers(run: Run) -> dict[str, float]:
     if not run.has("gauges"):
         return {}
@@ -108,7 +113,7 @@ def _machine_numbers(run: Run) -> dict[str, float]:
         _cores(run, gauges, name, start, end) for name in ("host_steal_s", "host_cpu_s", "machine_cpu_s", "sampler_cpu_s")
     )
     others = busy - machine
-    if run.environment.get("kind") == "container":  # the load generator runs on the same computer
+    if on_one_computer(run):
         others -= generator_share(run, "generator_cpu")
     steal_share = steal / (steal + busy) if steal + busy else np.nan
     return {"steal_share": steal_share, "others_cores": others, "sampler_cores": sampler}

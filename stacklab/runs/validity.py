@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
-from stacklab.runs.disturbance import generator_gauge, generator_share, load_window, numbers_of
+from stacklab.runs.disturbance import generator_gauge, generator_share, load_window, numbers_of, on_one_computer
 from stacklab.runs.results import Run, Validity
 from stacklab.workload import ChatLoad, HttpLoad
 
@@ -47,7 +47,7 @@ def check(run: Run, problems: Sequence[str] = ()) -> Validity:
     all of a block alike costs it nothing (see `uneven`).
     """
     numbers = numbers_of(run)
-    reasons = [*problems, *_heard(run, _tables, _settings, _http, _chat, _generator, _samples, _clock)]
+    reasons = [*problems, *_heard(run, _tables, _settings, _http, _chat, _generator, _one_cpu, _samples, _clock)]
     reasons += [] if run.whole else _machine(numbers)
     failures = _heard(run, _answers, _sockets, _messages)
     return Validity(tuple(dict.fromkeys(reasons)), tuple(dict.fromkeys(failures)), numbers)
@@ -264,6 +264,11 @@ def _machine(numbers: Mapping[str, float]) -> list[str]:
     if numbers.get("others_cores", 0) > MAX_OTHERS_CORES:
         said.append(f"Other work on the web host's computer took {numbers['others_cores']:.1f} cores while the load was on.")
     return said
+
+
+def _one_cpu(run: Run) -> Iterator[str]:
+    if on_one_computer(run) and run.environment.get("desk", {}).get("cpus") == 1:
+        yield "Web host and load generator share the computer's only CPU: each takes time from the other."
 
 
 def _samples(run: Run) -> Iterator[str]:
