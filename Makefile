@@ -63,7 +63,7 @@ test-hosts: .venv/.lock
 
 test-vagrant: .venv/.lock
 	@provision/needs vagrant
-	$(BIN)/pytest tests/vagrant --vagrant -s
+	$(BIN)/pytest tests/vagrant/test_classroom.py --libvirt -s
 
 benchmark: .venv/.lock
 	$(BIN)/python -m tests.benchmark

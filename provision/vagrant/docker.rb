@@ -1,7 +1,7 @@
 # Web and desk as containers of Docker's engine: the image they begin as, their network, their share of the computer.
 # Everything is asked of the `docker` command, so that Docker Desktop, Docker on Linux and a DOCKER_HOST are alike.
 require "digest"
-require "json"
+require "open3"
 require "tmpdir"
 
 module StackLab
@@ -144,10 +144,31 @@ module StackLab
         return name if there?(name)
 
         @ui.info("Loading the image #{name} from #{file}")
-        Docker.run("load", "--input=#{file}")
-        raise Failed, "#{file} holds no image #{name}: get the file anew" unless there?(name)
+        if Vagrant::Util::Which.which("zstd") # an engine older than 23 cannot read that itself
+          Open3.pipeline(%W[zstd -dcq #{file}], %w[docker load --quiet], out: File::NULL, err: File::NULL)
+        else
+          Docker.try("load", "--quiet", "--input=#{file}")
+        end
+        return name if there?(name)
 
-        name
+        raise Failed, "#{file} cannot be loaded as #{name}: it is half of a file, or this engine is older than 23 and zstd is " \
+                      "not installed. Get the file anew; on Linux, install zstd"
+      end
+
+      # Writes that file into `folder`, unless it is there; returns its path.
+      def write(folder)
+        name = there
+        architecture = Docker.run("image", "inspect", "--format", "{{.Architecture}}", name)
+        file = File.join(File.expand_path(folder), "#{name.tr(":", "-")}-docker-#{architecture}.tar.zst")
+        return file if File.file?(file)
+
+        # Its own zstd packs it: a computer need not have one.
+        pack = %W[docker run --rm --interactive --network=none --entrypoint=zstd #{name} -q -T0 -9]
+        packed = Open3.pipeline(%W[docker save #{name}], pack, out: "#{file}.new").all?(&:success?)
+        raise Failed, "#{file}.new could not be written: is the disk full?" unless packed
+
+        File.rename("#{file}.new", file)
+        file
       end
 
       private

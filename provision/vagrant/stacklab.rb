@@ -198,9 +198,22 @@ module StackLab
     end
   end
 
+  # `vagrant image [FOLDER]`: the image of Docker's engine as a file (provision/docker/build).
+  class ImageFile < Vagrant.plugin("2", :command)
+    def self.synopsis
+      "writes the image of web and desk for Docker's engine to a file, for laptops without a network"
+    end
+
+    def execute
+      @env.ui.info(Docker::Image.new(@env.ui).write(@argv.fetch(0, ".")))
+      0
+    end
+  end
+
   class Plugin < Vagrant.plugin("2")
     name "stacklab"
     command("doctor") { Doctor }
+    command("image") { ImageFile }
     provisioner("stacklab_checkout") { Checkout }
     provisioner("stacklab_introduction") { Introduction }
   end

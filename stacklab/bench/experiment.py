@@ -52,10 +52,8 @@ BYTES_PER_RUN = 300_000
 # which a chat socket does not for long (ngx_http_upstream_round_robin.c, `ngx_http_upstream_free_round_robin_peer`).
 CHAT_BEGINS_WITH_NEW = ("daphne", "nginx")
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # machines with the same one share a kernel, and so a computer
-MACHINE = f"""nproc
-awk '/MemTotal/ {{print $2}}' /proc/meminfo
-cat {BOOT_ID}
+MACHINE = """nproc
+awk '/MemTotal/ {print $2}' /proc/meminfo
 sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1"""
 
 
@@ -111,7 +109,7 @@ def alone(lock: Path, otherwise: str) -> Iterator[None]:
 
 def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
     """The machines and the versions, as run.json keeps them."""
-    cpus, memory_kib, boot_id, *model = host.run(MACHINE).splitlines()
+    cpus, memory_kib, *model = host.run(MACHINE).splitlines()
     return {
         "versions": stack.versions(host),
         "web": {"cpus": int(cpus), "memory_bytes": int(memory_kib) * 1024, "model": (model or [""])[0]},
@@ -121,7 +119,7 @@ def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
         },
         "lab": lab.name,
         "kind": lab.kind,
-        "one_computer": BOOT_ID.exists() and BOOT_ID.read_text().strip() == boot_id,
+        "one_computer": host.is_on_this_computer(),
         "pinned_cpus": status.get("pinned_cpus"),
         "generator_cpus": status.get("generator_cpus"),
         "stacklab": code_version(ROOT),

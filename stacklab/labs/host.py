@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_S = 10
 KEEPALIVE_S = 10
 SILENCE_S = 30
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of a kernel: containers of one computer have the same
+
 # Replaces the file only when its text differs, and then in one step: a reader never sees half of it.
 WRITE = """set -e
 new=$(mktemp "$(dirname {path})/.stacklab.XXXXXX")
@@ -245,6 +247,10 @@ class Host:
             yield stream
         finally:
             stream._channel.close()
+
+    def is_on_this_computer(self) -> bool:
+        """Does it run by this computer's own kernel, as containers do, and so take CPU from what else runs here?"""
+        return BOOT_ID.exists() and self.run(f"cat {BOOT_ID}").strip() == BOOT_ID.read_text().strip()
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""

@@ -30,9 +30,8 @@ FIND_TIMEOUT_S = 3
 STDERR = 2
 
 # Vagrant's own SSH is how we first learn of the machine; from then on its key is pinned.
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of the kernel
-SHARE = f"cat {BOOT_ID} && python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)))'"
 ASK = "cat /etc/ssh/ssh_host_ed25519_key.pub && hostname -I"
+ITS_CPUS = "python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)))'"
 
 
 def on_desk() -> bool:
@@ -125,10 +124,9 @@ class VagrantLab:
 def _split_cpus(host: Host) -> tuple[list[int], list[int]] | tuple[None, None]:
     """The web host's CPUs and those left for the load, where both are containers of one computer; None, None elsewhere."""
     with closing(host):
-        boot_id, *cpus = host.run(SHARE).split()
-    if not BOOT_ID.exists() or BOOT_ID.read_text().strip() != boot_id:
-        return None, None
-    pinned = [int(cpu) for cpu in cpus]
+        if not host.is_on_this_computer():
+            return None, None
+        pinned = [int(cpu) for cpu in host.run(ITS_CPUS).split()]
     left = sorted(os.sched_getaffinity(0) - set(pinned))
     return (pinned, left) if left else (None, None)
 

@@ -269,9 +269,25 @@ def test_the_state_is_read_from_vagrants_own_status(monkeypatch, tmp_path, word,
     made_by_vagrant()
     fake_program(tmp_path, monkeypatch, "vagrant", f"echo 1,web,provider-name,libvirt; echo 1,web,state,{word}")
     monkeypatch.setattr(VagrantLab, "web", lambda self: SshLab("vagrant@192.168.56.10").web())
+    monkeypatch.setattr(vagrant.Host, "is_on_this_computer", lambda self: False)
     status = VagrantLab().status()
     assert status["state"] == state
     assert set(status) == STATUS_KEYS
+
+
+@pytest.mark.parametrize(
+    ("here", "own", "told"),
+    [(True, {0, 1, 2, 3}, ([0, 1], [2, 3])), (True, {0, 1}, (None, None)), (False, {0, 1, 2, 3}, (None, None))],
+)
+def test_where_web_is_a_container_of_this_computer_the_load_keeps_off_its_cpus(monkeypatch, here, own, told):
+    made_by_vagrant()
+    monkeypatch.setattr(VagrantLab, "web", lambda self: SshLab("vagrant@192.168.56.10").web())
+    monkeypatch.setattr(VagrantLab, "_state", lambda self: "running")
+    monkeypatch.setattr(vagrant.Host, "is_on_this_computer", lambda self: here)
+    monkeypatch.setattr(vagrant.Host, "run", lambda self, command: "0 1\n")
+    monkeypatch.setattr(vagrant.os, "sched_getaffinity", lambda pid: own)
+    status = VagrantLab().status()
+    assert (status["pinned_cpus"], status["generator_cpus"]) == told
 
 
 def test_the_web_host_is_found_through_vagrant_once_and_its_key_is_pinned(monkeypatch, tmp_path):

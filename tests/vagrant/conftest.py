@@ -1,18 +1,10 @@
-"""The acceptance test of the classroom lab runs for many minutes, and only when it is asked for: make test-vagrant."""
+"""The classroom's acceptance test: by Docker's engine in `make test`, by libvirt where it is asked for."""
 
 import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--vagrant", action="store_true", help="run the acceptance test of `vagrant up` (90 minutes by emulation)")
-
-
-def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--vagrant", default=False):
-        skip = pytest.mark.skip(reason="a real `vagrant up` takes many minutes: make test-vagrant")
-        for item in items:
-            if "tests/vagrant" in item.path.as_posix():
-                item.add_marker(skip)
+    parser.addoption("--libvirt", action="store_true", help="`vagrant up` by libvirt (90 minutes by emulation), not by Docker")
 
 
 def pytest_runtest_makereport(item, call):

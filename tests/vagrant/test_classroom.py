@@ -4,15 +4,15 @@ Each test is one step, in this order; each needs the ones before it. The transcr
 """
 
 import json
-import re
 import socket
-import ssl
 import urllib.request
 from pathlib import Path
 
 import pytest
-from classroom_lab import JUPYTER_PORT, LIBVIRT, SITE_PORT, WEB, ClassroomLab, StepFailed, run
+from classroom_lab import StepFailed, make
+from docker_lab import DockerLab
 from jupyter_browser import run_all_cells
+from libvirt_lab import LibvirtLab
 
 pytestmark = pytest.mark.timeout(3600)
 PICTURE = Path(__file__).resolve().parents[2] / "build" / "jupyterlab-on-desk.png"
@@ -24,40 +24,15 @@ def by_itself(test):
     return test
 
 
-@pytest.fixture(scope="module", autouse=True)
-def libvirt():
-    """libvirt, started here where no systemd does it, and stopped again."""
-    ours = not Path("/run/systemd/system").exists() and not Path("/run/stacklab-libvirt").exists()
-    if ours:
-        run(LIBVIRT, "start")
-    yield
-    if ours:
-        run(LIBVIRT, "stop")
-
-
 @pytest.fixture(scope="module")
-def lab(libvirt, tmp_path_factory):
-    made = ClassroomLab.make(tmp_path_factory.mktemp("vagrant") / "stacklab-acceptance")
+def lab(request, tmp_path_factory):
+    kind = LibvirtLab if request.config.getoption("--libvirt", default=False) else DockerLab
+    made = make(kind, tmp_path_factory.mktemp("vagrant") / "stacklab-acceptance")
     yield made
     try:
         made.clean()
     finally:
-        run(LIBVIRT, "mend")
         print("\n" + "\n".join(f"{name:40} {time_s:6.0f} s" for name, time_s in made.times_s.items()))
-
-
-def answer(path, lab, name="127.0.0.1"):
-    """The site's answer through the forwarded port: (status, headers, text), TLS verified by the lab's own CA."""
-    ca = lab.on("web", "cat /etc/stacklab/tls/ca.crt")
-    trust = ssl.create_default_context(cadata=ca)
-    request = urllib.request.Request(f"https://127.0.0.1:{SITE_PORT}{path}", headers={"Host": f"{name}:{SITE_PORT}"})
-    with urllib.request.urlopen(request, context=trust, timeout=60) as response:
-        return response.status, response.headers, response.read().decode()
-
-
-def jupyterlab(text):
-    """JupyterLab's address as `vagrant up` printed it."""
-    return re.search(rf"http://127\.0\.0\.1:{JUPYTER_PORT}/lab\?token=(\w+)", text).group()
 
 
 def test_the_box_is_built_from_debians_packages(lab):
@@ -65,10 +40,10 @@ def test_the_box_is_built_from_debians_packages(lab):
 
 
 def test_both_machines_come_up_with_the_way_to_the_outside_cut(lab):
-    run(LIBVIRT, "cut")
+    lab.cut()
     said = lab.vagrant("up", timed="up, both machines, no network")
-    lab.jupyterlab = jupyterlab(said)
-    assert f"https://127.0.0.1:{SITE_PORT}/chat/" in said
+    lab.address = lab.jupyterlab(said)
+    assert f"https://127.0.0.1:{lab.site_port}/chat/" in said
     assert "know each other's keys" in said
     with pytest.raises(StepFailed):
         lab.on("web", "timeout 5 bash -c 'exec 3<>/dev/tcp/192.0.2.1/80'")
@@ -83,18 +58,18 @@ def test_the_machines_have_keys_and_secrets_of_their_own(lab):
 
 
 def test_jupyterlab_is_forwarded_to_loopback_alone_and_wants_its_token(lab):
-    with urllib.request.urlopen(lab.jupyterlab, timeout=60) as response:
+    with urllib.request.urlopen(lab.address, timeout=60) as response:
         assert response.status == 200
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"http://127.0.0.1:{JUPYTER_PORT}/api/contents", timeout=60)
+        urllib.request.urlopen(f"http://127.0.0.1:{lab.jupyter_port}/api/contents", timeout=60)
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
     for address in others:
         with pytest.raises(OSError):
-            socket.create_connection((address, JUPYTER_PORT), timeout=5)
+            socket.create_connection((address, lab.jupyter_port), timeout=5)
 
 
 def test_the_chat_page_is_served_on_the_forwarded_port_without_hsts(lab):
-    status, headers, text = answer("/chat/", lab, name="localhost")
+    status, headers, text = lab.answer("/chat/", name="localhost")
     assert status == 200 and "<html" in text
     # HSTS would bind the name "localhost", and with it JupyterLab's plain HTTP. (Addresses are bound by no browser.)
     assert headers["Strict-Transport-Security"] is None
@@ -102,7 +77,7 @@ def test_the_chat_page_is_served_on_the_forwarded_port_without_hsts(lab):
 
 def test_status_on_desk_shows_the_stack_without_any_configuration(lab):
     status = json.loads(lab.on_desk("fab status --json", timed="fab status"))
-    assert (status["lab"], status["state"], status["address"]) == ("vagrant", "running", WEB)
+    assert (status["lab"], status["state"], status["address"]) == ("vagrant", "running", lab.web)
 
 
 def test_status_from_the_computer_that_runs_vagrant(lab):
@@ -118,7 +93,7 @@ def test_both_doctors_see_that_the_machines_run_and_find_nothing_amiss(lab):
 
 def test_a_setting_is_changed_from_desk(lab):
     lab.on_desk("fab set --uwsgi-processes 3", timed="fab set --uwsgi-processes 3")
-    status = json.loads(lab.on_desk("fab status --json"))
+    status = lab.status()
     assert status["settings"]["uwsgi_processes"] == status["observed"]["uwsgi_processes"] == 3
 
 
@@ -132,18 +107,19 @@ def test_a_quick_chat_load_from_desk(lab):
 
 def test_a_student_runs_the_first_notebook_in_a_browser(lab):
     PICTURE.parent.mkdir(exist_ok=True)
-    cells = run_all_cells(lab.jupyterlab, "notebooks/00_start_here.ipynb", PICTURE)
+    cells = run_all_cells(lab.address, "notebooks/00_start_here.ipynb", PICTURE)
     assert cells["executed"] > 0 and cells["errors"] == []
 
 
-def test_another_notebook_runs_on_desk(lab):
-    lab.on_desk("cd notebooks && jupyter execute 04_failover.ipynb --timeout=1800", timed="04_failover", timeout_s=3400)
+def test_more_notebooks_run_on_desk(lab):
+    for name in lab.extra_notebooks:
+        lab.on_desk(f"cd notebooks && jupyter execute {name}.ipynb --timeout=1800", timed=name, timeout_s=3400)
 
 
 def test_reload_keeps_the_work_and_hands_it_to_the_laptop(lab):
     lab.on_desk("echo mine > notebooks/mine.txt")
     said = lab.vagrant("reload", timed="reload")
-    assert jupyterlab(said) == lab.jupyterlab
+    assert lab.jupyterlab(said) == lab.address
     assert lab.on_desk("cat notebooks/mine.txt").strip() == "mine"
     assert (lab.folder / "work/notebooks/mine.txt").read_text().strip() == "mine"
     assert list((lab.folder / "work/results").iterdir())
@@ -158,16 +134,16 @@ def test_provisioning_again_changes_nothing(lab):
 def test_halt_and_up_again_serves_the_same_settings(lab):
     lab.vagrant("halt", timed="halt")
     lab.vagrant("up", timed="up again")
-    status = json.loads(lab.on_desk("fab status --json"))
+    status = lab.status()
     assert status["observed"]["uwsgi_processes"] == 3
-    assert answer("/", lab)[0] == 200
+    assert lab.answer("/")[0] == 200
 
 
 def test_a_web_host_made_anew_is_introduced_to_the_desk(lab):
     lab.vagrant("destroy", "--force", "web")
     said = lab.vagrant("up", "web", timed="up web alone, beside a desk")
     assert "know each other's keys" in said
-    assert json.loads(lab.on_desk("fab status --json"))["state"] == "running"
+    assert lab.status()["state"] == "running"
 
 
 @by_itself

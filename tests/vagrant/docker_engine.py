@@ -1,0 +1,98 @@
+"""An engine of Docker's for the tests alone: beside one that somebody runs, away from its images, and from the firewall."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+BASE = "stacklab-base:trixie"
+SUDO = [] if os.geteuid() == 0 else ["sudo", "-n"]
+PATIENCE_S = 60
+# A root much like Debian's own image, with what this computer trusts beyond Debian, as behind an inspecting proxy.
+TRUST = (
+    'mkdir -p "$1/usr/local/share/ca-certificates"; '
+    'cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/" 2>/dev/null || true; '
+    'chroot "$1" update-ca-certificates'
+)
+
+
+class Engine:
+    """`start` it, give `environment` to whoever shall use it, and `stop` it by its process id.
+
+    No rule goes into the firewall and nothing is forwarded, so its containers reach each other and this computer, and
+    nothing beyond: what works in them needs no network.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._process: subprocess.Popen | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DOCKER_HOST": f"unix://{self.folder}/docker.sock"}
+
+    def start(self) -> None:
+        """Returns once it answers; RuntimeError with its last words if it does not."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "log", "a") as log:
+            self._process = subprocess.Popen(
+                [
+                    *SUDO, "env", f"PATH={os.environ['PATH']}:/usr/sbin:/sbin", "dockerd",
+                    f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid",
+                    f"--host=unix://{self.folder}/docker.sock", f"--group={os.getgid()}", "--bridge=none", "--iptables=false",
+                    "--ip6tables=false", "--ip-forward=false", "--ip-masq=false",
+                    "--containerd-namespace=stacklab-test", "--containerd-plugins-namespace=stacklab-test-plugins",
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        end = time.monotonic() + PATIENCE_S
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"dockerd does not start: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.2)
+
+    def answers(self) -> bool:
+        return subprocess.run(["docker", "version"], env=self.environment, capture_output=True).returncode == 0
+
+    def docker(self, *words: str) -> str:
+        return subprocess.run(["docker", *words], env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def kill(self) -> None:
+        """As a crash: its containers go with it, and nothing is tidied up."""
+        self._signal("KILL")
+
+    def stop(self) -> None:
+        self._signal("TERM")
+
+    def _signal(self, name: str) -> None:
+        if self._process is None:
+            return
+        subprocess.run([*SUDO, "kill", f"-{name}", (self.folder / "pid").read_text()], check=False)
+        self._process.wait(PATIENCE_S)
+        self._process = None
+
+    def make_base(self) -> None:
+        """The base that `debian:trixie` would be: made from Debian's packages, since no registry is asked here."""
+        root = self.folder / "base.tar"
+        subprocess.run(
+            [*SUDO, "mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", f"--customize-hook={TRUST}",
+             *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")), "trixie", str(root)],
+            check=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.docker("import", str(root), BASE)
+        root.unlink()
+
+    def remove(self) -> None:
+        """Stop it, and leave nothing of it on this computer."""
+        if self._process is None and (self.folder / "pid").exists():
+            self.start()  # to end what a crash has left
+        for words in (("ps", "--all", "--quiet"), ("network", "ls", "--quiet", "--filter=type=custom")):
+            for each in self.docker(*words).split():
+                self.docker(*(("rm", "--force", "--volumes") if words[0] == "ps" else ("network", "rm")), each)
+        self.stop()
+        if SUDO:
+            subprocess.run([*SUDO, "rm", "-rf", str(self.folder)], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)

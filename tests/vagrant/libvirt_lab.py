@@ -1,0 +1,70 @@
+"""The classroom lab by libvirt: KVM where it works, QEMU's emulation elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from classroom_lab import ROOT, ClassroomLab, run
+
+from stacklab import computer, doctor
+
+LIBVIRT = ROOT / "tests" / "vagrant" / "libvirt-here"
+BOXES = ROOT / "build" / "boxes"
+VIRSH = ("virsh", "-c", "qemu:///system")
+
+
+class LibvirtLab(ClassroomLab):
+    provider = "libvirt"
+    extra_notebooks = ("04_failover",)
+
+    @classmethod
+    def make(cls, folder: Path) -> LibvirtLab:
+        """With libvirt running, started here where no systemd does it."""
+        made = super().make(folder)
+        made.libvirt_is_ours = not Path("/run/systemd/system").exists() and not Path("/run/stacklab-libvirt").exists()
+        if made.libvirt_is_ours:
+            run(LIBVIRT, "start")
+        return made
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kvm = doctor.diagnose(
+            computer.Facts(
+                providers={"libvirt": ""},
+                libvirt="usable",
+                vagrant="2.3.4",
+                kvm=computer.try_kvm(),
+                virtualization=computer.has_virtualization("Linux"),
+            )
+        )
+        works = all(finding.state == "ok" for finding in kvm if finding.check == "virtualisation")
+        return {**super().environment, "STACKLAB_LIBVIRT_DRIVER": "kvm" if works else "qemu"}
+
+    def build_box(self) -> Path:
+        """The offline box, built unless it is there, in the clone's folder as a teacher would put it."""
+        BOXES.mkdir(parents=True, exist_ok=True)
+        self._timed("box", ROOT / "provision/box/build", BOXES)
+        box = max(BOXES.glob("stacklab-*-libvirt-amd64.box"), key=lambda path: path.stat().st_mtime)
+        shutil.copy(box, self.folder)
+        return box
+
+    def cut(self) -> None:
+        """The machines lose their way to the outside."""
+        run(LIBVIRT, "cut")
+
+    def leftovers(self) -> str:
+        """What libvirt still has of this lab: domains, volumes, networks."""
+        lists = (("list", "--all", "--name"), ("vol-list", "default"), ("net-list", "--all", "--name"))
+        lines = [line for words in lists for line in run(*VIRSH, *words).splitlines()]
+        return "\n".join(line for line in lines if line.strip().startswith(self.folder.name))
+
+    def clean(self) -> None:
+        """Leave nothing behind, whatever state the test ended in."""
+        run("vagrant", "destroy", "--force", cwd=self.folder, env={**self.environment, "STACKLAB_DISCARD_WORK": "1"})
+        for name in re.findall(r"^\s*(stacklab-\w+-libvirt-amd64_vagrant_box_image\S*)", run(*VIRSH, "vol-list", "default"), re.M):
+            run(*VIRSH, "vol-delete", name, "--pool", "default")
+        run(LIBVIRT, "mend")
+        if self.libvirt_is_ours:
+            run(LIBVIRT, "stop")
