@@ -3,6 +3,7 @@
 require "digest"
 require "open3"
 require "tmpdir"
+require_relative "engine"
 
 module StackLab
   module Docker
@@ -24,28 +25,53 @@ module StackLab
     ].freeze
     ONE_AT_A_TIME = Mutex.new # Vagrant brings both machines up at once
 
-    # Before `up` and `reload`: all that the machine needs of the engine is there, or one line says what is not.
-    def self.prepare(machine, addresses, cpus, memory_mb)
-      ONE_AT_A_TIME.synchronize do
-        network = Network.new(addresses)
-        next network.mend(machine.id, addresses[machine.name.to_s]) unless machine.state.id == :not_created
+    # Where no other provider can be used, Docker's turn comes as soon as there is a `docker`, and it says in one line what
+    # of its engine is amiss; by itself Vagrant would send people for VirtualBox.
+    module Usable
+      def usable?(raise_error = false)
+        super(true)
+      rescue Vagrant::Errors::VagrantError
+        facts = { "system" => Computer.system, "docker" => Engine.facts([]) }
+        raise Failed, Engine.provider(facts).last(2).join("\n") if raise_error && facts["docker"]
+        raise Failed, "There is no `docker` on this computer. Install Docker, or take another provider" if raise_error
 
-        network.make
+        !facts["docker"].nil?
+      end
+    end
+
+    # Before `up` and `reload`: all that the machine needs of the engine is there, or one line says what is not. The block
+    # looks at the computer.
+    def self.prepare(machine)
+      ONE_AT_A_TIME.synchronize do
         name = machine.name.to_s
+        network = Network.new(NETWORK)
+        next network.mend(machine.id, ADDRESSES[name]) unless machine.state.id == :not_created
+
+        check(yield)
+        network.make
         machine.provider_config.image = Image.new(machine.ui).there
         machine.provider_config.create_args = [
-          *RIGHTS, "--hostname=#{name}", "--network=#{network.name}", "--ip=#{addresses[name]}",
-          "--memory=#{memory_mb}m", *pin(name, cpus)
+          *RIGHTS, "--hostname=#{name}", "--network=#{network.name}", "--ip=#{ADDRESSES[name]}",
+          "--memory=#{MEMORY_MB}m", *pin(name)
         ]
       end
     end
 
+    # What both doctors call a failure, and would end in many more words further on.
+    def self.check(facts)
+      findings = Diagnosis.of(facts.merge("provider" => "docker", "running" => []))
+      fails = findings.select { |each| each.state == "fail" && %w[provider ports network box].include?(each.check) }
+      fails << Finding.new(*Engine.memory(facts)) if fails.empty?
+      first = fails.first
+      raise Failed, "#{first.what}\n#{first.todo}" if first.state == "fail"
+    end
+
     # web gets the first CPUs and desk the next, so that the load's CPU is not taken from what is measured.
-    def self.pin(name, cpus)
+    def self.pin(name)
       all = Integer(run("info", "--format", "{{.NCPU}}"))
       return [] if all < 2
 
-      each = [cpus, all / 2].min
+      each = [CPUS, all / 2].min
       first = name == "web" ? 0 : each
       ["--cpuset-cpus=#{first}-#{first + each - 1}"]
     end
@@ -73,9 +99,9 @@ module StackLab
     class Network
       attr_reader :name
 
-      def initialize(addresses)
-        @subnet = "#{addresses["web"][/.*(?=\.)/]}.0/24"
-        @name = "stacklab-#{@subnet.tr("/", "-")}"
+      def initialize(network)
+        @subnet = "#{network}.0/24"
+        @name = Engine.network_name(@subnet)
       end
 
       def make

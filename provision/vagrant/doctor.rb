@@ -1,9 +1,11 @@
 # What `vagrant doctor` knows: is this computer ready for `vagrant up`, and if not, what to do about it. For laptops
 # without Python: it says what `fab doctor` (stacklab/doctor.py) says, in the same words; whether a provider can be used
 # it asks Vagrant itself.
+require "date"
 require "ipaddr"
 require "socket"
 require "timeout"
+require_relative "engine"
 
 module StackLab
   Finding = Struct.new(:check, :state, :what, :todo)
@@ -12,19 +14,43 @@ module StackLab
   # `provider_fault`; nil is a fact that cannot be known.
   module Diagnosis
     DISK_BYTES = 12 * 10**9
-    NETWORK = IPAddr.new("192.168.56.0/24")
+    # No public box can be had from then on: hashicorp/vagrant#13836.
+    REGISTRY_ENDS = "2026-12-31"
+    OLDEST_VAGRANT = "2.3.4"
+    VAGRANT_WITH_ARCHITECTURES = "2.4.0"
     PORT_IS_FOR = {
       "STACKLAB_JUPYTER_PORT" => ["JupyterLab", "desk"], "STACKLAB_SITE_PORT" => ["the site", "web"],
     }.freeze
     PROVIDER_INTERFACES = %w[vboxnet* VirtualBox* virbr* vmnet* VMware* bridge1* vnic* Parallels*].freeze
 
     def self.of(facts)
-      [*provider(facts), virtualization(facts), memory(facts), disk(facts), *ports(facts), network(facts), box(facts)]
+      [vagrant(facts), *provider(facts), virtualization(facts), memory(facts), disk(facts), *ports(facts), network(facts),
+       box(facts)]
+    end
+
+    def self.vagrant(facts)
+      say = ->(*rest) { Finding.new("Vagrant", *rest) }
+      told = facts["vagrant"]
+      version, oldest, choosing = [told, OLDEST_VAGRANT, VAGRANT_WITH_ARCHITECTURES].map { |each| Gem::Version.new(each) }
+      if version < oldest
+        say.("fail", "Vagrant #{told} is older than #{OLDEST_VAGRANT}", "Install a newer Vagrant")
+      elsif facts["architecture"] == "arm64" && version < choosing && facts["provider"] != "docker"
+        say.("fail", "Vagrant #{told} cannot choose a box for arm64: it takes one for amd64",
+             "Install Vagrant #{VAGRANT_WITH_ARCHITECTURES} or newer")
+      else
+        say.("ok", "Vagrant #{told}", "")
+      end
+    end
+
+    def self.docker?(facts)
+      facts["provider"] == "docker" && facts["docker"]
     end
 
     def self.provider(facts)
+      return [Finding.new(*Engine.provider(facts))] if docker?(facts)
+
       name, fault = facts["provider"], facts["provider_fault"]
-      return [Finding.new("provider", "fail", fault, "Install VirtualBox, or mend what is said here")] if fault
+      return [Finding.new("provider", "fail", fault, "Install Docker or VirtualBox, or mend what is said here")] if fault
 
       if name == "libvirt" && facts["libvirt"] != "usable"
         return [Finding.new("provider", "fail", "libvirt does not answer: #{facts["libvirt"] || "virsh is missing"}",
@@ -44,6 +70,8 @@ module StackLab
       return kvm(facts) if facts["provider"] == "libvirt"
 
       say = ->(*rest) { Finding.new("virtualisation", *rest) }
+      return say.("ok", "containers need none of their own", "") if docker?(facts)
+
       if facts["virtualization"] == false
         say.("fail", "the processor's virtualisation is switched off, or this is itself a machine",
              "Switch on VT-x (Intel) or SVM (AMD) in the firmware's set-up")
@@ -78,6 +106,8 @@ module StackLab
     end
 
     def self.memory(facts)
+      return Finding.new(*Engine.memory(facts)) if docker?(facts) && facts["docker"]["desktop"]
+
       say = ->(*rest) { Finding.new("memory", *rest) }
       have, free, running = facts.values_at("memory_bytes", "memory_available_bytes", "running")
       need = (2 - running.size) * facts["machine_memory_mb"] * 2**20
@@ -98,13 +128,15 @@ module StackLab
     def self.disk(facts)
       say = ->(*rest) { Finding.new("disk", *rest) }
       free = facts["disk_free_bytes"]
-      return say.("warn", "cannot tell how much of the disk is free", "The lab takes up to #{gb(DISK_BYTES)}") unless free
+      what, need = docker?(facts) ? ["the image", Engine::DISK_BYTES] : ["a box", DISK_BYTES]
+      return say.("warn", "cannot tell how much of the disk is free", "The lab takes up to #{gb(need)}") unless free
 
-      words = "#{gb(free)} free; a box and two machines take up to #{gb(DISK_BYTES)}"
-      return say.("ok", words, "") if facts["running"].any? || free >= DISK_BYTES
+      words = "#{gb(free)} free; #{what} and two machines take up to #{gb(need)}"
+      return say.("ok", words, "") if facts["running"].any? || free >= need
 
-      say.("fail", words,
-           "Make room: boxes go to Vagrant's home (VAGRANT_HOME moves it), machines to the provider's own folder")
+      where = "boxes go to Vagrant's home (VAGRANT_HOME moves it), machines to the provider's own folder"
+      where = "Docker keeps its data in #{facts["docker"]["root"]}" if docker?(facts)
+      say.("fail", words, "Make room: #{where}")
     end
 
     def self.ports(facts)
@@ -120,30 +152,55 @@ module StackLab
     end
 
     def self.network(facts)
-      interface, address = facts["networks"].find do |name, address|
-        own = PROVIDER_INTERFACES.any? { |pattern| File.fnmatch(pattern, name) }
-        !own && (NETWORK.include?(IPAddr.new(address)) || IPAddr.new(address).include?(NETWORK))
-      end
-      return Finding.new("network", "ok", "192.168.56.0/24 is free for the machines", "") unless interface
+      wanted = facts["network"]
+      clash = interface_in(wanted, facts)
+      clash ||= Engine.clash(facts) if docker?(facts)
+      return Finding.new("network", "ok", "#{wanted} is free for the machines", "") unless clash
 
-      Finding.new("network", "fail", "#{interface} (#{address}) is in the machines' network 192.168.56.0/24",
-                  "Change ADDRESSES in the Vagrantfile to another network of 192.168.56.0–192.168.63.255, " \
-                  "the range VirtualBox allows")
+      another = set(facts, "STACKLAB_NETWORK", wanted == "192.168.57.0/24" ? "192.168.58" : "192.168.57")
+      Finding.new("network", "fail", "#{clash} is in the machines' network #{wanted}",
+                  "Take another: #{another} (VirtualBox allows 192.168.56 to 192.168.63)")
+    end
+
+    def self.interface_in(wanted, facts)
+      return if docker?(facts) && facts["docker"]["desktop"] # its networks are in a machine of its own
+
+      network = IPAddr.new(wanted)
+      own = docker?(facts) ? [Engine.bridge(facts)] : PROVIDER_INTERFACES
+      interface, address = facts["networks"].find do |name, address|
+        mine = own.any? { |pattern| pattern && File.fnmatch(pattern, name) }
+        !mine && (network.include?(IPAddr.new(address)) || IPAddr.new(address).include?(network))
+      end
+      "#{interface} (#{address})" if interface
     end
 
     def self.box(facts)
-      wanted = "#{facts["provider"]}-#{facts["architecture"]}.box"
+      wanted = "#{facts["provider"]}-#{facts["architecture"]}.#{docker?(facts) ? "tar.zst" : "box"}"
       return chosen_box(facts, wanted) if facts["chosen_box"]
 
       files = facts["box_files"]
       if (fitting = files.reverse.find { |name| name.end_with?("-#{wanted}") })
         Finding.new("box", "ok", "#{fitting}: vagrant up needs no network", "")
-      elsif files.empty?
-        Finding.new("box", "ok", "no box file here: a public box will be downloaded on the first vagrant up", "")
+      elsif docker?(facts)
+        Finding.new("box", "ok", "no image file here: the first vagrant up builds the image, and needs a network for it", "")
+      elsif facts["box_url"]
+        Finding.new("box", "ok", "STACKLAB_BOX_URL=#{facts["box_url"]}", "")
+      elsif facts["has_public_box"]
+        Finding.new("box", "ok", "the public box is on this computer already", "")
       else
-        Finding.new("box", "warn", "#{files.join(", ")}: none is for #{facts["provider"]} on #{facts["architecture"]}; " \
-                                   "a public box will be downloaded",
-                    "For a room without a network, get stacklab-…-#{wanted} from your teacher")
+        public_box(facts, wanted)
+      end
+    end
+
+    def self.public_box(facts, wanted)
+      files = facts["box_files"].empty? ? "no box file here" : "none of #{facts["box_files"].join(", ")} fits"
+      docker = "vagrant up --provider=docker needs no box, nor does a room without a network with stacklab-…-#{wanted}"
+      if facts["today"] > REGISTRY_ENDS
+        Finding.new("box", "fail", "#{files}, and Vagrant's registry of public boxes ended on #{REGISTRY_ENDS}",
+                    "#{docker}; or STACKLAB_BOX_URL names a place that has the box")
+      else
+        Finding.new("box", "warn", "#{files}: a public box will be downloaded, which works until #{REGISTRY_ENDS}, when Vagrant's " \
+                                   "registry ends", "#{docker}; a box that was downloaded once stays usable")
       end
     end
 
@@ -151,7 +208,7 @@ module StackLab
       chosen = "STACKLAB_BOX=#{facts["chosen_box"]}"
       if facts["chosen_box_is_missing"]
         Finding.new("box", "fail", "#{chosen}: there is no such file", "Correct its path, or unset STACKLAB_BOX")
-      elsif chosen.match?(/stacklab-.*\.box\z/) && !chosen.end_with?("-#{wanted}")
+      elsif chosen.match?(/stacklab-.*\.(box|tar\.zst)\z/) && !chosen.end_with?("-#{wanted}")
         Finding.new("box", "fail", "#{chosen} is for another provider or processor",
                     "Take stacklab-…-#{wanted}, or unset STACKLAB_BOX")
       else
@@ -179,29 +236,37 @@ module StackLab
       }
     POWERSHELL
 
-    # `home` is Vagrant's own folder; `ports` and `machine_memory_mb` are the Vagrantfile's.
-    def initialize(home, ports, machine_memory_mb)
-      @home, @ports, @machine_memory_mb = home.to_s, ports, machine_memory_mb
-      @system = case RbConfig::CONFIG["host_os"]
-                when /mswin|mingw/ then "Windows"
-                when /darwin/ then "Darwin"
-                else "Linux"
-                end
+    # `home` is Vagrant's own folder; `ports`, `machine_memory_mb` and `network` are the Vagrantfile's; `own` are the
+    # containers that Docker's engine has of this lab.
+    def initialize(home, ports, machine_memory_mb, network, own)
+      @home, @ports, @machine_memory_mb, @network, @own = home.to_s, ports, machine_memory_mb, network, own
+      @system = Computer.system
+    end
+
+    def self.system
+      case RbConfig::CONFIG["host_os"]
+      when /mswin|mingw/ then "Windows"
+      when /darwin/ then "Darwin"
+      else "Linux"
+      end
     end
 
     def facts
       total, available = known { memory_bytes }
       hypervisor = known { hypervisor? }
+      docker = known { Engine.facts(@own) }
+      chosen = StackLab.chosen_box
       {
+        "vagrant" => Vagrant::VERSION, "today" => Date.today.iso8601, "network" => "#{@network}.0/24", "docker" => docker,
         "system" => @system, "architecture" => StackLab.architecture, "hypervisor_takes_it" => hypervisor,
         "virtualization" => known { virtualization(hypervisor) }, "kvm" => (known { kvm } if @system == "Linux"),
         "libvirt" => known { libvirt }, "libvirt_driver" => ENV.fetch("STACKLAB_LIBVIRT_DRIVER", "kvm"),
         "machine_memory_mb" => @machine_memory_mb, "memory_bytes" => total, "memory_available_bytes" => available,
-        "disk_free_bytes" => known { disk_free_bytes }, "ports" => @ports,
+        "disk_free_bytes" => known { disk_free_bytes(docker.to_h["root"]) }, "ports" => @ports,
         "ports_taken" => @ports.values.select { |port| taken?(port) }, "networks" => known { networks } || [],
-        "box_files" => Dir.glob("stacklab-*.box", base: ROOT).sort_by { |name| File.mtime(File.join(ROOT, name)) },
-        "chosen_box" => StackLab.chosen_box,
-        "chosen_box_is_missing" => StackLab.chosen_box.to_s.end_with?(".box") && !File.file?(StackLab.chosen_box),
+        "box_files" => Dir.glob("stacklab-*.{box,tar.zst}", base: ROOT).sort_by { |name| File.mtime(File.join(ROOT, name)) },
+        "chosen_box" => chosen, "chosen_box_is_missing" => chosen.to_s.end_with?(".box", ".zst") && !File.file?(chosen),
+        "box_url" => StackLab.box_url,
       }
     end
 
@@ -273,12 +338,12 @@ module StackLab
       end
     end
 
-    def disk_free_bytes
+    def disk_free_bytes(docker_root)
       if @system == "Windows"
         return powershell("(Get-Item -LiteralPath '#{@home.gsub("'", "''")}').PSDrive.Free")&.[](/\A\d+\z/)&.to_i
       end
 
-      folders = [@home, LIBVIRT_IMAGES].select { |folder| File.directory?(folder) }
+      folders = [@home, LIBVIRT_IMAGES, docker_root].select { |folder| folder && File.directory?(folder) }
       folders.map { |folder| Computer.free_of(output("df", "-Pk", folder)) }.min
     end
 

@@ -27,7 +27,7 @@ module StackLab
   # fits provider and architecture, or the public one. A file's name is the box's name, so a new file is a new box.
   def self.box(provider, public_box)
     file = box_file(provider)
-    return [chosen_box || public_box, nil] unless file
+    return [chosen_box || public_box, box_url] unless file
 
     [File.basename(file, ".box"), "file://#{"/" unless file.start_with?("/")}#{file}"]
   end
@@ -41,6 +41,11 @@ module StackLab
 
   def self.chosen_box
     ENV["STACKLAB_BOX"] unless ENV["STACKLAB_BOX"].to_s.empty?
+  end
+
+  # Where the public box, or the one that STACKLAB_BOX names, is to be had instead of Vagrant's registry.
+  def self.box_url
+    ENV["STACKLAB_BOX_URL"] unless ENV["STACKLAB_BOX_URL"].to_s.empty?
   end
 
   # Of the processor, also where a Vagrant for Intel is translated on Apple silicon.
@@ -64,13 +69,26 @@ module StackLab
     machine.qemuargs(value: "max,erms=off,la57=off,pku=off,smap=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off")
   end
 
+  def self.ports
+    { "STACKLAB_JUPYTER_PORT" => JUPYTER_PORT, "STACKLAB_SITE_PORT" => SITE_PORT }
+  end
+
+  # This computer as both doctors see it, for the machines of `env`.
+  def self.facts(env, ports)
+    own = Dir[env.local_data_path.join("machines/*/docker/id").to_s].map { |file| File.read(file).strip }
+    Computer.new(env.home_path, ports, MEMORY_MB, NETWORK, own).facts
+  end
+
   # What Docker's engine must have before it runs a machine, and what it need not keep after the last one.
   def self.prepare(machine)
-    Docker.prepare(machine, ADDRESSES, CPUS, MEMORY_MB) if machine.provider_name == :docker
+    return unless machine.provider_name == :docker
+
+    variable = machine.name.to_s == "desk" ? "STACKLAB_JUPYTER_PORT" : "STACKLAB_SITE_PORT"
+    Docker.prepare(machine) { facts(machine.env, ports.slice(variable)) }
   end
 
   def self.forget(machine)
-    Docker::Network.new(ADDRESSES).remove_if_empty if machine.provider_name == :docker
+    Docker::Network.new(NETWORK).remove_if_empty if machine.provider_name == :docker
   end
 
   def self.bsdtar(*arguments)
@@ -152,9 +170,11 @@ module StackLab
     end
 
     def execute
-      ports = { "STACKLAB_JUPYTER_PORT" => JUPYTER_PORT, "STACKLAB_SITE_PORT" => SITE_PORT }
-      facts = Computer.new(@env.home_path, ports, MEMORY_MB).facts
-      findings = Diagnosis.of(facts.merge(provider).merge("running" => running))
+      facts = StackLab.facts(@env, StackLab.ports)
+      chosen = provider
+      box = BOXES[chosen["provider"]].to_s.gsub("/", "-VAGRANTSLASH-")
+      facts["has_public_box"] = !box.empty? && @env.boxes_path.join(box).directory?
+      findings = Diagnosis.of(facts.merge(chosen).merge("running" => running))
       @env.ui.info("a lab by Vagrant (vagrant up)")
       findings.each do |finding|
         say = @env.ui.method({ "ok" => :info, "warn" => :warn, "fail" => :error }.fetch(finding.state))
@@ -176,6 +196,7 @@ module StackLab
     end
 
     def fault(name)
+      return if name == "docker" # what of the engine is amiss is among the facts
       return "this Vagrantfile knows no provider #{name}" unless BOXES.key?(name)
 
       provider, = Vagrant.plugin("2").manager.providers[name.to_sym]
@@ -212,6 +233,7 @@ module StackLab
 
   class Plugin < Vagrant.plugin("2")
     name "stacklab"
+    Vagrant.plugin("2").manager.providers[:docker].first.singleton_class.prepend(Docker::Usable)
     command("doctor") { Doctor }
     command("image") { ImageFile }
     provisioner("stacklab_checkout") { Checkout }
