@@ -10,10 +10,12 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import psutil
 
+from stacklab import engine
 from stacklab.errors import SettingsError
 from stacklab.files import ROOT
 
@@ -21,8 +23,15 @@ from stacklab.files import ROOT
 MACHINE_MEMORY_MB = 2048  # of each of the two; STACKLAB_MEMORY_MB
 FORWARDED_PORTS = {"STACKLAB_JUPYTER_PORT": 8888, "STACKLAB_SITE_PORT": 8443}
 
-LIBVIRT_IMAGES = Path("/var/lib/libvirt/images")
+MACHINES_NETWORK = "192.168.56"  # its first three numbers; STACKLAB_NETWORK
+PUBLIC_BOXES = {
+    "virtualbox": "bento/debian-13",
+    "vmware_desktop": "bento/debian-13",
+    "parallels": "bento/debian-13",
+    "libvirt": "cloud-image/debian-13",
+}
 
+LIBVIRT_IMAGES = Path("/var/lib/libvirt/images")
 
 # On Windows, adapters by their description: a connection may be called "Ethernet 2" whatever made it.
 WINDOWS_NETWORKS = """
@@ -53,10 +62,15 @@ class Facts:
     disk_free_bytes: int = 100 * 10**9
     ports: Mapping[str, int] = field(default_factory=lambda: dict(FORWARDED_PORTS))  # {variable: what it asks for}
     ports_taken: frozenset[int] = frozenset()
+    network: str = f"{MACHINES_NETWORK}.0/24"  # the machines' own
     networks: tuple[tuple[str, str], ...] = ()  # (interface, "192.168.1.7/24")
-    box_files: tuple[str, ...] = ()  # names of stacklab-*.box in the checkout, the newest last
+    docker: engine.Engine | None = None
+    box_files: tuple[str, ...] = ()  # names of box and image files in the checkout, the newest last
     chosen_box: str | None = None  # STACKLAB_BOX: a name, or a file
     chosen_box_is_missing: bool = False  # it is called like a file, and there is none
+    box_url: str | None = None  # STACKLAB_BOX_URL: where the public box is to be had
+    public_boxes: frozenset[str] = frozenset()  # those that Vagrant has on this computer
+    today: str = "2026-11-25"  # as ISO 8601 writes it
     running: frozenset[str] = frozenset()  # the machines that run, of web and desk: their ports are the lab's own
 
 
@@ -73,6 +87,9 @@ def gather(root: Path | None = None) -> Facts:
     plugins = _plugins() if vagrant else {}
     memory = psutil.virtual_memory()
     chosen_box = os.environ.get("STACKLAB_BOX") or None
+    vagrant_home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
+    docker = engine.look([path.read_text().strip() for path in (root / ".vagrant" / "machines").glob("*/docker/id")])
+    box_files = [path for pattern in ("stacklab-*.box", "stacklab-*.tar.zst") for path in root.glob(pattern)]
     return Facts(
         system=system,
         architecture=_architecture(system),
@@ -84,18 +101,25 @@ def gather(root: Path | None = None) -> Facts:
         libvirt_driver=os.environ.get("STACKLAB_LIBVIRT_DRIVER", "kvm"),
         vagrant=vagrant,
         vagrant_plugins=frozenset(plugins),
-        providers=_providers(plugins),
+        providers=_providers(plugins) | ({} if docker is None else {"docker": docker.version}),
         chosen_provider=os.environ.get("VAGRANT_DEFAULT_PROVIDER"),
         machine_memory_mb=machine_memory_mb,
         memory_bytes=memory.total,
         memory_available_bytes=memory.available,
-        disk_free_bytes=_disk_free_bytes(Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")),
+        disk_free_bytes=_disk_free_bytes(vagrant_home, *([Path(docker.root)] if docker and docker.root else [])),
         ports=ports,
         ports_taken=frozenset(port for port in ports.values() if _is_taken(port)),
+        network=f"{os.environ.get('STACKLAB_NETWORK', MACHINES_NETWORK)}.0/24",
         networks=tuple(_networks(system)),
-        box_files=tuple(path.name for path in sorted(root.glob("stacklab-*.box"), key=lambda path: path.stat().st_mtime)),
+        docker=docker,
+        box_files=tuple(path.name for path in sorted(box_files, key=lambda path: path.stat().st_mtime)),
         chosen_box=chosen_box,
-        chosen_box_is_missing=bool(chosen_box) and chosen_box.endswith(".box") and not Path(chosen_box).is_file(),
+        chosen_box_is_missing=bool(chosen_box) and chosen_box.endswith((".box", ".zst")) and not Path(chosen_box).is_file(),
+        box_url=os.environ.get("STACKLAB_BOX_URL") or None,
+        public_boxes=frozenset(
+            name for name in PUBLIC_BOXES.values() if (vagrant_home / "boxes" / name.replace("/", "-VAGRANTSLASH-")).is_dir()
+        ),
+        today=date.today().isoformat(),
         running=_running(root),
     )
 
@@ -220,10 +244,10 @@ def _running(root: Path) -> frozenset[str]:
     return frozenset(re.findall(r"^[0-9]+,([a-z]+),state,running$", told, re.MULTILINE))
 
 
-def _disk_free_bytes(vagrant_home: Path) -> int:
-    """On the fuller of the disks that boxes and libvirt's machines go to."""
+def _disk_free_bytes(vagrant_home: Path, *others: Path) -> int:
+    """On the fullest of the disks that boxes, and libvirt's and Docker's machines go to."""
     there = next(folder for folder in (vagrant_home, *vagrant_home.parents) if folder.is_dir())
-    return min(shutil.disk_usage(folder).free for folder in (there, LIBVIRT_IMAGES) if folder.is_dir())
+    return min(shutil.disk_usage(folder).free for folder in (there, LIBVIRT_IMAGES, *others) if folder.is_dir())
 
 
 def _networks(system: str) -> Iterator[tuple[str, str]]:

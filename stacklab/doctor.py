@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stacklab.computer import Facts, gather
+from stacklab import engine
+from stacklab.computer import PUBLIC_BOXES, Facts, gather
 from stacklab.errors import LabError
 
 State = Literal["ok", "warn", "fail"]
 
-# What the Vagrantfile asks for, where the environment does not say otherwise.
-MACHINES_NETWORK = ipaddress.ip_network("192.168.56.0/24")
+# No public box can be had from then on: hashicorp/vagrant#13836.
+REGISTRY_ENDS = "2026-12-31"
 PORT_IS_FOR = {"STACKLAB_JUPYTER_PORT": ("JupyterLab", "desk"), "STACKLAB_SITE_PORT": ("the site", "web")}
 DISK_BYTES = 12 * 10**9
 CONTAINER_DISK_BYTES = 3 * 10**9
@@ -32,7 +33,7 @@ VAGRANT_WITH_ARCHITECTURES = (2, 4, 0)
 VIRTUALBOX_ON_APPLE_SILICON = (7, 1, 0)
 
 # Vagrant takes the first of them that it can use: the Vagrantfile's order goes before its own.
-PROVIDERS = ("virtualbox", "vmware_desktop", "parallels", "libvirt")
+PROVIDERS = ("virtualbox", "vmware_desktop", "parallels", "libvirt", "docker")
 
 # How an interface is called that a provider made for its machines.
 PROVIDER_INTERFACES = ("vboxnet*", "VirtualBox*", "virbr*", "vmnet*", "VMware*", "bridge1*", "vnic*", "Parallels*")
@@ -101,7 +102,7 @@ def _vagrant(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "Vagrant", "fail", f"Vagrant {facts.vagrant} is older than {_dotted(OLDEST_VAGRANT)}", "Install a newer Vagrant"
         )
-    elif facts.architecture == "arm64" and version < VAGRANT_WITH_ARCHITECTURES:
+    elif facts.architecture == "arm64" and version < VAGRANT_WITH_ARCHITECTURES and usable_provider(facts) != "docker":
         yield Finding(
             "Vagrant",
             "fail",
@@ -124,19 +125,19 @@ def _provider(facts: Facts) -> Iterator[Finding]:
     provider = usable_provider(facts)
     if provider is None:
         advice = {
-            "Linux": "Install VirtualBox, or libvirt with its plugin (apt-get install vagrant-libvirt libvirt-daemon-system "
-            "qemu-system-x86)",
-            "Darwin": "Install VirtualBox 7.1 or newer, VMware Fusion or Parallels Desktop",
+            "Linux": "Install Docker (apt-get install docker.io), VirtualBox, or libvirt with its plugin (apt-get install "
+            "vagrant-libvirt libvirt-daemon-system qemu-system-x86)",
+            "Darwin": "Install Docker Desktop, VirtualBox 7.1 or newer, VMware Fusion or Parallels Desktop",
         }
         yield Finding(
             "provider",
             "fail",
             "no provider: nothing on this computer can run Vagrant's machines",
-            advice.get(facts.system, "Install VirtualBox"),
+            advice.get(facts.system, "Install Docker Desktop, or VirtualBox"),
         )
         return
     version = facts.providers[provider]
-    yield from {"virtualbox": _virtualbox, "libvirt": _libvirt}.get(provider, _plugin_provider)(facts, provider, version)
+    yield from {"virtualbox": _virtualbox, "libvirt": _libvirt, "docker": _docker}.get(provider, _plugin_provider)(facts, provider, version)
 
 
 def _virtualbox(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
@@ -186,6 +187,26 @@ def _libvirt(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
         )
 
 
+def _docker(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
+    found = facts.docker
+    if found.fault:
+        start = "Start Docker Desktop, with Linux containers"
+        if facts.system == "Linux":
+            start = "sudo systemctl start docker, and be in its group: sudo adduser $USER docker, then log in again"
+        yield Finding("provider", "fail", f"Docker's engine cannot be used: {found.fault}", start)
+    elif engine.too_old(found):
+        yield Finding(
+            "provider", "fail", f"Docker's engine {found.version} is older than {engine.OLDEST}", "Install a newer Docker"
+        )
+    else:
+        yield Finding("provider", "ok", f"Docker {found.version}")
+
+
+def _by_docker(facts: Facts) -> engine.Engine | None:
+    """The engine, if `vagrant up` would take it."""
+    return facts.docker if usable_provider(facts) == "docker" else None
+
+
 def _plugin_provider(facts: Facts, provider: str, version: str) -> Iterator[Finding]:
     plugin = {"vmware_desktop": "vagrant-vmware-desktop", "parallels": "vagrant-parallels"}[provider]
     if plugin in facts.vagrant_plugins:
@@ -203,6 +224,8 @@ def _plugin_provider(facts: Facts, provider: str, version: str) -> Iterator[Find
 def _virtualization(facts: Facts) -> Iterator[Finding]:
     if usable_provider(facts) == "libvirt":
         yield _kvm(facts)
+    elif _by_docker(facts):
+        yield Finding("virtualisation", "ok", "containers need none of their own")
     elif facts.virtualization is False:
         yield Finding(
             "virtualisation",
@@ -256,6 +279,9 @@ def _kvm(facts: Facts) -> Finding:
 
 
 def _memory(facts: Facts) -> Iterator[Finding]:
+    if (docker := _by_docker(facts)) and docker.desktop:
+        yield _desktop_memory(facts, docker.memory_bytes)
+        return
     have, free = facts.memory_bytes, facts.memory_available_bytes
     need = (2 - len(facts.running)) * facts.machine_memory_mb * 2**20
     who = (f"the two machines take {_gb(need)}", f"the other machine takes {_gb(need)}", "both machines run")
@@ -270,17 +296,27 @@ def _memory(facts: Facts) -> Iterator[Finding]:
         yield Finding("memory", "fail", words, f"Take smaller machines ({smaller}), or web alone: vagrant up web")
 
 
+def _desktop_memory(facts: Facts, have: int) -> Finding:
+    need = 2 * facts.machine_memory_mb * 2**20
+    words = f"Docker's engine has {_gb(have)}; the two machines may take {_gb(need)}"
+    if have >= 0.9 * need:  # it tells somewhat less than one gave it
+        return Finding("memory", "ok", words)
+    smaller = _set(facts, "STACKLAB_MEMORY_MB", 1280)
+    more = f"Give it more (Docker Desktop: Settings → Resources), or take smaller machines: {smaller}"
+    return Finding("memory", "fail", words, more)
+
+
 def _disk(facts: Facts) -> Iterator[Finding]:
-    words = f"{_gb(facts.disk_free_bytes)} free; a box and two machines take up to {_gb(DISK_BYTES)}"
-    if facts.running or facts.disk_free_bytes >= DISK_BYTES:
+    docker = _by_docker(facts)
+    what, need = ("the image", engine.DISK_BYTES) if docker else ("a box", DISK_BYTES)
+    words = f"{_gb(facts.disk_free_bytes)} free; {what} and two machines take up to {_gb(need)}"
+    if facts.running or facts.disk_free_bytes >= need:
         yield Finding("disk", "ok", words)
-    else:
-        yield Finding(
-            "disk",
-            "fail",
-            words,
-            "Make room: boxes go to Vagrant's home (VAGRANT_HOME moves it), machines to the provider's own folder",
-        )
+        return
+    where = "boxes go to Vagrant's home (VAGRANT_HOME moves it), machines to the provider's own folder"
+    if docker:
+        where = f"Docker keeps its data in {docker.root}"
+    yield Finding("disk", "fail", words, f"Make room: {where}")
 
 
 def _ports(facts: Facts) -> Iterator[Finding]:
@@ -298,43 +334,67 @@ def _ports(facts: Facts) -> Iterator[Finding]:
 
 
 def _network(facts: Facts) -> Iterator[Finding]:
+    docker = _by_docker(facts)
+    clash = _interface_in(facts, docker) or (docker and engine.clash(docker, facts.network))
+    if not clash:
+        yield Finding("network", "ok", f"{facts.network} is free for the machines")
+        return
+    another = _set(facts, "STACKLAB_NETWORK", "192.168.58" if facts.network == "192.168.57.0/24" else "192.168.57")
+    yield Finding(
+        "network",
+        "fail",
+        f"{clash} is in the machines' network {facts.network}",
+        f"Take another: {another} (VirtualBox allows 192.168.56 to 192.168.63)",
+    )
+
+
+def _interface_in(facts: Facts, docker: engine.Engine | None) -> str | None:
+    """The interface of this computer that is in the machines' network, and that no provider has made for them."""
+    if docker and docker.desktop:  # its networks are in a machine of its own
+        return None
+    own = (engine.bridge(docker, facts.network),) if docker else PROVIDER_INTERFACES
+    wanted = ipaddress.ip_network(facts.network)
     for interface, address in facts.networks:
-        provided = any(fnmatch.fnmatch(interface, pattern) for pattern in PROVIDER_INTERFACES)
-        if not provided and ipaddress.ip_interface(address).network.overlaps(MACHINES_NETWORK):
-            yield Finding(
-                "network",
-                "fail",
-                f"{interface} ({address}) is in the machines' network {MACHINES_NETWORK}",
-                "Change ADDRESSES in the Vagrantfile to another network of 192.168.56.0–192.168.63.255, "
-                "the range VirtualBox allows",
-            )
-            return
-    yield Finding("network", "ok", f"{MACHINES_NETWORK} is free for the machines")
+        mine = any(pattern and fnmatch.fnmatch(interface, pattern) for pattern in own)
+        if not mine and ipaddress.ip_interface(address).network.overlaps(wanted):
+            return f"{interface} ({address})"
+    return None
 
 
 def _box(facts: Facts) -> Iterator[Finding]:
     provider = usable_provider(facts) or "virtualbox"
+    wanted = f"{provider}-{facts.architecture}.{'tar.zst' if _by_docker(facts) else 'box'}"
+    fitting = [name for name in facts.box_files if name.endswith(f"-{wanted}")]
     if facts.chosen_box:
-        yield _chosen_box(facts.chosen_box, facts.chosen_box_is_missing, f"{provider}-{facts.architecture}.box")
-        return
-    fitting = [name for name in facts.box_files if name.endswith(f"-{provider}-{facts.architecture}.box")]
-    if fitting:
+        yield _chosen_box(facts.chosen_box, facts.chosen_box_is_missing, wanted)
+    elif fitting:
         yield Finding("box", "ok", f"{fitting[-1]}: vagrant up needs no network")
-    elif facts.box_files:
-        yield Finding(
-            "box",
-            "warn",
-            f"{', '.join(facts.box_files)}: none is for {provider} on {facts.architecture}; a public box will be downloaded",
-            f"For a room without a network, get stacklab-…-{provider}-{facts.architecture}.box from your teacher",
-        )
+    elif _by_docker(facts):
+        yield Finding("box", "ok", "no image file here: the first vagrant up builds the image, and needs a network for it")
+    elif facts.box_url:
+        yield Finding("box", "ok", f"STACKLAB_BOX_URL={facts.box_url}")
+    elif PUBLIC_BOXES.get(provider) in facts.public_boxes:
+        yield Finding("box", "ok", "the public box is on this computer already")
     else:
-        yield Finding("box", "ok", "no box file here: a public box will be downloaded on the first vagrant up")
+        yield _public_box(facts, wanted)
+
+
+def _public_box(facts: Facts, wanted: str) -> Finding:
+    files = f"none of {', '.join(facts.box_files)} fits" if facts.box_files else "no box file here"
+    docker = f"vagrant up --provider=docker needs no box, nor does a room without a network with stacklab-…-{wanted}"
+    if facts.today > REGISTRY_ENDS:
+        return Finding(
+            "box", "fail", f"{files}, and Vagrant's registry of public boxes ended on {REGISTRY_ENDS}",
+            f"{docker}; or STACKLAB_BOX_URL names a place that has the box",
+        )  # fmt: skip
+    until = f"{files}: a public box will be downloaded, which works until {REGISTRY_ENDS}, when Vagrant's registry ends"
+    return Finding("box", "warn", until, f"{docker}; a box that was downloaded once stays usable")
 
 
 def _chosen_box(box: str, is_missing: bool, fitting: str) -> Finding:
     if is_missing:
         return Finding("box", "fail", f"STACKLAB_BOX={box}: there is no such file", "Correct its path, or unset STACKLAB_BOX")
-    if fnmatch.fnmatchcase(box, "*stacklab-*.box") and not box.endswith(f"-{fitting}"):
+    if re.search(r"stacklab-.*\.(box|tar\.zst)$", box) and not box.endswith(f"-{fitting}"):
         return Finding(
             "box",
             "fail",
@@ -344,7 +404,7 @@ def _chosen_box(box: str, is_missing: bool, fitting: str) -> Finding:
     return Finding("box", "ok", f"STACKLAB_BOX={box}")
 
 
-def _set(facts: Facts, variable: str, value: int) -> str:
+def _set(facts: Facts, variable: str, value: int | str) -> str:
     """How one sets an environment variable there."""
     return f"in PowerShell, $env:{variable} = {value}" if facts.system == "Windows" else f"export {variable}={value}"
 

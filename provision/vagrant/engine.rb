@@ -54,11 +54,11 @@ module StackLab
       # Docker Desktop's own machine; on Linux it is the computer's memory that counts.
       def memory(facts)
         have, need = facts["docker"]["memory_bytes"], 2 * facts["machine_memory_mb"] * 2**20
-        words = "Docker Desktop has #{Diagnosis.gb(have)}; the two machines may take #{Diagnosis.gb(need)}"
+        words = "Docker's engine has #{Diagnosis.gb(have)}; the two machines may take #{Diagnosis.gb(need)}"
         return ["memory", "ok", words, ""] if have >= 0.9 * need # it tells somewhat less than one gave it
 
         smaller = Diagnosis.set(facts, "STACKLAB_MEMORY_MB", 1280)
-        ["memory", "fail", words, "Give it more (Settings → Resources), or take smaller machines: #{smaller}"]
+        ["memory", "fail", words, "Give it more (Docker Desktop: Settings → Resources), or take smaller machines: #{smaller}"]
       end
 
       # Of the networks and containers in the engine, the one that has what the machines want: words for it, or nil.

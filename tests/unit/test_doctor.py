@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from stacklab import computer, doctor
+from stacklab import computer, doctor, engine
 from stacklab.computer import Facts
 from stacklab.doctor import diagnose
 from stacklab.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
-GOOD = Facts(vagrant="2.4.9", providers={"virtualbox": "7.1.4"}, networks=(("wlan0", "192.168.1.7/24"),))
+GOOD = Facts(
+    vagrant="2.4.9",
+    providers={"virtualbox": "7.1.4"},
+    networks=(("wlan0", "192.168.1.7/24"),),
+    public_boxes=frozenset({"bento/debian-13"}),
+)
 
 
 def found(check, facts):
@@ -220,8 +225,8 @@ def test_a_network_that_overlaps_with_the_machines_is_a_failure(interface, addre
 
 def test_a_box_for_another_provider_or_architecture_does_not_count():
     assert "no network" in the("box", with_(box_files=("stacklab-1-virtualbox-amd64.box",))).what
-    assert the("box", with_(box_files=("stacklab-1-virtualbox-arm64.box",))).state == "warn"
-    assert the("box", with_(box_files=("stacklab-1-libvirt-amd64.box",))).state == "warn"
+    assert the("box", with_(public_boxes=frozenset(), box_files=("stacklab-1-virtualbox-arm64.box",))).state == "warn"
+    assert the("box", with_(public_boxes=frozenset(), box_files=("stacklab-1-libvirt-amd64.box",))).state == "warn"
 
 
 def test_a_chosen_box_must_be_there_and_fit():
@@ -254,10 +259,65 @@ def test_what_the_environment_asks_for_must_be_a_number_that_can_be(variable, te
 
 def test_what_doctor_checks_is_what_the_vagrantfile_asks_for():
     vagrantfile = (ROOT / "Vagrantfile").read_text()
-    addresses = re.findall(r"\"(192\.168\.\d+\.\d+)\"", vagrantfile)
-    assert len(addresses) == 2
-    assert all(doctor.ipaddress.ip_address(address) in doctor.MACHINES_NETWORK for address in addresses)
-    assert re.findall(r'^  "(\w+)" => "[\w-]+/', vagrantfile, re.MULTILINE) == list(doctor.PROVIDERS)
+    assert f'"STACKLAB_NETWORK", "{computer.MACHINES_NETWORK}"' in vagrantfile
+    boxes = dict(re.findall(r'^  "(\w+)" => "([\w-]+/[\w-]+)"', vagrantfile, re.MULTILINE))
+    assert boxes == computer.PUBLIC_BOXES
+    assert (*boxes, "docker") == doctor.PROVIDERS, "Docker is the last: taken where nothing else can be"
     assert f'"STACKLAB_MEMORY_MB", {computer.MACHINE_MEMORY_MB}' in vagrantfile
     for variable, port in computer.FORWARDED_PORTS.items():
         assert f'"{variable}", {port}' in vagrantfile
+
+
+def by_docker(**changes):
+    return with_(providers={"docker": "27.3.1"}, docker=engine.Engine(version="27.3.1", memory_bytes=16 * 2**30, **changes))
+
+
+def test_docker_is_taken_where_nothing_else_is_and_needs_neither_box_nor_virtualisation():
+    facts = dataclasses.replace(by_docker(), virtualization=False, today="2027-01-12", public_boxes=frozenset())
+    assert {finding.state for finding in diagnose(facts)} == {"ok"}
+    assert doctor.usable_provider(with_(providers={"docker": "27.3.1", "parallels": "20"})) == "parallels"
+
+
+def test_the_end_of_the_registry_is_told_with_its_date_and_what_to_do_instead():
+    before, after = (the("box", with_(public_boxes=frozenset(), today=day)) for day in ("2026-12-31", "2027-01-01"))
+    assert (before.state, after.state) == ("warn", "fail")
+    for finding in (before, after):
+        assert "2026-12-31" in finding.what and "vagrant up --provider=docker" in finding.do
+    ours = with_(public_boxes=frozenset(), today="2027-01-01", box_url="https://boxes.example.org/debian-13.box")
+    assert the("box", ours).state == "ok"
+
+
+def test_what_is_amiss_with_an_engine_is_said_in_its_own_words_or_with_its_version():
+    stopped = with_(providers={"docker": ""}, docker=engine.Engine("Cannot connect to the Docker daemon"))
+    assert "Cannot connect" in the("provider", stopped).what and "adduser" in the("provider", stopped).do
+    on_a_mac = dataclasses.replace(stopped, system="Darwin")
+    assert the("provider", on_a_mac).do.startswith("Start Docker Desktop")
+    old = with_(providers={"docker": "19.03"}, docker=engine.Engine(version="19.03.15"))
+    assert "19.03" in the("provider", old).what
+
+
+def test_docker_desktops_own_memory_is_what_counts_there():
+    small = with_(providers={"docker": "27"}, docker=engine.Engine(version="27", desktop=True, memory_bytes=2 * 2**30))
+    assert the("memory", small).state == "fail" and "STACKLAB_MEMORY_MB" in the("memory", small).do
+    told = with_(providers={"docker": "27"}, docker=engine.Engine(version="27", desktop=True, memory_bytes=4 * 10**9))
+    assert the("memory", told).state == "ok", "of 4 GiB it tells a little less"
+
+
+def test_a_network_or_an_address_that_docker_has_given_away_is_named():
+    ours = ("stacklab-192.168.56.0-24", "192.168.56.0/24", "br-0123456789ab")
+    own_bridge = dataclasses.replace(by_docker(networks=(ours,)), networks=(("br-0123456789ab", "192.168.56.1/24"),))
+    assert the("network", own_bridge).state == "ok"
+    virtualbox = dataclasses.replace(by_docker(), networks=(("vboxnet0", "192.168.56.1/24"),))
+    assert "vboxnet0" in the("network", virtualbox).what and "STACKLAB_NETWORK=192.168.57" in the("network", virtualbox).do
+    assert "Docker's network else" in the("network", by_docker(networks=(("else", "192.168.0.0/16", "br-1"),))).what
+    second = by_docker(networks=(ours,), addresses=(("192.168.56.11", "copy_desk_17"),))
+    assert "copy_desk_17" in the("network", second).what
+
+
+def test_an_engine_is_asked_and_its_silence_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert engine.look() is None
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\necho 'Cannot connect to it' >&2; exit 1\n")
+    program.chmod(0o755)
+    assert engine.look() == engine.Engine("Cannot connect to it")

@@ -11,10 +11,19 @@ from pathlib import Path
 import pytest
 from test_doctor import WINDOWS_PRINTED
 
-from stacklab import computer, doctor
+from stacklab import computer, doctor, engine
 
 ROOT = Path(__file__).resolve().parents[2]
 GB = 2**30
+OURS = ("stacklab-192.168.56.0-24", "192.168.56.0/24", "br-0123456789ab")
+ENGINES = [
+    engine.Engine(version="27.3.1", memory_bytes=16 * GB, root="/var/lib/docker", networks=(OURS,)),
+    engine.Engine(version="20.10.24+dfsg1", desktop=True, memory_bytes=4 * GB, root="/var/lib/docker"),
+    engine.Engine(version="20.10.24", desktop=True, memory_bytes=2 * GB, networks=(("other", "192.168.0.0/16", "br-1"),)),
+    engine.Engine(version="27.3.1", memory_bytes=GB, networks=(OURS,), addresses=(("192.168.56.10", "stacklab_web_1"),)),
+    engine.Engine("permission denied while trying to connect to the Docker daemon socket"),
+    engine.Engine(version="19.03.15", memory_bytes=16 * GB),
+]
 # What a fact may be; every check meets each kind of answer among a few hundred computers.
 MAY_BE = {
     "system": ["Linux", "Darwin", "Windows"],
@@ -23,7 +32,13 @@ MAY_BE = {
     "hypervisor_takes_it": [True, False],
     "kvm": ["usable", None, "/dev/kvm: Permission denied"],
     "libvirt_driver": ["kvm", "qemu"],
-    "providers": [{"virtualbox": "7.1.4"}, {"libvirt": "0.12.2"}, {"parallels": "20.1.0"}],
+    "vagrant": ["2.3.4", "2.4.9", "2.2.19"],
+    "providers": [{"virtualbox": "7.1.4"}, {"libvirt": "0.12.2"}, {"parallels": "20.1.0"}, {"docker": "27.3.1"}],
+    "docker": ENGINES,
+    "box_url": [None, None, "https://boxes.example.org/debian-13.box"],
+    "public_boxes": [frozenset(), frozenset({"bento/debian-13"})],
+    "today": ["2026-12-31", "2027-01-01"],
+    "network": ["192.168.56.0/24", "192.168.57.0/24"],
     "machine_memory_mb": [2048, 1280],
     "memory_bytes": [4 * GB, 8 * GB, 16 * GB],
     "memory_available_bytes": [2 * GB, 3 * GB + GB // 2, 6 * GB],
@@ -35,19 +50,22 @@ MAY_BE = {
         (("wlan0", "192.168.1.7/255.255.255.0"),),
         (("lo", "127.0.0.1/255.0.0.0"), ("eth0", "192.168.56.20/255.255.255.0")),
         (("tun0", "192.168.0.1/255.255.0.0"),),
+        (("br-0123456789ab", "192.168.56.1/255.255.255.0"),),
         *(((made.replace("*", " 1"), "192.168.56.1/255.255.255.0"),) for made in doctor.PROVIDER_INTERFACES),
     ],
     "box_files": [
         (),
         ("stacklab-1-virtualbox-amd64.box",),
         ("stacklab-1-libvirt-amd64.box", "stacklab-2-libvirt-amd64.box"),
+        ("stacklab-1-docker-arm64.tar.zst",),
     ],
-    "chosen_box": [None, None, "our/box", "/media/stick/stacklab-1-virtualbox-amd64.box", "other.box"],
+    "chosen_box": [None, None, "our/box", "/media/stick/stacklab-1-virtualbox-amd64.box", "other.box",
+                   "stacklab-1-docker-amd64.tar.zst"],
     "chosen_box_is_missing": [True, False],
     "libvirt": ["usable", None, "Failed to connect socket"],
     "running": [frozenset(), frozenset({"web"}), frozenset({"web", "desk"})],
 }
-CHECKS = {"virtualisation", "memory", "disk", "ports", "network", "box"}
+CHECKS = {"Vagrant", "virtualisation", "memory", "disk", "ports", "network", "box"}
 
 pytestmark = pytest.mark.skipif(not shutil.which("ruby"), reason="ruby is not installed: vagrant doctor is NOT checked")
 
@@ -67,14 +85,22 @@ def ruby(script, given):
 
 
 def is_said_by_both(facts, finding):
-    of_provider = finding.check == "provider" and finding.state != "ok" and "parallels" not in facts.providers
+    versions = "parallels" in facts.providers or "does not know VirtualBox" in finding.what
+    of_provider = finding.check == "provider" and finding.state != "ok" and not versions
     return finding.check in CHECKS or of_provider
 
 
 def test_both_doctors_say_the_same_of_the_same_computer():
     choose = random.Random(4)
     computers = [computer.Facts(**{name: choose.choice(answers) for name, answers in MAY_BE.items()}) for _ in range(400)]
-    given = [{**dataclasses.asdict(facts), "provider": doctor.usable_provider(facts)} for facts in computers]
+    given = [
+        {
+            **dataclasses.asdict(facts),
+            "provider": doctor.usable_provider(facts),
+            "has_public_box": computer.PUBLIC_BOXES.get(doctor.usable_provider(facts)) in facts.public_boxes,
+        }
+        for facts in computers
+    ]
     said = ruby("given.map { |facts| StackLab::Diagnosis.of(facts).map(&:to_a) }", given)
     for facts, findings in zip(computers, said, strict=True):
         # Versions and plugins are asked of Vagrant itself, so of a provider only what is not well is the same.
@@ -84,10 +110,10 @@ def test_both_doctors_say_the_same_of_the_same_computer():
 
 
 def test_what_cannot_be_known_is_a_warning_and_not_a_crash():
-    unknown = {**dataclasses.asdict(computer.Facts()), "provider": "virtualbox", "virtualization": None}
+    unknown = {**dataclasses.asdict(computer.Facts(vagrant="2.4.9")), "provider": "virtualbox", "virtualization": None}
     unknown |= {"memory_bytes": None, "memory_available_bytes": None, "disk_free_bytes": None}
     said = ruby("StackLab::Diagnosis.of(given).map(&:to_a)", unknown)
-    assert [check for check, state, *_ in said if state == "warn"] == ["virtualisation", "memory", "disk"]
+    assert [check for check, state, *_ in said if state == "warn"] == ["virtualisation", "memory", "disk", "box"]
 
 
 def test_memory_is_read_from_what_each_system_prints():
@@ -122,9 +148,9 @@ def test_a_command_that_hangs_or_is_missing_is_no_answer():
 
 
 def test_a_provider_that_cannot_be_used_is_named_and_the_rest_is_looked_at_too():
-    facts = {**dataclasses.asdict(computer.Facts()), "provider": "virtualbox", "provider_fault": "no provider can be used."}
+    facts = {**dataclasses.asdict(computer.Facts(vagrant="2.4.9")), "provider": "virtualbox", "provider_fault": "no provider can be used."}
     said = ruby("StackLab::Diagnosis.of(given).map(&:to_a)", facts)
-    assert said[0][:3] == ["provider", "fail", "no provider can be used."]
+    assert said[1][:3] == ["provider", "fail", "no provider can be used."]
     assert {check for check, *_ in said} == CHECKS | {"provider"}
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(
     path
-    for folder in ("provision", "provision/box", "provision/image", "tests/vagrant")
+    for folder in ("provision", "provision/box", "provision/docker", "provision/image", "tests/vagrant")
     for path in (ROOT / folder).iterdir()
     if path.is_file() and path.read_bytes()[:25].split(b"\n")[0] in (b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash")
 )
@@ -23,6 +23,7 @@ KNOWN_SETTINGS = {
     "vmware_desktop": {"vmx"},
     "parallels": {"cpus", "memory"},
     "libvirt": {"cpus", "memory", "driver", "cpu_mode"},
+    "docker": {"image", "has_ssh", "stop_timeout"},
 }
 
 
@@ -73,7 +74,8 @@ def test_shellcheck_has_nothing_to_say(script):
 @needs("ruby")
 def test_every_provider_gets_cpus_memory_and_a_box_from_one_place():
     providers = read(STACKLAB_CPUS="3", STACKLAB_MEMORY_MB="1500")["providers"]
-    assert providers.keys() == KNOWN_SETTINGS.keys()
+    assert list(providers) == list(KNOWN_SETTINGS), "of those that can be used, a bare `vagrant up` takes the first"
+    assert providers.pop("docker")["settings"].keys() == KNOWN_SETTINGS["docker"]  # its limits come when it is made
     for name, blocks in providers.items():
         settings = blocks["settings"]
         assert settings.keys() == KNOWN_SETTINGS[name]
@@ -92,8 +94,11 @@ def test_the_architecture_of_the_box_is_asked_for_only_where_vagrant_knows_it():
 def test_two_machines_on_one_private_network_and_nothing_forwarded_beyond_loopback():
     machines = read()["machines"]
     networks = {name: machine["networks"] for name, machine in machines.items()}
-    private = {name: each["ip"] for name, all_ in networks.items() for each in all_ if each["kind"] == "private_network"}
-    assert private == {"web": "192.168.56.10", "desk": "192.168.56.11"}
+    for provider in KNOWN_SETTINGS.keys() - {"docker"}:  # which makes a network of its own
+        private = {name: machine["providers"][provider]["networks"] for name, machine in machines.items()}
+        assert private == {
+            name: [{"kind": "private_network", "ip": ip}] for name, ip in (("web", "192.168.56.10"), ("desk", "192.168.56.11"))
+        }
     forwarded = [each for all_ in networks.values() for each in all_ if each["kind"] == "forwarded_port"]
     assert {(each["guest"], each["host"]) for each in forwarded} == {(8888, 8888), (443, 8443)}
     assert {each["host_ip"] for each in forwarded} == {"127.0.0.1"}
@@ -131,6 +136,14 @@ def test_stacklab_box_goes_before_everything_as_a_name_or_as_a_file(checkout, tm
     box = tmp_path / "other.box"
     box.touch()
     assert read(STACKLAB_BOX=str(box))["providers"]["libvirt"]["override"] == {"box": "other", "box_url": f"file://{box}"}
+
+
+@needs("ruby")
+def test_a_teachers_own_place_has_the_public_box_and_another_network_is_a_choice():
+    told = read(STACKLAB_BOX_URL="https://boxes.example.org/debian-13.box", STACKLAB_NETWORK="192.168.60")
+    box = {"box": "bento/debian-13", "box_url": "https://boxes.example.org/debian-13.box"}
+    assert told["providers"]["virtualbox"]["override"] == box
+    assert told["machines"]["web"]["providers"]["virtualbox"]["networks"][0]["ip"] == "192.168.60.10"
 
 
 @needs("ruby")

@@ -65,7 +65,7 @@ class Machine < Settings
   def to_h
     {
       settings: @noted, networks: @networks, provisioners: @provisioners, folders: @folders, triggers: @triggers,
-      providers: @providers.transform_values { |each| { settings: each[:settings].noted, override: each[:override].noted } },
+      providers: @providers.transform_values { |each| { settings: each[:settings].noted, override: each[:override].noted, networks: each[:override].networks } },
       machines: @machines.transform_values(&:to_h),
     }
   end
@@ -80,6 +80,8 @@ module Vagrant
     def self.name(*) = nil
     def self.provisioner(*) = nil
     def self.command(*) = nil
+    def self.manager = self
+    def self.providers = { docker: [Class.new] }
   end
 
   def self.plugin(*) = Plugin

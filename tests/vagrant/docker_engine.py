@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -93,6 +92,5 @@ class Engine:
             for each in self.docker(*words).split():
                 self.docker(*(("rm", "--force", "--volumes") if words[0] == "ps" else ("network", "rm")), each)
         self.stop()
-        if SUDO:
-            subprocess.run([*SUDO, "rm", "-rf", str(self.folder)], check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run([*SUDO, "umount", str(self.folder / "exec/netns/default")], check=False, capture_output=True)
+        subprocess.run([*SUDO, "rm", "-rf", str(self.folder)], check=True)
