@@ -9,7 +9,7 @@
 # make clean      remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-hosts test-vagrant notebooks benchmark doctor pictures check clean lock
+.PHONY: help lab test test-unit test-hosts test-docker test-vagrant notebooks benchmark doctor pictures check clean lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,7 +50,7 @@ notebooks: .venv/.lock
 test: .venv/.lock
 	@provision/needs lab unit test hosts
 	@$(UNIT); unit=$$?; $(AS_ROOT) $(BIN)/python -m tests.hosts --quick 13; desk=$$?; \
-	  $(BIN)/pytest tests/lab tests/vagrant && exit $$((unit | desk))
+	  $(BIN)/pytest tests/lab tests/vagrant/test_classroom.py && exit $$((unit | desk))
 
 test-unit: .venv/.lock
 	@provision/needs unit
@@ -60,6 +60,10 @@ HOSTS ?= 12 13 testing
 test-hosts: .venv/.lock
 	@provision/needs lab hosts
 	$(AS_ROOT) $(BIN)/python -m tests.hosts $(HOSTS); desks=$$?; $(BIN)/pytest tests/hosts && exit $$desks
+
+test-docker: .venv/.lock
+	@provision/needs lab test
+	$(BIN)/pytest tests/vagrant/test_docker_faults.py -s
 
 test-vagrant: .venv/.lock
 	@provision/needs vagrant

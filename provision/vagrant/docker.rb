@@ -19,7 +19,7 @@ module StackLab
       "--cgroupns=private",                    # a tree of control groups of its own, where systemd keeps its units
       "--cap-add=SYS_ADMIN",                   # mount: that tree, and what PrivateTmp=, ProtectSystem= of a unit want
       "--cap-add=SYS_PTRACE",                  # PrivateUsers= of Redis' unit; reading the memory of others' processes
-      "--cap-add=NET_ADMIN",                   # net.core.somaxconn; forgetting the card of a web host that is gone
+      "--cap-add=NET_ADMIN",                   # forgetting the card of a web host that is gone (ip neigh flush)
       "--security-opt=apparmor=unconfined",    # Docker's own profile forbids every mount
       "--security-opt=systempaths=unconfined", # /proc/sys can be written: net.core.somaxconn is a setting of the lab
     ].freeze

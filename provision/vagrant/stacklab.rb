@@ -150,7 +150,16 @@ module StackLab
       host_key = StackLab.root(web, "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").strip
       StackLab.root(web, "grep -qxF '#{key}' ~vagrant/.ssh/authorized_keys || echo '#{key}' >>~vagrant/.ssh/authorized_keys")
       StackLab.root(desk, "stacklab-know-web '#{host_key}'")
+      check_the_way(desk)
       machine.ui.info("desk and web know each other's keys")
+    end
+
+    def check_the_way(desk)
+      web = ADDRESSES["web"]
+      return if StackLab.root(desk, "timeout 10 bash -c 'exec 3<>/dev/tcp/#{web}/22' && echo open || true").include?("open")
+
+      raise Failed, "desk does not reach web at #{web}: a firewall on this computer keeps the two apart\n" \
+                    "Let traffic pass within #{NETWORK}.0/24, or restart Docker, which puts its own rules back; then 'vagrant provision'"
     end
 
     # The other one by a connection of our own: over its first it may be provisioned at this moment.
