@@ -137,7 +137,8 @@ def _provider(facts: Facts) -> Iterator[Finding]:
         )
         return
     version = facts.providers[provider]
-    yield from {"virtualbox": _virtualbox, "libvirt": _libvirt, "docker": _docker}.get(provider, _plugin_provider)(facts, provider, version)
+    of = {"virtualbox": _virtualbox, "libvirt": _libvirt, "docker": _docker}
+    yield from of.get(provider, _plugin_provider)(facts, provider, version)
 
 
 def _virtualbox(facts: Facts, provider: str, version: str) -> Iterator[Finding]:

@@ -108,11 +108,12 @@ module StackLab
         Docker.run("network", "create", "--subnet=#{@subnet}", @name) unless there?
       end
 
-      # A container keeps to the network that it was made with, and `docker network prune` takes that away while it rests.
+      # A container keeps to the very network that it was made with, which `docker network prune` takes away while it rests.
       def mend(container, address)
-        return if there?
-
         make
+        its = Docker.try("container", "inspect", "--format", "{{(index .NetworkSettings.Networks \"#{@name}\").NetworkID}}", container)
+        return if its == Docker.run("network", "inspect", "--format", "{{.Id}}", @name)
+
         Docker.try("network", "disconnect", "--force", @name, container)
         Docker.run("network", "connect", "--ip=#{address}", @name, container)
       end
@@ -170,15 +171,15 @@ module StackLab
         return name if there?(name)
 
         @ui.info("Loading the image #{name} from #{file}")
-        if Vagrant::Util::Which.which("zstd") # an engine older than 23 cannot read that itself
+        if Vagrant::Util::Which.which("zstd") # an old engine, as Debian 12's, cannot read it itself
           Open3.pipeline(%W[zstd -dcq #{file}], %w[docker load --quiet], out: File::NULL, err: File::NULL)
         else
           Docker.try("load", "--quiet", "--input=#{file}")
         end
         return name if there?(name)
 
-        raise Failed, "#{file} cannot be loaded as #{name}: it is half of a file, or this engine is older than 23 and zstd is " \
-                      "not installed. Get the file anew; on Linux, install zstd"
+        raise Failed, "#{file} cannot be loaded as #{name}: it is half of a file or another image's, or this engine is too old to " \
+                      "read zstd\nGet the file anew; on Linux, apt-get install zstd"
       end
 
       # Writes that file into `folder`, unless it is there; returns its path.

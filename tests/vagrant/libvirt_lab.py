@@ -63,7 +63,8 @@ class LibvirtLab(ClassroomLab):
     def clean(self) -> None:
         """Leave nothing behind, whatever state the test ended in."""
         run("vagrant", "destroy", "--force", cwd=self.folder, env={**self.environment, "STACKLAB_DISCARD_WORK": "1"})
-        for name in re.findall(r"^\s*(stacklab-\w+-libvirt-amd64_vagrant_box_image\S*)", run(*VIRSH, "vol-list", "default"), re.M):
+        volumes = run(*VIRSH, "vol-list", "default")
+        for name in re.findall(r"^\s*(stacklab-\w+-libvirt-amd64_vagrant_box_image\S*)", volumes, re.MULTILINE):
             run(*VIRSH, "vol-delete", name, "--pool", "default")
         run(LIBVIRT, "mend")
         if self.libvirt_is_ours:

@@ -172,10 +172,11 @@ def test_suspend_says_a_clear_word_and_keeps_the_work(lab):
     assert (lab.folder / "work/notebooks/mine.txt").exists() and is_whole(lab)
 
 
-def test_a_build_without_a_network_says_whose_words_and_leaves_no_image(lab, second):
+def test_a_build_that_fails_says_why_and_leaves_no_image(lab, second):
     second.network = free_network()
-    second_line = second.folder / "provision/docker/Dockerfile"
-    second_line.write_text(second_line.read_text().replace("COPY app", "RUN echo 'no space left on device' >&2 && false\nCOPY app"))
+    steps = second.folder / "provision/docker/Dockerfile"
+    full = "RUN echo 'no space left on device' >&2 && false"
+    steps.write_text(steps.read_text().replace("COPY app", f"{full}\nCOPY app"))
     said = refusal(second, "up", "web")
     assert "docker build failed" in said and "no space left on device" in said
     assert len(lab.engine.docker("images", "--quiet", "stacklab").split()) == 1
