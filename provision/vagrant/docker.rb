@@ -111,7 +111,8 @@ module StackLab
       # A container keeps to the very network that it was made with, which `docker network prune` takes away while it rests.
       def mend(container, address)
         make
-        its = Docker.try("container", "inspect", "--format", "{{(index .NetworkSettings.Networks \"#{@name}\").NetworkID}}", container)
+        its_id = "{{(index .NetworkSettings.Networks \"#{@name}\").NetworkID}}"
+        its = Docker.try("container", "inspect", "--format", its_id, container)
         return if its == Docker.run("network", "inspect", "--format", "{{.Id}}", @name)
 
         Docker.try("network", "disconnect", "--force", @name, container)
@@ -178,8 +179,8 @@ module StackLab
         end
         return name if there?(name)
 
-        raise Failed, "#{file} cannot be loaded as #{name}: it is half of a file or another image's, or this engine is too old to " \
-                      "read zstd\nGet the file anew; on Linux, apt-get install zstd"
+        raise Failed, "#{file} cannot be loaded as #{name}: it is half of a file or another image's, or this engine is too " \
+                      "old to read zstd\nGet the file anew; on Linux, apt-get install zstd"
       end
 
       # Writes that file into `folder`, unless it is there; returns its path.

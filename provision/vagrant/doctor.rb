@@ -199,8 +199,8 @@ module StackLab
         Finding.new("box", "fail", "#{files}, and Vagrant's registry of public boxes ended on #{REGISTRY_ENDS}",
                     "#{docker}; or STACKLAB_BOX_URL names a place that has the box")
       else
-        Finding.new("box", "warn", "#{files}: a public box will be downloaded, which works until #{REGISTRY_ENDS}, when Vagrant's " \
-                                   "registry ends", "#{docker}; a box that was downloaded once stays usable")
+        until_then = "a public box will be downloaded, which works until #{REGISTRY_ENDS}, when Vagrant's registry ends"
+        Finding.new("box", "warn", "#{files}: #{until_then}", "#{docker}; a box that was downloaded once stays usable")
       end
     end
 

@@ -41,7 +41,9 @@ module StackLab
         fault, version = facts["docker"].values_at("fault", "version")
         if fault
           start = "Start Docker Desktop, with Linux containers"
-          start = "sudo systemctl start docker, and be in its group: sudo adduser $USER docker, then log in again" if facts["system"] == "Linux"
+          if facts["system"] == "Linux"
+            start = "sudo systemctl start docker, and be in its group: sudo adduser $USER docker, then log in again"
+          end
           return ["provider", "fail", "Docker's engine cannot be used: #{fault}", start]
         end
         if (numbers(version) <=> numbers(OLDEST)) == -1

@@ -159,7 +159,8 @@ module StackLab
       return if StackLab.root(desk, "timeout 10 bash -c 'exec 3<>/dev/tcp/#{web}/22' && echo open || true").include?("open")
 
       raise Failed, "desk does not reach web at #{web}: a firewall on this computer keeps the two apart\n" \
-                    "Let traffic pass within #{NETWORK}.0/24, or restart Docker, which puts its own rules back; then 'vagrant provision'"
+                    "Let traffic pass within #{NETWORK}.0/24, or restart Docker, which puts its own rules back; then say " \
+                    "'vagrant provision'"
     end
 
     # The other one by a connection of our own: over its first it may be provisioned at this moment.

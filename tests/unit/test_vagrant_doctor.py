@@ -148,8 +148,8 @@ def test_a_command_that_hangs_or_is_missing_is_no_answer():
 
 
 def test_a_provider_that_cannot_be_used_is_named_and_the_rest_is_looked_at_too():
-    facts = dataclasses.asdict(computer.Facts(vagrant="2.4.9"))
-    facts |= {"provider": "virtualbox", "provider_fault": "no provider can be used."}
+    faulty = {"provider": "virtualbox", "provider_fault": "no provider can be used."}
+    facts = {**dataclasses.asdict(computer.Facts(vagrant="2.4.9")), **faulty}
     said = ruby("StackLab::Diagnosis.of(given).map(&:to_a)", facts)
     assert said[1][:3] == ["provider", "fail", "no provider can be used."]
     assert {check for check, *_ in said} == CHECKS | {"provider"}
