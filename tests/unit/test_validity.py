@@ -346,3 +346,28 @@ def test_a_computer_that_is_always_uneven_still_gets_verdicts():
     restless = [QUIET, QUIET | {"steal_share": 0.13}]
     assert uneven(restless) and not uneven(restless, [restless] * 5)
     assert uneven([QUIET, QUIET | {"steal_share": 0.5}], [restless] * 5)
+
+
+def test_the_load_of_a_desk_on_web_hosts_own_computer_is_not_other_work(http, tmp_path):
+    """Two containers of one kernel: told by its boot id, whatever the kind of lab."""
+
+    def loaded(table):
+        cpu = table["name"] == "host_cpu_s"
+        table.loc[cpu, "value"] += 0.5 * (table.loc[cpu, "time_s"] - table["time_s"].min())
+        return table
+
+    busy = with_table(http, tmp_path, "gauges", loaded)
+
+    def others(**environment):
+        return check(replace(busy, environment={**http.environment, **environment})).numbers["others_cores"]
+
+    apart, together = others(kind="vagrant", one_computer=False), others(kind="vagrant", one_computer=True)
+    assert apart > together
+    assert others(kind="container") == pytest.approx(together), "so it was before it was noted"
+
+
+def test_one_cpu_for_both_is_said(http):
+    alone = replace(http, environment={**http.environment, "one_computer": True, "desk": {"cpus": 1}})
+    assert "the computer's only CPU" in the_reason(alone)
+    apart = replace(alone, environment={**alone.environment, "one_computer": False})
+    assert not any("only CPU" in reason for reason in check(apart).reasons)

@@ -10,6 +10,7 @@ from docker_engine import BASE, Engine
 
 class DockerLab(ClassroomLab):
     provider = "docker"
+    shares_cpus = True
     extra_notebooks = ()  # those take minutes: make test-docker
 
     @classmethod

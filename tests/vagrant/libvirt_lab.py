@@ -17,6 +17,7 @@ VIRSH = ("virsh", "-c", "qemu:///system")
 
 class LibvirtLab(ClassroomLab):
     provider = "libvirt"
+    shares_cpus = False
     extra_notebooks = ("04_failover",)
 
     @classmethod

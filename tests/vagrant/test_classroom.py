@@ -4,6 +4,7 @@ Each test is one step, in this order; each needs the ones before it. The transcr
 """
 
 import json
+import os
 import socket
 import urllib.request
 from pathlib import Path
@@ -78,6 +79,8 @@ def test_the_chat_page_is_served_on_the_forwarded_port_without_hsts(lab):
 def test_status_on_desk_shows_the_stack_without_any_configuration(lab):
     status = json.loads(lab.on_desk("fab status --json", timed="fab status"))
     assert (status["lab"], status["state"], status["address"]) == ("vagrant", "running", lab.web)
+    if lab.shares_cpus and os.cpu_count() > 1:
+        assert status["pinned_cpus"] and not set(status["pinned_cpus"]) & set(status["generator_cpus"])
 
 
 def test_status_from_the_computer_that_runs_vagrant(lab):
