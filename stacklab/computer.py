@@ -88,7 +88,7 @@ def gather(root: Path | None = None) -> Facts:
     memory = psutil.virtual_memory()
     chosen_box = os.environ.get("STACKLAB_BOX") or None
     vagrant_home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
-    docker = engine.look([path.read_text().strip() for path in (root / ".vagrant" / "machines").glob("*/docker/id")])
+    docker = engine.look(root)
     box_files = [path for pattern in ("stacklab-*.box", "stacklab-*.tar.zst") for path in root.glob(pattern)]
     return Facts(
         system=system,

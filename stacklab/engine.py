@@ -11,10 +11,12 @@ import re
 import subprocess
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 OLDEST = "20.10"  # the first that gives a container control groups of its own (--cgroupns)
 DISK_BYTES = 5 * 10**9
+LABEL = "stacklab.folder"  # of a container: the folder whose lab it is
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Engine:
     addresses: tuple[tuple[str, str], ...] = ()  # (address, container), of containers that are not this lab's
 
 
-def look(own: Collection[str] = ()) -> Engine | None:
-    """The engine that `docker` has to do with; None where there is no `docker`. `own`: ids of the lab's containers."""
+def look(folder: Path) -> Engine | None:
+    """The engine that `docker` has to do with; None where there is no `docker`. `folder` is the lab's own."""
     done = _ask("info", "--format", "{{json .}}")
     if done is None:
         return None
@@ -45,7 +47,7 @@ def look(own: Collection[str] = ()) -> Engine | None:
         memory_bytes=info["MemTotal"],
         root=info["DockerRootDir"],
         networks=tuple(_networks()),
-        addresses=tuple(_addresses(own)),
+        addresses=tuple(_addresses(folder.resolve().as_posix())),
     )
 
 
@@ -89,9 +91,10 @@ def _networks() -> Iterator[tuple[str, str, str]]:
                 yield each["Name"], config["Subnet"], bridge
 
 
-def _addresses(own: Collection[str]) -> Iterator[tuple[str, str]]:
-    there = (_ask("ps", "--all", "--quiet", "--no-trunc") or ("", ""))[0].split()
-    for each in _inspected("container", [id_ for id_ in there if id_ not in own]):
+def _addresses(folder: str) -> Iterator[tuple[str, str]]:
+    for each in _inspected("container", (_ask("ps", "--all", "--quiet") or ("", ""))[0].split()):
+        if (each["Config"].get("Labels") or {}).get(LABEL) == folder:
+            continue
         for network in (each["NetworkSettings"].get("Networks") or {}).values():
             if address := (network.get("IPAMConfig") or {}).get("IPv4Address") or network.get("IPAddress"):
                 yield address, each["Name"].lstrip("/")

@@ -31,7 +31,7 @@ module StackLab
       def usable?(raise_error = false)
         super(true)
       rescue Vagrant::Errors::VagrantError
-        facts = { "system" => Computer.system, "docker" => Engine.facts([]) }
+        facts = { "system" => Computer.system, "docker" => Engine.facts(ROOT) }
         raise Failed, Engine.provider(facts).last(2).join("\n") if raise_error && facts["docker"]
         raise Failed, "There is no `docker` on this computer. Install Docker, or take another provider" if raise_error
 
@@ -45,15 +45,30 @@ module StackLab
       ONE_AT_A_TIME.synchronize do
         name = machine.name.to_s
         network = Network.new(NETWORK)
-        next network.mend(machine.id, ADDRESSES[name]) unless machine.state.id == :not_created
+        next network.mend(machine.id, ADDRESSES[name]) unless %i[not_created preparing].include?(machine.state.id)
 
+        labels = ["#{Engine::LABEL}=#{File.realpath(ROOT)}", "stacklab.machine=#{name}"]
+        forget_strays(labels)
         check(yield)
         network.make
         machine.provider_config.image = Image.new(machine.ui).there
         machine.provider_config.create_args = [
           *RIGHTS, "--hostname=#{name}", "--network=#{network.name}", "--ip=#{ADDRESSES[name]}",
-          "--memory=#{MEMORY_MB}m", *pin(name)
+          "--memory=#{MEMORY_MB}m", *pin(name), *labels.map { |label| "--label=#{label}" }
         ]
+      end
+    end
+
+    # An `up` that was killed may have left a container that Vagrant does not know of, and that has the machine's address.
+    # (One with work on it was known once: somebody has removed the folder .vagrant.)
+    def self.forget_strays(labels)
+      run("ps", "--all", "--quiet", *labels.map { |label| "--filter=label=#{label}" }).split.each do |stray|
+        with_work = Dir.mktmpdir { |folder| try("cp", "#{stray}:#{DESK_FOLDER}/fabfile.py", folder) }
+        next run("rm", "--force", stray) unless with_work
+
+        raise Failed, "The container #{stray} has a student's work, and Vagrant does not know it any more\n" \
+                      "Save its notebooks and results (docker cp #{stray}:#{DESK_FOLDER}/notebooks work/; the same with " \
+                      "results), then say: docker rm --force #{stray}"
       end
     end
 

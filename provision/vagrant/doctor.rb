@@ -236,10 +236,9 @@ module StackLab
       }
     POWERSHELL
 
-    # `home` is Vagrant's own folder; `ports`, `machine_memory_mb` and `network` are the Vagrantfile's; `own` are the
-    # containers that Docker's engine has of this lab.
-    def initialize(home, ports, machine_memory_mb, network, own)
-      @home, @ports, @machine_memory_mb, @network, @own = home.to_s, ports, machine_memory_mb, network, own
+    # `home` is Vagrant's own folder; `ports`, `machine_memory_mb` and `network` are the Vagrantfile's.
+    def initialize(home, ports, machine_memory_mb, network)
+      @home, @ports, @machine_memory_mb, @network = home.to_s, ports, machine_memory_mb, network
       @system = Computer.system
     end
 
@@ -254,7 +253,7 @@ module StackLab
     def facts
       total, available = known { memory_bytes }
       hypervisor = known { hypervisor? }
-      docker = known { Engine.facts(@own) }
+      docker = known { Engine.facts(File.realpath(ROOT)) }
       chosen = StackLab.chosen_box
       {
         "vagrant" => Vagrant::VERSION, "today" => Date.today.iso8601, "network" => "#{@network}.0/24", "docker" => docker,

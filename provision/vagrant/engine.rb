@@ -9,12 +9,13 @@ module StackLab
     OLDEST = "20.10" # the first that gives a container control groups of its own (--cgroupns)
     DISK_BYTES = 5 * 10**9
     INFO = "{{json .}}"
+    LABEL = "stacklab.folder" # of a container: the folder whose lab it is
 
     class << self
       # {"fault": why it cannot be used, or nil; "version", "desktop", "memory_bytes", "root": where it keeps its data,
       # "networks": [[name, subnet, interface]], "addresses": [[address, container]]}; nil where there is no `docker`.
-      # `own` are the containers that are the lab's.
-      def facts(own)
+      # `folder` is the lab's own.
+      def facts(folder)
         printed, errors = ask("info", "--format", INFO)
         return unless printed
 
@@ -25,7 +26,7 @@ module StackLab
         {
           "fault" => nil, "version" => info["ServerVersion"], "desktop" => info["OperatingSystem"] == "Docker Desktop",
           "memory_bytes" => info["MemTotal"], "root" => info["DockerRootDir"], "networks" => networks,
-          "addresses" => addresses(own)
+          "addresses" => addresses(folder)
         }
       end
 
@@ -117,8 +118,11 @@ module StackLab
         end
       end
 
-      def addresses(own)
-        inspected("container", ask("ps", "--all", "--quiet", "--no-trunc").first.split - own).flat_map do |each|
+      def addresses(folder)
+        others = inspected("container", ask("ps", "--all", "--quiet").first.split).reject do |each|
+          each.dig("Config", "Labels").to_h[LABEL] == folder
+        end
+        others.flat_map do |each|
           told = each.dig("NetworkSettings", "Networks").to_h.values.map do |network|
             [network.dig("IPAMConfig", "IPv4Address"), network["IPAddress"]].find { |address| !address.to_s.empty? }
           end

@@ -75,8 +75,7 @@ module StackLab
 
   # This computer as both doctors see it, for the machines of `env`.
   def self.facts(env, ports)
-    own = Dir[env.local_data_path.join("machines/*/docker/id").to_s].map { |file| File.read(file).strip }
-    Computer.new(env.home_path, ports, MEMORY_MB, NETWORK, own).facts
+    Computer.new(env.home_path, ports, MEMORY_MB, NETWORK).facts
   end
 
   # What Docker's engine must have before it runs a machine, and what it need not keep after the last one.

@@ -316,8 +316,8 @@ def test_a_network_or_an_address_that_docker_has_given_away_is_named():
 
 def test_an_engine_is_asked_and_its_silence_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert engine.look() is None
+    assert engine.look(tmp_path) is None
     program = tmp_path / "docker"
     program.write_text("#!/bin/sh\necho 'Cannot connect to it' >&2; exit 1\n")
     program.chmod(0o755)
-    assert engine.look() == engine.Engine("Cannot connect to it")
+    assert engine.look(tmp_path) == engine.Engine("Cannot connect to it")

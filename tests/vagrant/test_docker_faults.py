@@ -166,6 +166,14 @@ def test_a_desk_made_anew_gets_the_work_back(lab):
     assert is_whole(lab)
 
 
+def test_a_desk_that_vagrant_has_forgotten_is_not_thrown_away(second):
+    second.network = free_network()
+    second.vagrant("up", "desk")
+    desk = (second.folder / ".vagrant/machines/desk/docker/id").rename(second.folder / "its-id")
+    assert "has a student's work" in refusal(second, "up", "desk")
+    desk.rename(second.folder / ".vagrant/machines/desk/docker/id")
+
+
 def test_suspend_says_a_clear_word_and_keeps_the_work(lab):
     with pytest.raises(StepFailed, match="not supported with the Docker provider"):
         lab.vagrant("suspend")
