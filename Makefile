@@ -1,6 +1,7 @@
 # make lab        everything: packages, environment, machine, stack, a quick experiment, its report
 # make test       all that can be tested here, on a lab of its own
 # make test-hosts what it says here, on Debian 12, 13 and testing, each a desk in a container
+# make test-docker  what can go wrong with `vagrant up` by Docker's engine (make test has its plain way)
 # make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark  how long the lab itself takes: boot, changes, experiments
 # make doctor     is this machine ready for a lab, and if not, why

@@ -59,17 +59,11 @@ class Engine:
     def docker(self, *words: str) -> str:
         return subprocess.run(["docker", *words], env=self.environment, check=True, capture_output=True, text=True).stdout
 
-    def kill(self) -> None:
-        """As a crash: its containers go with it, and nothing is tidied up."""
-        self._signal("KILL")
-
     def stop(self) -> None:
-        self._signal("TERM")
-
-    def _signal(self, name: str) -> None:
+        """Its containers stop with it, and stay."""
         if self._process is None:
             return
-        subprocess.run([*SUDO, "kill", f"-{name}", (self.folder / "pid").read_text()], check=False)
+        subprocess.run([*SUDO, "kill", (self.folder / "pid").read_text()], check=False)
         self._process.wait(PATIENCE_S)
         self._process = None
 
@@ -86,8 +80,8 @@ class Engine:
 
     def remove(self) -> None:
         """Stop it, and leave nothing of it on this computer."""
-        if self._process is None and (self.folder / "pid").exists():
-            self.start()  # to end what a crash has left
+        if self._process is None:
+            self.start()
         for words in (("ps", "--all", "--quiet"), ("network", "ls", "--quiet", "--filter=type=custom")):
             for each in self.docker(*words).split():
                 self.docker(*(("rm", "--force", "--volumes") if words[0] == "ps" else ("network", "rm")), each)
