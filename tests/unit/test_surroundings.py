@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import synthetic
-from load_site import Site, make_ca
+from certificates import make_ca
+from load_site import Site
 
 from stacklab.bench import experiment
 from stacklab.bench.load import LOADTESTS, run_load
