@@ -7,6 +7,7 @@
 #   desk.sh                the whole desk. STACKLAB_WEB is web's address
 #   desk.sh environment    the Python environment alone (a box is built with it)
 set -euo pipefail
+umask 022
 
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 etc=/etc/stacklab
@@ -74,14 +75,14 @@ user() {
 
 # The code follows the checkout; a notebook that is there stays as it is, and results are never touched.
 working_folder() {
-    local part copied=
+    local part copied= modes=--chmod=D755,F644
     install -d -o "$student" -g "$student" "$folder" "$folder/results" "$folder/notebooks"
     for part in app docs fabfile.py loadtests provision pyproject.toml README.md requirements stacklab; do
         [ -e "$source_dir/$part" ] || continue
-        copied+=$(rsync -rlpc --delete --itemize-changes --exclude __pycache__ --chown="$student:$student" \
+        copied+=$(rsync -rlpc $modes --delete --itemize-changes --exclude __pycache__ --chown="$student:$student" \
             "$source_dir/$part" "$folder/")
     done
-    copied+=$(rsync -rlp --ignore-existing --itemize-changes --exclude .ipynb_checkpoints \
+    copied+=$(rsync -rlp $modes --ignore-existing --itemize-changes --exclude .ipynb_checkpoints \
         --chown="$student:$student" "$source_dir/notebooks" "$folder/")
     chown -R "$student:$student" "$folder/notebooks" "$folder/results"
     [ -z "$copied" ] || say "code and new notebooks in $folder"
@@ -174,7 +175,7 @@ SCRIPT
     fi
 }
 
-[ "$(id -u)" = 0 ] || fail "must run as root: sudo $0"
+[ "$(id -u)" = 0 ] || fail "must run as root: sudo bash $0"
 case ${1:-} in
     environment) environment ;;
     '')

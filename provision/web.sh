@@ -9,6 +9,7 @@
 #   web.sh environment    the Python environment alone
 #   web.sh prepare        the site's code, tables and static files alone (a box is built with both)
 set -euo pipefail
+umask 022
 
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 home=/opt/stacklab
@@ -30,7 +31,7 @@ install_file() {
     say "$2"
 }
 
-[ "$(id -u)" = 0 ] || fail "must run as root: sudo $0"
+[ "$(id -u)" = 0 ] || fail "must run as root: sudo bash $0"
 [ -f /etc/debian_version ] || fail "this is not Debian or Ubuntu; the web host needs one of them"
 
 packages() {
@@ -65,15 +66,15 @@ users() {
     install -d -m 755 /etc/uwsgi /etc/nginx/conf.d
 }
 
-# The code, copied from the checkout.
+# The code, copied from the checkout, whose own modes say nothing: it may have come by a ZIP or from Windows.
 code() {
-    local copied
+    local copied modes=--chmod=D755,F644
     copied=$(
-        rsync -rlpc --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
-        rsync -rlpc --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude docker --exclude image \
+        rsync -rlpc $modes --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
+        rsync -rlpc $modes --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude docker --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
-        rsync -rlpc --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
+        rsync -rlpc $modes --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
             --include version.py --include /stack/ --include /stack/render.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
     # stacklab.stack.render looks for the templates in provision/ beside the package, as in a checkout.
@@ -226,7 +227,7 @@ settings() {
     restart_json=$(sort -u "$pending" | sed '/^$/d; s/.*/"&"/' | paste -sd,)
     outcome=$(
         PYTHONPATH="$home/lib" "$home/venv/bin/python" "$home/provision/first-settings" "[$restart_json]" |
-            "$home/provision/commit-settings"
+            /usr/bin/python3 "$home/provision/commit-settings"
     )
     python3 - "$outcome" <<'PY'
 import json, sys

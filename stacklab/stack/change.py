@@ -21,7 +21,8 @@ from stacklab.settings import StackSettings
 from stacklab.stack.render import render
 
 SENT = ("app", "provision", "stacklab")
-COMMIT = "/opt/stacklab/provision/commit-settings"
+SCRIPT = "/opt/stacklab/provision/commit-settings"
+COMMIT = f"/usr/bin/python3 {SCRIPT}"
 SOURCE = "/opt/stacklab/source"
 
 
@@ -50,11 +51,12 @@ def _archive() -> bytes:
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Neither compiled files nor boxes; owned by root, whoever owns the checkout."""
+    """Neither compiled files nor boxes; owned by root and with modes of ours, whosever the checkout and its modes are."""
     if "__pycache__" in entry.name or entry.name.startswith(("provision/box", "provision/docker", "provision/image")):
         return None
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = "root"
+    entry.mode = 0o755 if entry.isdir() else 0o644
     return entry
 
 
@@ -67,7 +69,7 @@ def provision(host: Host) -> Applied:
     unpack = f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xzf - -C {SOURCE}"
     host.run(unpack, sudo=True, timeout_s=300, input=_archive())
     try:
-        command = f"STACKLAB_ADDRESS={shlex.quote(host.address)} {SOURCE}/provision/web.sh 2>&1"
+        command = f"STACKLAB_ADDRESS={shlex.quote(host.address)} bash {SOURCE}/provision/web.sh 2>&1"
         output = host.run(command, sudo=True, timeout_s=1800)
     except HostError as error:
         tail = "\n".join(error.stderr.splitlines()[-15:])
@@ -155,7 +157,7 @@ sed -nE 's/^(django|channels|channels-redis|daphne|pyuwsgi|twisted)==([^ ]+).*/\
 
 def is_provisioned(host: Host) -> bool:
     """Whether the stack was set up on this machine."""
-    return host.run(f"test -x {COMMIT} && test -e /etc/stacklab/settings.json && echo yes || true").strip() == "yes"
+    return host.run(f"test -e {SCRIPT} && test -e /etc/stacklab/settings.json && echo yes || true").strip() == "yes"
 
 
 def _require_provisioned(host: Host) -> None:

@@ -31,7 +31,7 @@ class DockerLab(ClassroomLab):
     def build_box(self) -> Path:
         """The image file, in the clone's folder as a teacher would put it; the engine has to load it from there."""
         self.engine.make_base()
-        self._timed("image and its file", self.folder / "provision/docker/build", self.folder, env=self.environment)
+        self._timed("image and its file", "bash", self.folder / "provision/docker/build", self.folder, env=self.environment)
         (file,) = self.folder.glob("stacklab-*-docker-*.tar.zst")
         self.engine.docker("image", "rm", *self.engine.docker("images", "--quiet", "stacklab").split())
         return file

@@ -46,7 +46,7 @@ class LibvirtLab(ClassroomLab):
     def build_box(self) -> Path:
         """The offline box, built unless it is there, in the clone's folder as a teacher would put it."""
         BOXES.mkdir(parents=True, exist_ok=True)
-        self._timed("box", ROOT / "provision/box/build", BOXES)
+        self._timed("box", "bash", ROOT / "provision/box/build", BOXES)
         box = max(BOXES.glob("stacklab-*-libvirt-amd64.box"), key=lambda path: path.stat().st_mtime)
         shutil.copy(box, self.folder)
         return box
