@@ -2,6 +2,7 @@
 # make test       all that can be tested here, on a lab of its own
 # make test-hosts what it says here, on Debian 12, 13 and testing, each a desk in a container
 # make test-docker  what can go wrong with `vagrant up` by Docker's engine (make test has its plain way)
+# make faults     the slow tests of what may go wrong, which make test leaves out
 # make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark  how long the lab itself takes: boot, changes, experiments
 # make doctor     is this machine ready for a lab, and if not, why
@@ -10,10 +11,13 @@
 # make clean      remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-hosts test-docker test-vagrant notebooks benchmark doctor pictures check clean lock
+.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant notebooks benchmark doctor pictures check clean lock anew
 
 PYTHON ?= python3
-BIN := .venv/bin
+# Programs of the environment, each by its module: the scripts that pip writes hold the folder's name, which may be any.
+PY := .venv/bin/python
+FAB := $(PY) -m fabric
+PYTEST := $(PY) -m pytest
 # A person's pip.conf may have packages go elsewhere, or hold them to other versions than the lock's; where they come
 # from, and through which proxy, it goes on saying.
 export PIP_USER := 0
@@ -21,70 +25,78 @@ export PIP_CONSTRAINT := /dev/null
 QUICK := eight-cases-quick
 # A file of tests stays on one CPU. The lab's tests, which measure, run one by one.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
-UNIT := $(BIN)/pytest tests/unit -n auto --dist loadfile
+UNIT := $(PYTEST) tests/unit -n auto --dist loadfile
 
 help:
 	@sed -n 's/^# //p' Makefile
 
-# The environment: exactly what requirements/desk.lock names.
-.venv/.lock: requirements/desk.lock pyproject.toml
-	@provision/needs python
+# The environment: exactly what requirements/desk.lock names. It is made anew where its folder, its Python or its lock is
+# not the one that it was made for (moved, copied, upgraded), and where it was not finished.
+ASKED := $(if $(filter file,$(origin PYTHON)),$(PY),$(PYTHON))
+MADE_FOR := { pwd -P && $(ASKED) -c 'import sys; print(sys.implementation.cache_tag)' && cat requirements/desk.lock; }
+.venv/.lock: $(shell $(MADE_FOR) 2>/dev/null | cmp -s - .venv/.lock || echo anew)
+	@bash provision/needs python
+	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock || { \
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock || { \
 	  echo "pip could not install what requirements/desk.lock names (above). Without a network: try again when it is there." \
 	  "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
-	@cp requirements/desk.lock $@
+	@$(PY) provision/checkout.py
+	@$(MADE_FOR) > $@
 
 lab: .venv/.lock
-	@provision/needs lab
-	$(BIN)/fab up provision
-	$(BIN)/fab experiment eight-cases --quick
+	@bash provision/needs lab
+	$(FAB) up provision
+	$(FAB) experiment eight-cases --quick
 	@echo
 	@echo "Look at it:        results/$(QUICK)/report.html"
 	@echo "Go on from there:  make notebooks"
 
 notebooks: .venv/.lock
-	JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/.jupyter $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
-	  --ip 127.0.0.1 --ServerApp.root_dir=$(CURDIR) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	JUPYTER_CONFIG_PATH="$$PWD/notebooks/.jupyter" $(PY) -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  --ip 127.0.0.1 --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.lock
-	@provision/needs lab unit test hosts
-	@$(UNIT); unit=$$?; $(AS_ROOT) $(BIN)/python -m tests.hosts --quick 13; desk=$$?; \
-	  $(BIN)/pytest tests/lab tests/vagrant/test_classroom.py && exit $$((unit | desk))
+	@bash provision/needs lab unit test hosts
+	@$(UNIT); unit=$$?; $(AS_ROOT) $(PY) -m tests.hosts --quick 13; desk=$$?; \
+	  $(PYTEST) tests/lab tests/vagrant/test_classroom.py && exit $$((unit | desk))
+
+faults: .venv/.lock
+	@bash provision/needs lab unit test
+	$(PYTEST) tests/lab --faults
 
 test-unit: .venv/.lock
-	@provision/needs unit
+	@bash provision/needs unit
 	$(UNIT)
 
 HOSTS ?= 12 13 testing
 test-hosts: .venv/.lock
-	@provision/needs lab hosts
-	$(AS_ROOT) $(BIN)/python -m tests.hosts $(HOSTS); desks=$$?; $(BIN)/pytest tests/hosts && exit $$desks
+	@bash provision/needs lab hosts
+	$(AS_ROOT) $(PY) -m tests.hosts $(HOSTS); desks=$$?; $(PYTEST) tests/hosts && exit $$desks
 
 test-docker: .venv/.lock
-	@provision/needs lab test
-	$(BIN)/pytest tests/vagrant/test_docker_faults.py -s
+	@bash provision/needs lab test
+	$(PYTEST) tests/vagrant/test_docker_faults.py -s
 
 test-vagrant: .venv/.lock
-	@provision/needs vagrant
-	$(BIN)/pytest tests/vagrant/test_classroom.py --libvirt -s
+	@bash provision/needs vagrant
+	$(PYTEST) tests/vagrant/test_classroom.py --libvirt -s
 
 benchmark: .venv/.lock
-	$(BIN)/python -m tests.benchmark
+	$(PY) -m tests.benchmark
 
 doctor: .venv/.lock
-	$(BIN)/fab doctor
+	$(FAB) doctor
 
 pictures: .venv/.lock
-	$(BIN)/python docs/pictures.py
+	$(PY) docs/pictures.py
 
 check: .venv/.lock
-	$(BIN)/ruff check
+	$(PY) -m ruff check
 
 clean:
-	@[ ! -x $(BIN)/python ] || $(BIN)/python -m stacklab.labs.clean
 	rm -rf .venv .pytest_cache .hypothesis build
+	@sh provision/clean
 
 # After a change of pyproject.toml or provision/requirements.in. The locks hold versions and hashes, no addresses.
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

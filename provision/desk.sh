@@ -79,10 +79,10 @@ working_folder() {
     install -d -o "$student" -g "$student" "$folder" "$folder/results" "$folder/notebooks"
     for part in app docs fabfile.py loadtests provision pyproject.toml README.md requirements stacklab; do
         [ -e "$source_dir/$part" ] || continue
-        copied+=$(rsync -rlpc $modes --delete --itemize-changes --exclude __pycache__ --chown="$student:$student" \
+        copied+=$(rsync -rlpc "$modes" --delete --itemize-changes --exclude __pycache__ --chown="$student:$student" \
             "$source_dir/$part" "$folder/")
     done
-    copied+=$(rsync -rlp $modes --ignore-existing --itemize-changes --exclude .ipynb_checkpoints \
+    copied+=$(rsync -rlp "$modes" --ignore-existing --itemize-changes --exclude .ipynb_checkpoints \
         --chown="$student:$student" "$source_dir/notebooks" "$folder/")
     chown -R "$student:$student" "$folder/notebooks" "$folder/results"
     [ -z "$copied" ] || say "code and new notebooks in $folder"

@@ -70,11 +70,11 @@ users() {
 code() {
     local copied modes=--chmod=D755,F644
     copied=$(
-        rsync -rlpc $modes --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
-        rsync -rlpc $modes --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude docker --exclude image \
+        rsync -rlpc "$modes" --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
+        rsync -rlpc "$modes" --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude docker --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
-        rsync -rlpc $modes --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
+        rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
             --include version.py --include /stack/ --include /stack/render.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
     # stacklab.stack.render looks for the templates in provision/ beside the package, as in a checkout.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab import show, stack
 from stacklab.bench import found
+from stacklab.bench.measuring import measured_by
 from stacklab.errors import LabError, SettingsError
 from stacklab.files import ROOT
 from stacklab.labs import Lab, open_lab, require_running
@@ -176,8 +177,11 @@ def reset(lab: str | None = None, json: bool = False) -> stack.Applied:
 
 
 def _apply(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:
-    applied = stack.apply(lab.web(), settings, expect=expect)
-    found.forget(lab.name)
+    host = lab.web()
+    if measured := measured_by(host):
+        raise LabError(f"{measured}; a change now would spoil that and not outlast it, so wait for it to end")
+    applied = stack.apply(host, settings, expect=expect)
+    found.forget(host)
     if json:
         print(json_format.dumps(applied.to_dict() | {"settings": settings.to_dict()}, indent=1))
     else:
@@ -206,11 +210,11 @@ def _measure(
     from stacklab.bench.experiment import bench, measure
     from stacklab.console import Bar, run_text
 
-    with bench(open_lab(lab)) as on, Bar() as bar:
+    with bench(open_lab(lab), what=f"fab {'http' if isinstance(workload, HttpLoad) else 'chat'}") as on, Bar() as bar:
         if fit is None:
             run = measure(on, stack.current(on.host), workload, point=point, progress=bar)
         else:
-            with found.going_back(on.host, on.folder) as before:
+            with found.going_back(on.host) as before:
                 fitted = fit(before)
                 if fitted != before:
                     print(show.raised_text(before, fitted))

@@ -100,9 +100,9 @@ def compare(
     if budget_s < each_s:
         raise SettingsError(f"budget_s={budget_s:g} is too short: one block of these two takes about {each_s:.0f} s")
     folder = root / "compare" / name
-    if fresh:
-        set_aside(name, folder.parent)
-    with bench(lab, root) as on, going_back(on.host, on.folder):
+    with bench(lab, root, f"compare {name}") as on, going_back(on.host):
+        if fresh:
+            set_aside(name, folder.parent)
         open_plan(plan, folder, on)
         judged = _Judge(plan, folder, margin, on_look)
         if judged.now.decided:

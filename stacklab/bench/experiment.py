@@ -23,8 +23,9 @@ import psutil
 from stacklab import stack
 from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
-from stacklab.bench.found import folder_of, going_back, pending
+from stacklab.bench.found import go_back, going_back, left_behind
 from stacklab.bench.load import Progress, run_load
+from stacklab.bench.measuring import Hold, by_whom, measuring, who
 from stacklab.bench.plan import Experiment, Planned, block_name
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
@@ -62,13 +63,13 @@ sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1"""
 
 @dataclass(frozen=True)
 class Bench:
-    """What the runs of one session share: the lab, its host, a folder for it on this disk with its CA, and who the
+    """What the runs of one session share: the lab, its host, the right to measure it, its CA on this disk, and who the
     machines are.
     """
 
     lab: Lab
     host: Host
-    folder: Path
+    hold: Hold
     ca: Path
     environment: dict[str, Any]
     generator_cpus: Sequence[int] | None
@@ -76,34 +77,39 @@ class Bench:
 
 
 @contextmanager
-def bench(lab: Lab, root: Path = RESULTS) -> Iterator[Bench]:
-    """The lab, ready to be measured, and nobody else measuring it from here.
+def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterator[Bench]:
+    """The lab, ready to be measured, and nobody else measuring it, from wherever; `what` tells others what we do.
 
     LabNotRunning if it is not up; LabError if another measurement of this lab is under way.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    host = lab.web()
-    folder = folder_of(lab.name, root)
+    folder = root / ".bench" / lab.name.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / "lock", f"the lab {lab.name} is being measured by another process"):
+    host = lab.web()
+    certificate = stack.ca_certificate(host)
+    with measuring(host, what) as hold:
         ca = folder / "ca.crt"
-        ca.write_text(stack.ca_certificate(host))
+        ca.write_text(certificate)
+        go_back(host)
         status = lab.status()
         yield Bench(
-            lab, host, folder, ca, environment(lab, host, status),
+            lab, host, hold, ca, environment(lab, host, status),
             status.get("generator_cpus"), status.get("client_addresses") or (),
         )
 
 
 @contextmanager
-def alone(lock: Path, otherwise: str) -> Iterator[None]:
-    """Hold the lock file for as long as the block runs; LabError, `otherwise`, if another process holds it."""
+def alone(lock: Path, experiment: str) -> Iterator[None]:
+    """Hold the lock file of an experiment's folder while the block runs; LabError if another process measures into it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as file:
+    with open(lock, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LabError(f"{otherwise}; wait for it to end") from None
+            file.seek(0)
+            raise LabError(f"{by_whom(f'the experiment {experiment}', file.read())}; wait for it to end") from None
+        file.truncate(0)
+        file.write(who(f"experiment {experiment}"))
+        file.flush()
         yield
 
 
@@ -122,6 +128,7 @@ def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
         "one_computer": host.is_on_this_computer(),
         "pinned_cpus": status.get("pinned_cpus"),
         "generator_cpus": status.get("generator_cpus"),
+        "client_addresses": status.get("client_addresses") or [],
         "stacklab": code_version(ROOT),
         "commit": _commit(),
     }
@@ -162,7 +169,7 @@ def measure(
     Chat begins with new processes (CHAT_BEGINS_WITH_NEW). The run goes to `folder`/`name` (by default
     results/adhoc/<time>). Raises ApplyError, LoadError, LabNotRunning; nothing is saved then.
     """
-    name = name or time.strftime("%Y%m%d-%H%M%S")
+    on.hold.take()
     applied = stack.apply(on.host, settings, anew=CHAT_BEGINS_WITH_NEW if isinstance(workload, ChatLoad) else ())
     with writing_run(folder, name) as draft:
         out = draft.path
@@ -178,10 +185,11 @@ def measure(
         problems = list(samples.problems)
         if stack.current(on.host) != happened.settings:
             problems.append("The settings were changed by somebody else during the run.")
+        problems += on.hold.problems
         problems += [f"The load ended before this was to happen: {what}." for what in happened.missed]
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
-            experiment=folder.name, run=name, point=point, repeat=repeat, position=position,
+            experiment=folder.name, run=draft.name, point=point, repeat=repeat, position=position,
             started_s=started_s, ended_s=ended_s, under_load_s=under_load_s(out, workload), events=happened.done,
             clock_offset_s=samples.clock_offset_s, clock_error_s=samples.clock_error_s,
         )
@@ -271,15 +279,15 @@ def run_experiment(
     before each run. LabError if the folder holds another plan, or another lab's runs, or the disk is too small.
     """
     folder = root / experiment.name
-    with alone(root / ".bench" / f"{experiment.name}.lock", f"the experiment {experiment.name} is being measured"):
+    with alone(root / ".bench" / f"{experiment.name}.lock", experiment.name):
         if fresh:
             set_aside(experiment.name, root)
         left = estimate(experiment, root)
-        if left.runs or (lab and pending(lab.name, root)):
+        if left.runs or (lab and left_behind(lab)):
             _require_disk(root, left.disk_bytes)
-            with bench(lab, root) as on:
+            with bench(lab, root, f"experiment {experiment.name}") as on:
                 open_plan(experiment, folder, on)
-                with going_back(on.host, on.folder):
+                with going_back(on.host):
                     _measure_all(experiment, folder, on, on_run, progress)
     folders = set(experiment.folders())
     return [run for run in load_runs(folder) if run.path.name in folders]

@@ -1,4 +1,7 @@
-"""The settings that a measurement found in force: it goes back to them, also if it was killed half-way."""
+"""The settings that a measurement found in force: the lab goes back to them, also if the measurement was killed half-way.
+
+They are kept on the web host meanwhile: whoever measures it next, from whichever checkout or computer, goes back first.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +9,62 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from stacklab import stack
-from stacklab.files import RESULTS, write_json
+from stacklab.bench.measuring import measured_by
+from stacklab.errors import LabNotRunning
+from stacklab.labs import Lab
 from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
 
+FOUND = "/var/lib/stacklab/found.json"
 CHANGE_ENDS_WITHIN_S = 600.0  # it takes that long on an emulated machine only
 
 
-def folder_of(lab_name: str, root: Path = RESULTS) -> Path:
-    """Where this computer keeps what measurements of a lab share."""
-    return root / ".bench" / lab_name.replace("/", "_")
+def left_behind(lab: Lab) -> bool:
+    """Whether a measurement of the lab was killed that has yet to go back. Not if the lab is not up, or is being measured."""
+    try:
+        host = lab.web()
+    except LabNotRunning:
+        return False
+    return _kept(host) is not None and measured_by(host) is None
 
 
-def pending(lab_name: str, root: Path = RESULTS) -> bool:
-    """Whether a measurement of the lab runs, or was killed, that has yet to go back."""
-    return _file(folder_of(lab_name, root)).exists()
-
-
-def forget(lab_name: str, root: Path = RESULTS) -> None:
+def forget(host: Host) -> None:
     """The user has set something else since: that counts."""
-    _file(folder_of(lab_name, root)).unlink(missing_ok=True)
+    host.run(f"rm -f {FOUND}", sudo=True)
+
+
+def go_back(host: Host) -> None:
+    """To what a measurement that was killed had found, if there was one."""
+    if (found := _kept(host)) is not None:
+        _restore(host, found)
 
 
 @contextmanager
-def going_back(host: Host, folder: Path) -> Iterator[StackSettings]:
-    """The settings in force, which are back after the block, also after an error in it.
-
-    `folder` keeps them meanwhile: after a kill it is the settings found then that the next such block of this lab
-    yields, and ends in.
-    """
-    file = _file(folder)
-    if not file.exists():
-        write_json(file, stack.current(host).to_dict())
-    settings = StackSettings.from_dict(json.loads(file.read_text()))
+def going_back(host: Host) -> Iterator[StackSettings]:
+    """The settings in force, which are back after the block, also after an error in it."""
+    found = stack.current(host)
+    host.write(FOUND, json.dumps(found.to_dict()) + "\n")
     try:
-        yield settings
+        yield found
     finally:
-        _wait_for_a_change_under_way(host)
-        if stack.current(host) != settings:
-            stack.apply(host, settings)
-        file.unlink(missing_ok=True)
+        _restore(host, found)
 
 
-def _file(folder: Path) -> Path:
-    return folder / "found.json"
+def _kept(host: Host) -> StackSettings | None:
+    text = host.run(f"cat {FOUND} 2>/dev/null || true")
+    try:
+        return StackSettings.from_dict(json.loads(text)) if text else None
+    except (ValueError, TypeError):  # settings of another version: nobody can go back to them
+        return None
+
+
+def _restore(host: Host, found: StackSettings) -> None:
+    _wait_for_a_change_under_way(host)
+    if stack.current(host) != found:
+        stack.apply(host, found)
+    forget(host)
 
 
 def _wait_for_a_change_under_way(host: Host) -> None:

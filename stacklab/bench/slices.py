@@ -80,6 +80,7 @@ class Slicer:
         from stacklab.runs import rows  # it loads pyarrow, which those who only import this module need not wait for
 
         on, load = self._on, self._load
+        on.hold.take()
         with writing_run(self._folder, block_name(repeat)) as draft:
             logged_before = serverlog.mark(on.host)
             problems_before = len(self._samples.problems)
@@ -103,7 +104,8 @@ class Slicer:
                 started_s=started_s, ended_s=ended_s, under_load_s=ended_s - started_s,
                 clock_offset_s=offset_s, clock_error_s=error_s, slices=parts,
             )
-            found = [check(cut, self._samples.problems[problems_before:]) for cut in run.cut()]
+            problems = [*self._samples.problems[problems_before:], *on.hold.problems]
+            found = [check(cut, problems) for cut in run.cut()]
             together = uneven([validity.numbers for validity in found], self._usual)
             self._usual.append([validity.numbers for validity in found])
             found = [replace(validity, reasons=(*validity.reasons, *together)) for validity in found]

@@ -8,13 +8,11 @@ import time
 from typing import Any
 
 from stacklab.errors import LabError, LabNotRunning
-from stacklab.files import ROOT
-from stacklab.labs import nspawn, require_running, storage
+from stacklab.labs import nspawn, require_running
 from stacklab.labs.asroot import as_root
 from stacklab.labs.host import Host
 from stacklab.labs.machine import ADMIN, Machine, machine_name
 from stacklab.labs.network import Subnet
-from stacklab.labs.storage import read_json
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 LOGIN_TIMEOUT_S = 15
@@ -92,9 +90,3 @@ class ContainerLab:
             "generator_cpus": record["generator_cpus"] if running else None,
             "client_addresses": subnet.client_addresses if running else [],
         }
-
-
-def all_labs() -> list[ContainerLab]:
-    """The container labs on this computer that this checkout made, in order of name."""
-    records = [read_json(path) for path in sorted(storage.LABS.glob("*/lab.json"))]
-    return [ContainerLab(record["name"]) for record in records if record and record["project"] == str(ROOT)]

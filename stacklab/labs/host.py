@@ -70,6 +70,11 @@ class Stream:
         """End the command's standard input; a well-behaved command stops then."""
         self._channel.shutdown_write()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the command has ended, or the connection to it has broken."""
+        return self._channel.closed or self._channel.exit_status_ready()
+
     def wait(self) -> int:
         """The command's exit code, once it has ended (-1 if the connection broke first)."""
         return self._channel.recv_exit_status()

@@ -1,6 +1,7 @@
 """`Machine`: a container lab's machine on this computer: its folder, its record, and how root makes and boots it.
 
     /var/lib/stacklab/labs/NAME/lab.json      the record, readable by all
+                                checkout      a link to the folder that made it: what `make clean` there removes
                                 ssh/          the client's key and the machine's pinned host key; the user's own
                                 machine/      root's alone: the machine's root/ and console.log
 
@@ -197,6 +198,8 @@ def _reserve(machine: Machine) -> dict[str, Any]:
             "format": RECORD_FORMAT, "name": machine.name, "project": str(ROOT), "index": subnet.index,
             "image": None, "pinned_cpus": None, "generator_cpus": None,
         }
+        (machine.folder / "checkout").unlink(missing_ok=True)
+        (machine.folder / "checkout").symlink_to(ROOT)
         machine.write_record(record)
     return record
 

@@ -32,6 +32,7 @@ MIN_LAG_S = 0.005  # … which is no matter below this
 MIN_CLOCK_ERROR_S = 0.02  # a clock known this well is good enough for samples taken twice a second
 MESSAGES_TOLERANCE = 0.1  # between the messages sent and those asked for
 FLIGHT_S = 1.0  # what was sent so shortly before an event may have been caught by it
+CHAT_PATH = "/ws/chat/load-"  # of the rooms that the load makes
 NORMAL_CLOSE = 1000  # RFC 6455, section 7.4.1: the client is done
 
 EXPECTED_TABLES = {
@@ -118,6 +119,9 @@ def _http(run: Run) -> Iterator[str]:
         logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
         if logged < answered:
             yield f"nginx logged {logged:,} requests, {answered:,} were answered: {answered - logged:,} rows are missing."
+        # A request that was sent again, on a fresh connection, may have been logged on the old one too.
+        again, lost = int(requests["retried"].sum()), max(0, asked - len(counted))
+        yield from _foreign(run, run.workload.path, len(requests) + again + lost)
     if run.workload.requests_per_s is None:
         yield from _little(run, counted, requests)
     else:
@@ -127,6 +131,21 @@ def _http(run: Run) -> Iterator[str]:
                 f"One request in twenty started {lag:.2f} s or more behind its schedule: "
                 f"{run.workload.users} users, or the generator's CPU, were too few for {run.workload.requests_per_s:g}/s."
             )
+
+
+def _foreign(run: Run, path: str, most: int) -> Iterator[str]:
+    """What nginx logged and this load cannot have asked: another path, from another address, or more than `most`."""
+    logged = run.table("server")
+    ours = logged["path"].str.startswith(path) if path == CHAT_PATH else logged["path"] == path
+    if addresses := run.environment.get("client_addresses"):
+        ours &= logged["client"].isin(addresses)
+    others, too_many = logged[~ours], max(0, int(ours.sum()) - most)
+    if len(others) + too_many:
+        clients = (logged if too_many else others)["client"].nunique()
+        yield (
+            f"nginx logged {len(logged):,} requests, and {len(others) + too_many:,} of them are not this load's: somebody else "
+            f"used the site ({clients} address{'es' if clients > 1 else ''}{' in all' if too_many else ''})."
+        )
 
 
 def _slice(run: Run, requests: pd.DataFrame) -> Iterator[str]:
@@ -168,6 +187,8 @@ def _chat(run: Run) -> Iterator[str]:
         connections = run.table("connections")
         clients = _connected(connections)
         yield from _networks(run, connections)
+        if run.has("server"):
+            yield from _foreign(run, CHAT_PATH, len(connections))
     if run.has("messages"):
         messages = run.table("messages")
         counted = messages[~messages["warmup"].astype(bool)]

@@ -51,7 +51,7 @@ def _archive() -> bytes:
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Neither compiled files nor boxes; owned by root and with modes of ours, whosever the checkout and its modes are."""
+    """Neither compiled files nor boxes; root's, and with modes of ours: the checkout's own say nothing."""
     if "__pycache__" in entry.name or entry.name.startswith(("provision/box", "provision/docker", "provision/image")):
         return None
     entry.uid = entry.gid = 0

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from stacklab.errors import HostError, LabError, LabNotRunning
 from stacklab.files import ROOT
 from stacklab.labs import machine, nspawn, storage
-from stacklab.labs.container import ContainerLab, all_labs
+from stacklab.labs.container import ContainerLab
 from stacklab.labs.host import Host
 from stacklab.labs.machine import machine_name
 from stacklab.labs.network import Subnet
@@ -208,8 +209,29 @@ def test_destroy_does_not_delete_what_is_only_mounted_in_the_machine(other, tmp_
     assert storage.mounts_below(other._machine.folder) == []
 
 
-def test_the_labs_of_this_checkout_are_found_for_cleaning(lab):
-    assert lab.name in [found.name for found in all_labs()]
+def test_make_clean_removes_the_labs_of_its_own_folder_and_needs_nothing_but_a_shell(lab, other, tmp_path):
+    other.up()
+    folder = tmp_path / "R&D (내 것) $HOME's"
+    (folder / "provision").mkdir(parents=True)
+    for name in ("Makefile", "provision/clean"):
+        (folder / name).write_text((ROOT / name).read_text())
+    for name in (".venv/bin", "results/adhoc", "build"):  # an environment that is half made
+        (folder / name).mkdir(parents=True)
+    (folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
+    link = other._machine.folder / "checkout"
+    assert link.samefile(ROOT)
+    link.unlink()
+    link.symlink_to(folder)
+    bare = tmp_path / "bin"  # no Python to be found
+    bare.mkdir()
+    for tool in ("awk", "basename", "cat", "dirname", "find", "flock", "grep", "id", "ip", "kill", "make", "mkdir", "mv", "readlink",
+                 "rm", "rmdir", "sed", "sh", "sleep", "sort", "umount", "xargs"):  # fmt: skip
+        (bare / tool).symlink_to(shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin"))
+    done = subprocess.run(["make", "clean"], cwd=folder, env={"PATH": str(bare), "LC_ALL": "C"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"removing lab {other.name}" in done.stderr and lab.name not in done.stderr.split()
+    assert sorted(path.name for path in folder.iterdir()) == ["Makefile", "provision", "results"]
+    assert not other._machine.exists and other.status()["state"] == "absent" and lab.status()["state"] == "running"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -12,7 +12,7 @@ import pytest
 
 from stacklab import stack
 from stacklab.bench.experiment import run_experiment
-from stacklab.bench.found import pending
+from stacklab.bench.found import left_behind
 from stacklab.bench.plan import Experiment, Point
 from stacklab.files import ROOT
 from stacklab.runs.results import load_runs
@@ -119,7 +119,7 @@ def test_an_interrupt_ends_in_the_settings_it_found_and_in_no_half_run(at_defaul
     assert child.returncode != 0
     assert not generators(tmp_path) and not samplers(at_defaults)
     assert stack.current(at_defaults) == FOUND
-    assert not pending(lab.name, tmp_path)
+    assert not left_behind(lab)
     with pytest.warns(match="unfinished"):
         assert load_runs(tmp_path) == []
 

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from local_host import LocalHost
 
 from stacklab.bench import experiment as module
+from stacklab.bench import found, measuring
 from stacklab.bench.events import Event, Events
 from stacklab.bench.experiment import estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
 from stacklab.bench.experiments import EXPERIMENTS, experiment_named
-from stacklab.bench.found import folder_of, forget, pending
 from stacklab.bench.load import Progress
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError, SettingsError
@@ -115,10 +116,8 @@ def test_clients_come_from_as_many_networks_as_asked():
 # ---------------------------------------------------------------- running, stopping, going on
 
 
-class Web:
-    """A web host that only knows its settings; `script` says what happens at each measurement."""
-
-    name = "web"
+class Web(LocalHost):
+    """A web host that only knows its settings, and what a measurement keeps there: that is in files here."""
 
     def __init__(self, settings=StackSettings()):  # noqa: B008  (frozen)
         self.settings = settings
@@ -139,8 +138,10 @@ class Lab:
 
 
 @pytest.fixture
-def web(monkeypatch):
+def web(monkeypatch, tmp_path):
     web = Web(StackSettings(uwsgi_threads=7))
+    monkeypatch.setattr(measuring, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(found, "FOUND", str(tmp_path / "found.json"))
     monkeypatch.setattr(module.stack, "current", lambda host: host.settings)
     monkeypatch.setattr(module.stack, "state", lambda host: {"changing": host.changing})
     monkeypatch.setattr(module.stack, "apply", lambda host, settings: setattr(host, "settings", settings))
@@ -216,26 +217,39 @@ def test_a_killed_experiment_goes_on_and_restores_what_it_found_at_its_first_sta
 
 def test_what_another_experiment_found_before_it_was_killed_is_back_after_this_one(tmp_path, web, measured):
     run_experiment(PLAN, Lab(web), tmp_path)
-    (folder_of("here", tmp_path) / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
+    (tmp_path / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
     other = Experiment(name="other", points=POINTS, repeats=1)
     run_experiment(other, Lab(web), tmp_path)
-    assert web.settings == StackSettings(uwsgi_threads=3) and not pending("here", tmp_path)
+    assert web.settings == StackSettings(uwsgi_threads=3) and not (tmp_path / "found.json").exists()
 
 
 def test_what_the_user_sets_after_a_kill_counts(tmp_path, web, measured):
-    folder_of("here", tmp_path).mkdir(parents=True)
-    (folder_of("here", tmp_path) / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
-    forget("here", tmp_path)
+    (tmp_path / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
+    found.forget(web)
     run_experiment(PLAN, Lab(web), tmp_path)
     assert web.settings == StackSettings(uwsgi_threads=7)
 
 
 def test_a_kill_after_the_last_run_still_ends_in_the_settings_found(tmp_path, web, measured, monkeypatch):
     run_experiment(PLAN, Lab(web), tmp_path)
-    (folder_of("here", tmp_path) / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
+    (tmp_path / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
     run_experiment(PLAN, Lab(web), tmp_path)
     assert web.settings == StackSettings(uwsgi_threads=3)
     assert len(measured.names) == 8
+
+
+def test_settings_found_that_nobody_can_read_any_more_are_no_obstacle(tmp_path, web, measured):
+    (tmp_path / "found.json").write_text('{"no_such_setting": 1}')
+    run_experiment(PLAN, Lab(web), tmp_path)
+    assert web.settings == StackSettings(uwsgi_threads=7)
+
+
+def test_a_whole_experiment_asks_nothing_of_a_lab_that_somebody_else_measures(tmp_path, web, measured):
+    run_experiment(PLAN, Lab(web), tmp_path)
+    (tmp_path / "found.json").write_text(json.dumps(StackSettings(uwsgi_threads=3).to_dict()))
+    with measuring.measuring(LocalHost(), "fab http"):
+        assert len(run_experiment(PLAN, Lab(web), tmp_path)) == 8
+    assert web.settings == StackSettings(uwsgi_threads=7), "what the other found is the other's to go back to"
 
 
 def test_an_experiment_that_is_lengthened_later_restores_what_it_found_then(tmp_path, web, measured):
@@ -284,11 +298,13 @@ def test_runs_of_two_labs_are_not_mixed(tmp_path, web, measured):
 
 
 def test_two_measurements_at_once_exclude_each_other(tmp_path, web, measured):
+    by = r"being measured by .* \(experiment processes\)"
+
     def second():
         other = Experiment(name="other", points=POINTS)
-        with pytest.raises(LabError, match="the lab here is being measured by another process; wait for it to end"):
-            run_experiment(other, Lab(web), tmp_path)
-        with pytest.raises(LabError, match="the experiment processes is being measured; wait for it to end"):
+        with pytest.raises(LabError, match=rf"the lab web is {by}, for \d+ s now; wait for it to end"):
+            run_experiment(other, Lab(web), tmp_path / "elsewhere")
+        with pytest.raises(LabError, match=rf"the experiment processes is {by}; wait for it to end"):
             run_experiment(PLAN, Lab(web), tmp_path, fresh=True)
 
     measured.at[2] = second

@@ -10,7 +10,7 @@ from stacklab.doctor import diagnose_container
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.files import ROOT, write_json
 from stacklab.labs import asroot, nspawn, obstacles, open_lab, ssh, storage, vagrant
-from stacklab.labs.container import ContainerLab, all_labs
+from stacklab.labs.container import ContainerLab
 from stacklab.labs.ssh import SshLab
 from stacklab.labs.vagrant import VagrantLab
 
@@ -160,12 +160,6 @@ def test_a_damaged_record_is_an_error_and_no_traceback():
     (storage.LABS / "broken" / "lab.json").write_text('{"format": 1')
     with pytest.raises(LabError, match="damaged.*fab destroy"):
         ContainerLab("broken").status()
-
-
-def test_cleaning_finds_the_labs_of_this_checkout_alone():
-    make_record("mine")
-    make_record("theirs", project="/somewhere/else")
-    assert [lab.name for lab in all_labs()] == ["mine"]
 
 
 def test_another_system_than_linux_is_pointed_to_vagrant(monkeypatch):

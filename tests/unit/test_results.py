@@ -132,6 +132,50 @@ def test_two_writers_of_the_same_run_do_not_meet(folder):
     assert [run.run for run in load_runs(folder)] == ["one"]
 
 
+def test_runs_without_a_name_of_their_own_are_all_kept_though_they_begin_in_the_same_second(folder):
+    with writing_run(folder) as first, writing_run(folder) as second:
+        second.record(described(second))
+        first.record(described(first))
+    with writing_run(folder) as third:
+        third.record(described(third))
+    names = [draft.name for draft in (first, second, third)]
+    assert len(set(names)) == 3 and sorted(names) == sorted(path.name for path in folder.iterdir())
+    assert len(load_runs(folder)) == 3
+
+
+def test_many_processes_that_begin_at_once_lose_no_run(folder):
+    code = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "tests" / "unit")!r}]
+from pathlib import Path
+from test_results import described, writing_run
+for _ in range(4):
+    with writing_run(Path({str(folder)!r})) as draft:
+        draft.record(described(draft))
+"""
+    children = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(4)]
+    assert [child.wait() for child in children] == [0] * 4
+    assert len(load_runs(folder)) == 16 == len(list(folder.iterdir()))
+
+
+def test_what_runs_without_a_name_left_when_they_failed_does_not_pile_up(folder):
+    def fail():
+        with pytest.raises(LabError), writing_run(folder) as draft:
+            (draft.path / "locust.log").write_text("why")
+            raise LabError("stopped")
+        return draft
+
+    with writing_run(folder) as mine:
+        for _ in range(3):
+            last = fail()
+        assert (last.path / "locust.log").exists(), "the last one can be looked at"
+        assert {path.name for path in folder.iterdir()} == {mine.path.name, last.path.name}
+        mine.record(described(mine))
+    with writing_run(folder) as saved:
+        saved.record(described(saved))
+    assert {path.name for path in folder.iterdir()} == {mine.name, saved.name}
+
+
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b"])
 def test_a_name_that_is_no_folder_name_is_refused(folder, name):
     with pytest.raises(ResultsError, match="not allowed"), writing_run(folder, name):

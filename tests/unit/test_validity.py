@@ -108,6 +108,54 @@ def test_rows_that_nginx_did_not_log_are_counted(http, tmp_path):
     assert "5 rows are missing" in reason
 
 
+def more_rows(count: int, **columns):
+    """A change of nginx's table: so many rows more, like its first ones but for these columns."""
+    return lambda table: pd.concat([table, table.iloc[:count].assign(**columns)], ignore_index=True)
+
+
+def test_requests_that_somebody_else_made_disturb_a_run(http, tmp_path):
+    rows = len(http.table("server"))
+    reason = the_reason(with_table(http, tmp_path, "server", more_rows(3)))
+    words = "of them are not this load's: somebody else used the site (1 address"
+    assert reason == f"nginx logged {rows + 3:,} requests, and 3 {words} in all)."
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    reason = the_reason(with_table(http, elsewhere, "server", more_rows(2, client=["10.9.9.1", "10.9.9.2"])))
+    assert reason == f"nginx logged {rows + 2:,} requests, and 2 {words.replace('1 address', '3 addresses')} in all)."
+
+
+def test_another_path_or_another_address_is_somebody_elses_though_the_count_is_right(http, tmp_path):
+    def instead(**columns):
+        return lambda table: pd.concat([table.iloc[4:], table.iloc[:4].assign(**columns)], ignore_index=True)
+
+    (paths := tmp_path / "paths").mkdir()
+    assert "4 of them are not this load's" in the_reason(with_table(http, paths, "server", instead(path="/chat/")))
+    run = with_table(http, tmp_path, "server", instead(client="10.9.9.9"))
+    assert check(run).valid, "where the desk's addresses are not known"
+    known = replace(run, environment=run.environment | {"client_addresses": ["10.77.0.1"]})
+    assert "4 of them are not this load's: somebody else used the site (1 address)." in the_reason(known)
+
+
+def test_a_request_that_was_sent_again_may_be_logged_twice(http, tmp_path):
+    run = with_table(http, tmp_path, "server", more_rows(2))
+    (tmp_path / "requests.parquet").unlink()
+    again = http.table("requests")
+    again.loc[again.index[:2], "retried"] = True
+    again.to_parquet(tmp_path / "requests.parquet")
+    assert check(run).valid
+
+
+def test_sockets_and_pages_that_somebody_else_asked_for_disturb_a_chat(chat, tmp_path):
+    handshakes = [f"/ws/chat/load-{n % 3}/" for n in range(len(chat.table("connections")))]
+    for number, (paths, foreign) in enumerate([
+        (handshakes, 0), ([*handshakes, "/ws/chat/load-0/"], 1), ([*handshakes[:-2], "/chat/", "/ws/chat/mine/"], 2),
+    ]):  # fmt: skip
+        (folder := tmp_path / str(number)).mkdir()
+        run = with_table(chat, folder, "messages", lambda table: table)
+        rows = {"path": paths, "client": "10.77.0.1", "end_s": 0.0, "duration_s": 1.0, "upstream_s": 1.0, "upstream_addr": ""}
+        pd.DataFrame(rows | {"status": 101, "bytes": 0}).to_parquet(folder / "server.parquet")
+        assert check(run).valid if not foreign else f"{foreign} of them are not this load's" in the_reason(run)
+
+
 def test_requests_that_nginx_never_saw_are_no_missing_rows(http, tmp_path):
     def refuse(table):
         table.loc[table.index[-1], ["status", "error"]] = [0, "ConnectionRefusedError"]

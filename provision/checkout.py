@@ -1,0 +1,21 @@
+"""Tell the Python environment that runs this where its checkout is: in the folder above it, wherever that is.
+
+By a line of code and not by the folder's name, which would have to be read in whatever encoding the locale has; and a
+copy of the checkout finds itself, and not the original. Likewise `fab`, which finds its Python beside itself.
+"""
+
+import sys
+import sysconfig
+from pathlib import Path
+
+Path(sysconfig.get_path("purelib"), "stacklab.pth").write_text(
+    "import os, sys; sys.path.append(os.path.dirname(sys.prefix))\n"
+)
+fab = Path(sys.prefix, "bin", "fab")
+fab.write_text("""#!/bin/sh
+'''exec' "$(dirname "$0")/python" "$0" "$@"
+'''
+from fabric.main import program
+program.run()
+""")
+fab.chmod(0o755)
