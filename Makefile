@@ -43,6 +43,7 @@ MADE_FOR := { pwd -P && $(ASKED) -c 'import sys; print(sys.implementation.cache_
 	  "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
 	@$(PY) provision/checkout.py
 	@$(MADE_FOR) > $@
+	@chown -R --reference=. .venv 2>/dev/null || true  # root's, after sudo make lab, in somebody's folder
 
 lab: .venv/.lock
 	@bash provision/needs lab

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 RESULTS = Path(os.environ.get("STACKLAB_RESULTS", "").strip() or ROOT / "results").expanduser().absolute()
 """Where runs go, and are looked for."""
+
+
+def hand_over() -> None:
+    """What root has made in somebody's checkout, as `sudo make lab` does, belongs to that person, who goes on without sudo."""
+    owner = ROOT.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for top in (ROOT, RESULTS):
+        for folder, folders, files in os.walk(top):
+            for path in (folder, *(os.path.join(folder, name) for name in (*folders, *files))):
+                with contextlib.suppress(OSError):  # gone since; or the disk does not know owners
+                    if os.lstat(path).st_uid == 0:
+                        os.lchown(path, owner.st_uid, owner.st_gid)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

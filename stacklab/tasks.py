@@ -20,7 +20,7 @@ from stacklab import show, stack
 from stacklab.bench import found
 from stacklab.bench.measuring import measured_by
 from stacklab.errors import LabError, SettingsError
-from stacklab.files import ROOT
+from stacklab.files import ROOT, hand_over
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import Checked, StackSettings
 from stacklab.stack.limits import raised_for
@@ -398,6 +398,8 @@ def _as_task(name: str, function: Callable, flags_of: tuple[type[Checked], ...])
             raise Exit(f"fab {name}: {error.strerror or error}{where}", code=1) from error
         except KeyboardInterrupt:
             raise Exit(f"fab {name}: stopped", code=130) from None
+        finally:
+            hand_over()
 
     # No annotations, no numbers as defaults: Invoke would convert flags by them, and end in a traceback.
     empty = inspect.Parameter.empty

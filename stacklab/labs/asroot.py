@@ -35,7 +35,7 @@ def check_possible() -> None:
 def as_root(action: str, name: str, *, pin: bool = True) -> None:
     """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root. Raises LabError."""
     check_computer()
-    command = [sys.executable, "-m", "stacklab.labs.asroot", action, name] + ([] if pin else ["--no-pin"])
+    command = [sys.executable, "-B", "-m", "stacklab.labs.asroot", action, name] + ([] if pin else ["--no-pin"])
     done = subprocess.run(_sudo() + command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise LabError(done.stdout.strip() or f"'{action}' of lab {name} ended with exit code {done.returncode}")

@@ -224,8 +224,8 @@ def test_make_clean_removes_the_labs_of_its_own_folder_and_needs_nothing_but_a_s
     link.symlink_to(folder)
     bare = tmp_path / "bin"  # no Python to be found
     bare.mkdir()
-    for tool in ("awk", "basename", "cat", "dirname", "find", "flock", "grep", "id", "ip", "kill", "make", "mkdir", "mv", "readlink",
-                 "rm", "rmdir", "sed", "sh", "sleep", "sort", "umount", "xargs"):  # fmt: skip
+    for tool in ("awk", "basename", "cat", "dirname", "find", "flock", "grep", "id", "ip", "kill", "make", "mkdir", "mv",
+                 "readlink", "rm", "rmdir", "sed", "sh", "sleep", "sort", "umount", "xargs"):  # fmt: skip
         (bare / tool).symlink_to(shutil.which(tool, path="/usr/sbin:/usr/bin:/sbin:/bin"))
     done = subprocess.run(["make", "clean"], cwd=folder, env={"PATH": str(bare), "LC_ALL": "C"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,181 @@
+"""`make` in folders of any name, with an environment that knows what it was made for. Python is a stub here that says
+what it was asked, but where a real one must find the code.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ["R&D (내 것)", "a [b] {c}; d", "it's \"so\" $HOME `id` \\n", "#1 100% *?"]
+
+# Makes an environment whose Python writes down what it is asked, and where.
+PYTHON = """#!/bin/sh
+case "$*" in
+"-m venv .venv")
+    mkdir -p .venv/bin
+    cat > .venv/bin/python <<'STUB'
+#!/bin/sh
+case "$*" in
+*cache_tag*) cat "$TAG" ;;
+*) printf '%s|%s|%s\\n' "$PWD" "$JUPYTER_CONFIG_PATH" "$*" >> "$ASKED_OF_PYTHON" ;;
+esac
+STUB
+    chmod +x .venv/bin/python
+    echo made >> "$ASKED_OF_PYTHON" ;;
+*cache_tag*) cat "$TAG" ;;
+esac
+"""
+
+
+class Checkout:
+    """A folder with this project's Makefile, every file of it without its run bit."""
+
+    def __init__(self, folder: Path, tmp_path: Path):
+        self.folder, self.log, self.tag, self.python = folder, tmp_path / "log", tmp_path / "tag", tmp_path / "python3"
+        for name in ("Makefile", "provision/clean", "provision/checkout.py"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text((ROOT / name).read_text())
+        (folder / "provision/needs").write_text("exit 0\n")  # nothing is installed here
+        (folder / "requirements").mkdir()
+        (folder / "requirements/desk.lock").write_text("django==1\n")
+        self.tag.write_text("cpython-311\n")
+        self.python.write_text(PYTHON)
+        self.python.chmod(0o755)
+
+    def make(self, *words: str, **variables: str) -> list[str]:
+        """What Python was asked while `make` ran."""
+        self.log.write_text("")
+        (self.folder.parent / "bin").mkdir(exist_ok=True)
+        if not (self.folder.parent / "bin/python3").exists():
+            shutil.copy(self.python, self.folder.parent / "bin/python3")
+        environment = os.environ | {"PATH": f"{self.folder.parent / 'bin'}:{os.environ['PATH']}", "TAG": str(self.tag),
+                                    "ASKED_OF_PYTHON": str(self.log), "PWD": "/elsewhere"} | variables  # fmt: skip
+        for name in ("PYTHON", "MAKEFLAGS"):
+            environment.pop(name, None)
+        done = subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture(params=FOLDERS)
+def anywhere(request, tmp_path):
+    return Checkout(tmp_path / request.param, tmp_path)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path / FOLDERS[0], tmp_path)
+
+
+def test_every_target_works_in_a_folder_of_any_name(anywhere):
+    anywhere.make(".venv/.lock")
+    for target, words in {
+        "lab": ["-m fabric up provision", "-m fabric experiment eight-cases --quick"],
+        "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
+        "test": ["-m pytest tests/unit -n auto --dist loadfile", "-m pytest tests/lab tests/vagrant"],
+        "faults": ["-m pytest tests/lab --faults"],
+        "test-vagrant": ["-m pytest tests/vagrant --vagrant -s"],
+        "doctor": ["-m fabric doctor"], "check": ["-m ruff check"], "benchmark": ["-m tests.benchmark"],
+        "pictures": ["docs/pictures.py"],
+    }.items():  # fmt: skip
+        assert anywhere.make(target) == [f"{anywhere.folder}||{line}" for line in words]
+    (notebooks,) = anywhere.make("notebooks")
+    assert notebooks.startswith(f"{anywhere.folder}|{anywhere.folder}/notebooks/.jupyter|-m jupyter lab")
+    anywhere.make("clean")
+    assert not (anywhere.folder / ".venv").exists()
+
+
+def test_an_environment_is_made_once_and_anew_when_its_folder_its_python_or_its_lock_is_another(checkout, tmp_path):
+    assert checkout.make("doctor")[0] == "made"
+    assert len(checkout.make("doctor")) == 1
+
+    (checkout.folder / "requirements/desk.lock").write_text("django==2\n")
+    assert checkout.make("doctor")[0] == "made" and len(checkout.make("doctor")) == 1
+
+    checkout.tag.write_text("cpython-313\n")
+    assert checkout.make("doctor")[0] == "made" and len(checkout.make("doctor")) == 1
+
+    checkout.folder = checkout.folder.rename(tmp_path / "moved")
+    assert checkout.make("doctor")[0] == "made" and len(checkout.make("doctor")) == 1
+
+    (checkout.folder / ".venv/.lock").unlink()  # it was interrupted
+    assert checkout.make("doctor")[0] == "made"
+
+
+def test_a_python_that_is_gone_is_replaced_and_another_one_taken_where_it_is_asked_for(checkout):
+    checkout.make("doctor")
+    (checkout.folder / ".venv/bin/python").unlink()
+    (checkout.folder / ".venv/bin/python").symlink_to("/no/such/python3.10")
+    assert checkout.make("doctor")[0] == "made"
+    other = checkout.folder.parent / "python3.99"
+    other.write_text(PYTHON.replace('cat "$TAG"', "echo cpython-399"))
+    other.chmod(0o755)
+    assert checkout.make("doctor", f"PYTHON={other}")[0] == "made"
+    assert len(checkout.make("doctor")) == 1, "and kept where nobody asks"
+
+
+def test_a_copy_gets_an_environment_of_its_own_and_the_originals_stays(checkout, tmp_path):
+    checkout.make("doctor")
+    subprocess.run(["cp", "-a", checkout.folder, tmp_path / "copy"], check=True)
+    original, before = checkout.folder, (checkout.folder / ".venv/.lock").stat()
+    checkout.folder = tmp_path / "copy"
+    assert checkout.make("doctor")[0] == "made"
+    checkout.folder = original
+    assert len(checkout.make("doctor")) == 1 and (original / ".venv/.lock").stat() == before
+
+
+def test_clean_leaves_results_and_what_a_link_leads_to(checkout, tmp_path):
+    (kept := tmp_path / "kept").mkdir()
+    (kept / "work").write_text("mine")
+    (checkout.folder / "results").mkdir()
+    (checkout.folder / "results/run").write_text("mine")
+    (checkout.folder / ".venv").symlink_to(kept)
+    checkout.make("clean")
+    assert (kept / "work").exists() and (checkout.folder / "results/run").exists()
+    assert not (checkout.folder / ".venv").is_symlink()
+
+
+# ---------------------------------------------------------------- a real environment
+
+
+@pytest.fixture(params=["내 실험실", FOLDERS[2]])
+def real(request, tmp_path):
+    """A checkout with a real Python environment, whose packages are those of this one."""
+    folder = tmp_path / request.param
+    for part in ("app", "provision", "stacklab", "fabfile.py"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        folder.mkdir(exist_ok=True)
+        copy(ROOT / part, folder / part)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
+    subprocess.run([folder / ".venv/bin/python", folder / "provision/checkout.py"], check=True, cwd="/")
+    return folder
+
+
+def say(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess:
+    """A program of the folder's environment; the packages that it needs are this one's."""
+    environment = os.environ | {"PYTHONPATH": sysconfig.get_path("purelib")} | variables
+    environment.pop("PYTHONUTF8", None)
+    return subprocess.run([folder / ".venv/bin" / command[0], *command[1:]], cwd="/", env=environment, capture_output=True)
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "ko_KR.EUC-KR", "C.UTF-8"])
+def test_the_code_is_found_beside_the_environment_in_any_folder_and_any_locale(real, locale):
+    where = "import sys, stacklab; sys.stdout.buffer.write(stacklab.__file__.encode('utf-8', 'surrogateescape'))"
+    done = say(real, "python", "-c", where, LC_ALL=locale)
+    assert (done.stdout.decode(), done.stderr) == (f"{real}/stacklab/__init__.py", b"")
+
+
+def test_fab_works_there_and_after_a_move_and_a_copy_runs_its_own_code(real):
+    moved = real.rename(real.with_name("moved"))
+    copy = real.with_name("copy")
+    subprocess.run(["cp", "-a", moved, copy], check=True)
+    for folder in (moved, copy):
+        (folder / "stacklab/show.py").write_text("raise SystemExit('this is ' + __file__)\n")
+        done = say(folder, "fab", "--search-root", str(folder), "--list", LC_ALL="C")
+        assert done.stderr.decode() == f"this is {folder}/stacklab/show.py\n"
