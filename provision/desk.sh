@@ -75,7 +75,7 @@ user() {
 
 # The code follows the checkout; a notebook that is there stays as it is, and results are never touched.
 working_folder() {
-    local part copied= modes=--chmod=D755,F644
+    local part copied='' modes=--chmod=D755,F644
     install -d -o "$student" -g "$student" "$folder" "$folder/results" "$folder/notebooks"
     for part in app docs fabfile.py loadtests provision pyproject.toml README.md requirements stacklab; do
         [ -e "$source_dir/$part" ] || continue

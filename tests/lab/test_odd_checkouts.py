@@ -15,6 +15,9 @@ MODES = {"ZIP": (0o644, 0o755), "umask 077": (0o600, 0o700), "read-only": (0o444
 # Every file and folder of the code on the web host that is not as it should be.
 ODD = "cd /opt/stacklab && find app provision lib -type f ! -perm 644 ! -name '*.pyc' -o -type d ! -perm 755"
 
+# As an earlier set-up from such a checkout may have left it.
+SPOIL = "cd /opt/stacklab && rm app/pages/work.py provision/live.py && chmod -R go= app provision lib"
+
 
 @pytest.fixture(params=MODES)
 def checkout(request, tmp_path):
@@ -34,7 +37,7 @@ def checkout(request, tmp_path):
 
 
 def test_fab_provision_tells_the_web_host_every_mode(at_defaults, lab, site, checkout):
-    at_defaults.run("rm -r /opt/stacklab/app /opt/stacklab/provision /opt/stacklab/lib", sudo=True)
+    at_defaults.run(SPOIL, sudo=True)
     command = [sys.executable, "-B", "-m", "fabric", "provision"]
     environment = os.environ | {"STACKLAB_LAB": lab.name}
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, umask=0o077)
@@ -49,7 +52,7 @@ def test_fab_provision_tells_the_web_host_every_mode(at_defaults, lab, site, che
 def test_web_sh_asks_nothing_of_its_checkouts_modes(at_defaults, site):
     at_defaults.run(
         "cp -r /opt/stacklab/source /tmp/odd && chmod -R u=rwX,go= /tmp/odd && find /tmp/odd -type f -exec chmod 400 {} + && "
-        "rm -r /opt/stacklab/app /opt/stacklab/provision",
+        + SPOIL,
         sudo=True,
     )
     said = at_defaults.run("umask 077; bash /tmp/odd/provision/web.sh && rm -r /tmp/odd", sudo=True, timeout_s=120)
