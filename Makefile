@@ -54,7 +54,7 @@ lab: .venv/.lock
 	@echo "Go on from there:  make notebooks"
 
 notebooks: .venv/.lock
-	JUPYTER_CONFIG_PATH="$$PWD/notebooks/.jupyter" $(PY) -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+	JUPYTER_CONFIG_PATH="$$PWD/notebooks/.jupyter" $(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --ip 127.0.0.1 --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.lock

@@ -255,7 +255,7 @@ def compare(
     from stacklab.bench.compare import compare as measure_both
     from stacklab.bench.points import two_points
 
-    a, b = two_points(stack.current(open_lab(lab).web()), flags, chat)
+    a, b = two_points(found.at_rest(open_lab(lab).web()), flags, chat)
     with console.Bar(sys.stderr if json else sys.stdout) as bar:
         seen = measure_both(
             a, b, open_lab(lab), margin=decimal("margin", margin, 0.001, 1), budget_s=decimal("budget_s", budget_s, 1, 86_400),

@@ -30,6 +30,11 @@ def left_behind(lab: Lab) -> bool:
     return _kept(host) is not None and measured_by(host) is None
 
 
+def at_rest(host: Host) -> StackSettings:
+    """The settings in force, or those that a killed measurement has yet to go back to."""
+    return _kept(host) or stack.current(host)
+
+
 def forget(host: Host) -> None:
     """The user has set something else since: that counts."""
     host.run(f"rm -f {FOUND}", sudo=True)

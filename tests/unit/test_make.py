@@ -86,7 +86,7 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
     }.items():  # fmt: skip
         assert anywhere.make(target) == [f"{anywhere.folder}||{line}" for line in words]
     (notebooks,) = anywhere.make("notebooks")
-    assert notebooks.startswith(f"{anywhere.folder}|{anywhere.folder}/notebooks/.jupyter|-m jupyter lab")
+    assert notebooks.startswith(f"{anywhere.folder}|{anywhere.folder}/notebooks/.jupyter|-m jupyterlab")
     anywhere.make("clean")
     assert not (anywhere.folder / ".venv").exists()
 
