@@ -13,10 +13,11 @@ from stacklab.settings import StackSettings
 
 MODES = {"ZIP": (0o644, 0o755), "umask 077": (0o600, 0o700), "read-only": (0o444, 0o555), "Windows": (0o777, 0o777)}
 # Every file and folder of the code on the web host that is not as it should be.
-ODD = "cd /opt/stacklab && find app provision lib -type f ! -perm 644 ! -name '*.pyc' -o -type d ! -perm 755"
+CODE = "cd /opt/stacklab && find app provision lib ! -path '*/__pycache__*'"
+ODD = CODE + " \\( -type f ! -perm 644 -o -type d ! -perm 755 \\)"
 
 # As an earlier set-up from such a checkout may have left it.
-SPOIL = "cd /opt/stacklab && rm app/pages/work.py provision/live.py && chmod -R go= app provision lib"
+SPOIL = f"{CODE} ! -type l -exec chmod go= {{}} + && rm app/pages/work.py provision/live.py"
 
 
 @pytest.fixture(params=MODES)
