@@ -358,10 +358,12 @@ class Generator:
         for process in self._processes:
             try:
                 seen = psutil.Process(process.pid)
-                used_s = sum(seen.cpu_times()[:2])
-                rss_bytes += seen.memory_info().rss
+                used_s, used_bytes = sum(seen.cpu_times()[:2]), seen.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
+            if not used_bytes:  # it has just ended
+                continue
+            rss_bytes += used_bytes
             then, before_s = self._cpu_before.get(process.pid, (now, used_s))
             self._cpu_before[process.pid] = (now, used_s)
             if now > then:

@@ -97,7 +97,8 @@ def _build(name: str) -> None:
     folder.mkdir()
     output = folder / "root.tar"
     try:
-        run(["env", f"TMPDIR={folder}", f"STACKLAB_SUITE={suite()}", "sh", str(BUILD), str(output)], "cannot build the base image")
+        command = ["env", f"TMPDIR={folder}", f"STACKLAB_SUITE={suite()}", "sh", str(BUILD), str(output)]
+        run(command, "cannot build the base image")
     except LabError as error:
         raise LabError(f"{worn_out(str(error))}{error}") from error
     output.rename(image_path(name))

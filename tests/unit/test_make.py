@@ -78,9 +78,12 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
     for target, words in {
         "lab": ["-m fabric up provision", "-m fabric experiment eight-cases --quick"],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
-        "test": ["-m pytest tests/unit -n auto --dist loadfile", "-m pytest tests/lab tests/vagrant"],
+        "test": ["-m pytest tests/unit -n auto --dist loadfile", "-m tests.hosts --quick 13",
+                 "-m pytest tests/lab tests/vagrant/test_classroom.py"],
+        "test-docker": ["-m pytest tests/vagrant/test_docker_faults.py -s"],
+        "test-hosts": ["-m tests.hosts 12 13 testing", "-m pytest tests/hosts"],
         "faults": ["-m pytest tests/lab --faults"],
-        "test-vagrant": ["-m pytest tests/vagrant --vagrant -s"],
+        "test-vagrant": ["-m pytest tests/vagrant/test_classroom.py --libvirt -s"],
         "doctor": ["-m fabric doctor"], "check": ["-m ruff check"], "benchmark": ["-m tests.benchmark"],
         "pictures": ["docs/pictures.py"],
     }.items():  # fmt: skip
