@@ -114,8 +114,8 @@ def configure(subnet: Subnet) -> bool:
         batch.flush()
         try:
             run(["ip", "-batch", batch.name], f"cannot give {subnet.interface} its addresses")
-        except LabError:
-            if exists(subnet):
+        except LabError as error:
+            if exists(subnet) and "Cannot find device" not in str(error):  # it may have been plugged in this very moment
                 raise
             return False  # not plugged in yet; or the machine has died since, and its cable with it
     return True

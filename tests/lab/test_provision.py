@@ -62,7 +62,7 @@ def test_a_provisioning_that_was_killed_is_completed_by_the_next(at_defaults):
     host.run("rm /opt/stacklab/venv/.lock /etc/systemd/system/uwsgi.service", sudo=True)
     # Killed while pip is at work.
     host.run(
-        "/opt/stacklab/source/provision/web.sh >/dev/null 2>&1 & pid=$!; "
+        "bash /opt/stacklab/source/provision/web.sh >/dev/null 2>&1 & pid=$!; "
         "while ! pgrep -f '[p]ip install' >/dev/null; do sleep 0.05; done; kill -9 $pid; pkill -9 -f '[p]ip install'",
         sudo=True,
     )

@@ -71,6 +71,15 @@ def test_the_name_of_the_cable_is_not_one_that_systemd_networkd_would_take():
         assert not name.startswith("ve-") and len(name) < 16
 
 
+def test_a_cable_that_is_plugged_in_between_two_looks_is_looked_at_again(monkeypatch):
+    def not_there_yet(*_, **__):
+        raise LabError('cannot give stacklab15 its addresses: Cannot find device "stacklab15"')
+
+    monkeypatch.setattr(network, "run", not_there_yet)
+    monkeypatch.setattr(network, "exists", lambda subnet: True)
+    assert network.configure(Subnet(15)) is False
+
+
 def test_a_cable_that_goes_while_it_gets_its_addresses_is_no_error_of_its_own(monkeypatch):
     def refused(command, complaint, **kwargs):
         raise LabError("Device not found")
