@@ -47,15 +47,17 @@ class Checkout:
         self.tag.write_text("cpython-311\n")
         self.python.write_text(PYTHON)
         self.python.chmod(0o755)
+        self.programs = tmp_path / "bin"
+        self.programs.mkdir()
+        (self.programs / "python3").symlink_to(self.python)
+        (self.programs / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
+        (self.programs / "sudo").chmod(0o755)
 
     def make(self, *words: str, **variables: str) -> list[str]:
         """What Python was asked while `make` ran."""
         self.log.write_text("")
-        (self.folder.parent / "bin").mkdir(exist_ok=True)
-        if not (self.folder.parent / "bin/python3").exists():
-            shutil.copy(self.python, self.folder.parent / "bin/python3")
-        environment = os.environ | {"PATH": f"{self.folder.parent / 'bin'}:{os.environ['PATH']}", "TAG": str(self.tag),
-                                    "ASKED_OF_PYTHON": str(self.log), "PWD": "/elsewhere"} | variables  # fmt: skip
+        stubs = {"PATH": f"{self.programs}:{os.environ['PATH']}", "TAG": str(self.tag), "ASKED_OF_PYTHON": str(self.log)}
+        environment = os.environ | stubs | {"PWD": "/elsewhere"} | variables
         for name in ("PYTHON", "MAKEFLAGS"):
             environment.pop(name, None)
         done = subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
@@ -78,10 +80,12 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
     for target, words in {
         "lab": ["-m fabric up provision", "-m fabric experiment eight-cases --quick"],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
-        "test": ["-m pytest tests/unit -n auto --dist loadfile", "-m tests.hosts --quick 13",
-                 "-m pytest tests/lab tests/vagrant/test_classroom.py"],
-        "test-docker": ["-m pytest tests/vagrant/test_docker_faults.py -s"],
+        "test": [
+            "-m pytest tests/unit -n auto --dist loadfile", "-m tests.hosts --quick 13",
+            "-m pytest tests/lab tests/vagrant/test_classroom.py",
+        ],
         "test-hosts": ["-m tests.hosts 12 13 testing", "-m pytest tests/hosts"],
+        "test-docker": ["-m pytest tests/vagrant/test_docker_faults.py -s"],
         "faults": ["-m pytest tests/lab --faults"],
         "test-vagrant": ["-m pytest tests/vagrant/test_classroom.py --libvirt -s"],
         "doctor": ["-m fabric doctor"], "check": ["-m ruff check"], "benchmark": ["-m tests.benchmark"],
