@@ -37,7 +37,8 @@ def at_rest(host: Host) -> StackSettings:
 
 def forget(host: Host) -> None:
     """The user has set something else since: that counts."""
-    host.run(f"rm -f {FOUND}", sudo=True)
+    if host.run(f"ls {FOUND} 2>/dev/null || true"):  # a look is ten times as quick as a sudo
+        host.run(f"rm {FOUND}", sudo=True)
 
 
 def go_back(host: Host) -> None:
