@@ -16,16 +16,22 @@ RESULTS = Path(os.environ.get("STACKLAB_RESULTS", "").strip() or ROOT / "results
 
 
 def hand_over() -> None:
-    """What root has made in somebody's checkout, as `sudo make lab` does, belongs to that person, who goes on without sudo."""
+    """What root has made in somebody's checkout, as `sudo make lab` does, belongs to that person, who goes on without sudo.
+
+    Looked at are results/ and whatever at the top of the checkout is root's; nothing that lies elsewhere.
+    """
     owner = ROOT.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return
-    for top in (ROOT, RESULTS):
-        for folder, folders, files in os.walk(top):
-            for path in (folder, *(os.path.join(folder, name) for name in (*folders, *files))):
-                with contextlib.suppress(OSError):  # gone since; or the disk does not know owners
-                    if os.lstat(path).st_uid == 0:
-                        os.lchown(path, owner.st_uid, owner.st_gid)
+    made = [path for path in ROOT.iterdir() if path.lstat().st_uid == 0]
+    if ROOT in RESULTS.parents:
+        made.append(RESULTS)
+    for folder, folders, files in (step for top in list(made) for step in os.walk(top)):
+        made += [Path(folder, name) for name in (*folders, *files)]
+    for path in made:
+        with contextlib.suppress(OSError):  # gone since; or the disk does not know owners
+            if path.lstat().st_uid == 0:
+                os.lchown(path, owner.st_uid, owner.st_gid)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.compare import Comparison
+    from stacklab.labs.host import Host
     from stacklab.runs.results import Run
 
 
@@ -92,7 +93,9 @@ def destroy(lab: str | None = None) -> None:
 
 def provision(lab: str | None = None) -> stack.Applied:
     """Set up the whole stack; a second time changes nothing."""
-    applied = stack.provision(open_lab(lab).web())
+    host = open_lab(lab).web()
+    _require_unmeasured(host)
+    applied = stack.provision(host)
     print("\n".join(f"changed: {what}" for what in applied.changed) or "nothing to change: the stack is set up already")
     return applied
 
@@ -156,6 +159,11 @@ def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bo
             print(line, flush=True)
 
 
+def _require_unmeasured(host: Host) -> None:
+    if measured := measured_by(host):
+        raise LabError(f"{measured}; a change now would spoil that and not outlast it, so wait for it to end")
+
+
 # ---------------------------------------------------------------- settings
 
 
@@ -178,8 +186,7 @@ def reset(lab: str | None = None, json: bool = False) -> stack.Applied:
 
 def _apply(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:
     host = lab.web()
-    if measured := measured_by(host):
-        raise LabError(f"{measured}; a change now would spoil that and not outlast it, so wait for it to end")
+    _require_unmeasured(host)
     applied = stack.apply(host, settings, expect=expect)
     found.forget(host)
     if json:

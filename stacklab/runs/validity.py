@@ -153,6 +153,7 @@ def _slice(run: Run, requests: pd.DataFrame) -> Iterator[str]:
         yield f"Only {len(requests)} requests began in this slice; {MIN_REQUESTS} are the least that says anything."
     if run.has("server"):
         logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
+        yield from _foreign(run, run.workload.path, most=logged)
         if abs(logged - answered) > RATES_TOLERANCE * answered + MIN_REQUESTS:
             yield f"nginx logged {logged:,} requests of this slice, the client made {answered:,}: some are not ours, or missing."
 

@@ -29,6 +29,10 @@ def test_what_root_made_in_somebodys_checkout_is_theirs_and_what_is_others_stays
         assert (os.lstat(checkout / path).st_uid, os.lstat(checkout / path).st_gid) == (1234, 1235)
     assert (elsewhere / "roots").stat().st_uid == 0 and (checkout / "anothers").stat().st_uid == 4242
 
+    monkeypatch.setattr(files, "RESULTS", elsewhere)
+    files.hand_over()
+    assert (elsewhere / "roots").stat().st_uid == 0, "what lies elsewhere may be anybody's"
+
 
 def test_who_is_not_root_hands_nothing_over(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "ROOT", tmp_path)

@@ -9,6 +9,7 @@ from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import SettingsError
 from stacklab.runs import load_runs
 from stacklab.runs.results import MARGIN_S
+from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 from stacklab.study import summarize
 from stacklab.workload import ChatLoad, HttpLoad
@@ -64,6 +65,18 @@ def test_a_slice_is_summarised_over_its_own_time(runs):
     assert rows["throughput_per_s"].to_numpy() == pytest.approx(rows["counted"].to_numpy())
     # uWSGI's share of a core grows to 0.76 within three seconds: a third of it in the first slice, all in the second.
     assert rows["cpu_s_uwsgi"].tolist() == pytest.approx([0.3, 0.75, 0.3, 0.75], rel=0.3)
+
+
+def test_somebody_elses_requests_within_a_slice_are_named(runs, tmp_path):
+    cut = runs[0]
+    assert check(cut).reasons == ()
+    logged = cut.whole.table("server")
+    inside = (logged["end_s"] - synthetic.OFFSET_S).between(cut.start_s + 0.2, cut.end_s)
+    logged.loc[logged.index[inside][:7], "path"] = "/somebody-else"
+    cut.whole._known["server"] = logged
+    cut._known.clear()
+    [reason] = check(cut).reasons
+    assert "7 of them are not this load's" in reason and "1 address" in reason
 
 
 def test_a_run_from_before_slices_is_still_read(tmp_path):
