@@ -81,7 +81,7 @@ def estimate_text(experiment: Experiment, estimate: Estimate) -> str:
 
 
 def run_text(run: Run) -> str:
-    """A run in three lines: what it showed, whether it can be trusted, where it is."""
+    """A run in four lines: what it showed, whether it may decide, how the service did, where it is."""
     row = summarize([run]).iloc[0]
     if run.kind == "http":
         seen = (
@@ -96,5 +96,6 @@ def run_text(run: Run) -> str:
         )
         sockets = f"{row.clients_connected:.0f} clients · {row.disconnects:.0f} disconnects"
         seen = f"{sockets} · {messages}" if row.deliveries else sockets
-    trust = "valid" if run.validity.valid else "suspect: " + " ".join(run.validity.reasons)
-    return f"{seen}\n{trust}\n{run.path}"
+    said = {"measurement": run.validity.reasons, "service": run.validity.failures}
+    trust = [": ".join(filter(None, [f"{what} {getattr(run.validity, what)}", " ".join(why)])) for what, why in said.items()]
+    return "\n".join([seen, *trust, str(run.path)])

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from stacklab import show, stack
 from stacklab.bench import found
 from stacklab.bench.measuring import measured_by
-from stacklab.errors import LabError, SettingsError
+from stacklab.errors import LabError
 from stacklab.files import ROOT, hand_over
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import Checked, StackSettings
 from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
+from stacklab.typed import decimal, values, whole_number
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -32,38 +33,6 @@ if TYPE_CHECKING:
     from stacklab.bench.compare import Comparison
     from stacklab.labs.host import Host
     from stacklab.runs.results import Run
-
-
-def values(of: type[Checked], given: dict[str, Any]) -> dict[str, Any]:
-    """What was given, checked: text is parsed, None (not given) left out."""
-    texts = {name: value for name, value in given.items() if isinstance(value, str)}
-    others = {name: value for name, value in given.items() if value is not None and not isinstance(value, str)}
-    return others | of.parse(texts)
-
-
-def whole_number(name: str, given: str | int | None, low: int | None = None) -> int | None:
-    """A whole number, at least `low`, from a command line; SettingsError if it is none."""
-    if given is None:
-        return None
-    try:
-        number = int(given)
-    except ValueError:
-        number = None
-    if number is None or (low is not None and number < low):
-        words = "a whole number" if low is None else f"a whole number from {low} up"
-        raise SettingsError(f"{name}={given!r} is not allowed: {name} takes {words}")
-    return number
-
-
-def decimal(name: str, given: str | float, low: float, high: float) -> float:
-    """A number between `low` and `high` from a command line; SettingsError if it is none."""
-    try:
-        number = float(given)
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high:
-        raise SettingsError(f"{name}={given!r} is not allowed: {name} takes a number from {low:g} to {high:g}")
-    return number
 
 
 # ---------------------------------------------------------------- the machine

@@ -102,7 +102,7 @@ def case_ticks(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def dots(ax: Axes, place: float, values: pd.Series, valid: pd.Series, colour: str, marker: str = "o") -> None:
-    """One dot a run, side by side, hollow if suspect; a bar at their median."""
+    """One dot a run, side by side, hollow if disturbed; a bar at their median."""
     shifts = (np.arange(len(values)) - (len(values) - 1) / 2) * min(0.055, 0.2 / max(len(values), 1))
     for shift, value, sound in zip(shifts, values, valid, strict=True):
         ax.plot(place + shift, value, marker, markersize=6, color=colour, markerfacecolor=colour if sound else "white",
@@ -119,7 +119,7 @@ def percentiles_by_case(summary: pd.DataFrame, prefix: str, ax: Axes | None) -> 
         for shift, (name, (colour, marker)) in zip((-0.27, 0, 0.27), PERCENTILE_STYLES.items(), strict=True):
             dots(ax, place + shift, rows[f"{prefix}{name}_s"] * 1000, rows["valid"], colour, marker)
     case_ticks(ax, summary)
-    legend(ax, [*percentile_handles(), *suspect_handle(summary)])
+    legend(ax, [*percentile_handles(), *disturbed_handle(summary)])
     return ax
 
 
@@ -135,7 +135,7 @@ def values_by_case(summary: pd.DataFrame, column: str, unit: float, colour: str,
         dots(ax, place, values, rows["valid"], INK)
     ax.set_ylim(0, 1.18 * summary[column].max() / unit or 1)
     case_ticks(ax, summary)
-    suspect_legend(ax, summary)
+    disturbed_legend(ax, summary)
     return ax
 
 
@@ -206,14 +206,14 @@ def percentile_handles() -> list[Line2D]:
     ]
 
 
-def suspect_handle(table: pd.DataFrame) -> list[Line2D]:
+def disturbed_handle(table: pd.DataFrame) -> list[Line2D]:
     if table["valid"].astype(bool).all():
         return []
-    return [Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6, label="suspect run")]
+    return [Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6, label="disturbed run")]
 
 
-def suspect_legend(ax: Axes, table: pd.DataFrame) -> None:
-    if handles := suspect_handle(table):
+def disturbed_legend(ax: Axes, table: pd.DataFrame) -> None:
+    if handles := disturbed_handle(table):
         legend(ax, handles)
 
 

@@ -25,7 +25,7 @@ class Effect:
     """`estimate` with its interval from `low` to `high` (NaN: too few repeats) on a `scale`.
 
     "ratio": how many times; "difference": how much more; "value": the thing itself. `n` pairs of runs, or
-    runs for a value; `suspect` of the runs were suspect.
+    runs for a value; as many as `disturbed` more were left out, since a run of their block was disturbed.
     """
 
     scale: str
@@ -33,7 +33,7 @@ class Effect:
     low: float
     high: float
     n: int
-    suspect: int
+    disturbed: int
 
     @property
     def neutral(self) -> float:
@@ -58,24 +58,28 @@ def contrast(
     values = runs[metric].to_numpy(dtype=float)
     ratio = len(values) > 0 and bool((values > 0).all())
     pairs = _pairs(runs, of, than, ["experiment", "repeat", *apart])
+    sound = runs.groupby(["experiment", "repeat"])["valid"].transform("all").to_numpy(dtype=bool)
+    disturbed = int((~sound[pairs["left"]]).sum())
+    pairs = pairs[sound[pairs["left"]]]
     n, repeats = len(pairs), len(runs.loc[pairs["left"], ["experiment", "repeat"]].drop_duplicates())
-    suspect = int((~runs.loc[np.unique(pairs), "valid"].astype(bool)).sum())
     if not n:
-        return Effect("difference", np.nan, np.nan, np.nan, 0, 0)
+        return Effect("ratio" if ratio else "difference", np.nan, np.nan, np.nan, 0, disturbed)
     weights = np.zeros(len(runs))
     np.add.at(weights, pairs["left"], 1 / n)
     np.add.at(weights, pairs["right"], -1 / n)
-    mean, half = _two_way(runs, np.log(values) if ratio else values, weights, _widened(comparisons))
+    logs = np.log(values) if ratio else values
+    mean, half = _two_way(runs[sound].reset_index(drop=True), logs[sound], weights[sound], _widened(comparisons))
     ends = (mean, mean - half, mean + half) if repeats > 1 else (mean, np.nan, np.nan)
     estimate, low, high = np.exp(ends) if ratio else ends
-    return Effect("ratio" if ratio else "difference", float(estimate), float(low), float(high), n, suspect)
+    return Effect("ratio" if ratio else "difference", float(estimate), float(low), float(high), n, disturbed)
 
 
 def level(runs: pd.DataFrame, metric: str, comparisons: int = 1) -> Effect:
     """The "value" of `metric` itself: the mean over `runs`, with its interval."""
     runs = runs.dropna(subset=[metric])
-    estimate, low, high = t_interval(runs[metric].to_numpy(dtype=float), _widened(comparisons))
-    return Effect("value", estimate, low, high, len(runs), int((~runs["valid"].astype(bool)).sum()))
+    sound = runs[runs.groupby(["experiment", "repeat"])["valid"].transform("all").astype(bool)]
+    estimate, low, high = t_interval(sound[metric].to_numpy(dtype=float), _widened(comparisons))
+    return Effect("value", estimate, low, high, len(sound), len(runs) - len(sound))
 
 
 def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from stacklab.runs.results import Run
 from stacklab.study import analysis, plots, words
 from stacklab.study.summary import METRIC_NAMES
-from stacklab.study.verdicts import TOO_FEW, compare
+from stacklab.study.verdicts import compare
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _against_first(runs: Sequence[Run], summary: pd.DataFrame, metric: str) -> l
     groups = [set(group["point"]) for _, group in summary.groupby(load)] if load else [set(summary["point"])]
     chosen = [[run for run in runs if (run.point or run.run) in points] for points in groups if len(points) > 1]
     effects = [compare(group, metric) for group in chosen]
-    if all((effect["verdict"] == TOO_FEW).all() for effect in effects):
+    if all(effect["low"].isna().all() for effect in effects):
         return []
     figure = _figure(10.5, 1.2 + 0.5 * max(len(effect) for effect in effects) + 0.3)
     for ax, effect in zip(figure.subplots(1, len(effects), squeeze=False)[0], effects, strict=True):

@@ -19,8 +19,8 @@ from stacklab.stack.services import SERVICE_COLOURS
 from stacklab.study import drawing
 from stacklab.study.analysis import open_at
 from stacklab.study.drawing import FAILED, INK, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
+from stacklab.study.paired import UNDECIDED
 from stacklab.study.summary import METRIC_NAMES
-from stacklab.study.verdicts import NO_DIFFERENCE, TOO_FEW
 
 
 def response_times_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -78,7 +78,7 @@ def delivered_by_point(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks([share for share in ax.get_yticks() if least - 0.35 * room <= share <= 1])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     drawing.case_ticks(ax, summary)
-    drawing.suspect_legend(ax, summary)
+    drawing.disturbed_legend(ax, summary)
     return drawing.finish(ax, "Messages delivered", "share of expected deliveries")
 
 
@@ -114,7 +114,7 @@ def client_vs_server(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.plot([0, top], [0, top], color=MUTED, linewidth=1, zorder=1)
     ax.set(xlim=(0, top), ylim=(0, top), xlabel="nginx's $request_time, ms")
     agree = Line2D([], [], color=MUTED, linewidth=1, label="the two agree")
-    drawing.legend(ax, [*drawing.percentile_handles(), agree, *drawing.suspect_handle(summary)])
+    drawing.legend(ax, [*drawing.percentile_handles(), agree, *drawing.disturbed_handle(summary)])
     return drawing.finish(ax, "Client's view against the server's", "client's response time, ms", grid="both")
 
 
@@ -136,7 +136,7 @@ def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(ylim=(0, 1.01), xlabel="response time, ms")
     if not good["valid"].astype(bool).all():
-        handles.append(Line2D([], [], color=MUTED, linestyle="--", label="suspect run"))
+        handles.append(Line2D([], [], color=MUTED, linestyle="--", label="disturbed run"))
     drawing.legend(ax, handles)
     return drawing.finish(ax, "How many were answered within …", "share of requests", grid="both")
 
@@ -256,7 +256,7 @@ def comparison(effects: pd.DataFrame, ax: Axes | None = None) -> Axes:
         return drawing.nothing(ax, "There is nothing to compare.")
     by, ratio = effects.columns[0], effects["scale"].eq("ratio").all()
     for place, row in enumerate(effects.to_dict("records")):
-        colour = MUTED if row["verdict"] in (NO_DIFFERENCE, TOO_FEW) else OKABE_ITO[0]
+        colour = MUTED if row["verdict"] == UNDECIDED else OKABE_ITO[0]
         if not np.isnan(row["low"]):
             ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
         ax.plot(row["estimate"], place, "o", color=colour, markersize=8)

@@ -56,7 +56,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         title=", ".join(dict.fromkeys(run.experiment for run in runs)),
         measured=words.when(runs),
         count=len(runs),
-        suspect=[run for run in runs if not run.validity.valid],
+        disturbed=[run for run in runs if not run.validity.valid],
         valid=[run for run in runs if run.validity.valid],
         sections=[_section(kind, chosen) for kind in ("http", "chat") if (chosen := [run for run in runs if run.kind == kind])],
         environment=words.environment(runs),

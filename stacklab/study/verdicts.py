@@ -2,7 +2,8 @@
 
 Verdicts follow from Student's t-intervals over runs, never over requests: thousands of requests of one run share
 that run's luck (see `effects`). Where several comparisons are made at once, the intervals are widened so that all
-of them hold together with 95 % (Bonferroni); a verdict is given only where such an interval leaves out "no difference".
+of them hold together with 95 % (Bonferroni); a verdict is given only where such an interval leaves out "no difference",
+or lies wholly within ± MARGIN of it. Blocks in which a run was disturbed are left out whole.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from stacklab.runs.results import Run
 from stacklab.study.analysis import FACTORS, factors, fields, point_order, rank
 from stacklab.study.claims import CLAIMS, Claim, Test
 from stacklab.study.effects import EFFECT_COLUMNS, Effect, contrast, level
+from stacklab.study.paired import UNDECIDED, same
 from stacklab.study.summary import summarize
 
-NO_DIFFERENCE = "no detectable difference"
-TOO_FEW = "too few repeats"
+MARGIN = 0.05  # a ratio this close to 1 makes no difference
+NO_DIFFERENCE = f"makes no difference within ± {MARGIN * 100:g} %"
 
 
 def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = None) -> pd.DataFrame:
@@ -30,10 +32,10 @@ def compare(runs: Sequence[Run], metric: str, by: str = "point", base: Any = Non
 
     `by` is "point" or a factor; `base` one of its values (default: the first in order). Runs are
     paired within a repeat, and within equal values of all other factors; how large luck is, all runs say
-    (see `effects`). Columns: by, `metric`, `base`, `scale`, `estimate`, `low`, `high`, `n` (pairs), `suspect`
-    (suspect runs among them), `verdict`. The scale is "ratio" to the base, or "difference" from it where a
-    value is 0 or negative. The verdict is "faster" or "slower" for times, else "more" or "less", or "no
-    detectable difference", or "too few repeats" (fewer than two).
+    (see `effects`). Columns: by, `metric`, `base`, `scale`, `estimate`, `low`, `high`, `n` (pairs), `disturbed`
+    (pairs left out), `verdict`. The scale is "ratio" to the base, or "difference" from it where a value is 0 or
+    negative. The verdict is "faster" or "slower" for times, else "more" or "less", or "the same within ± 5 %", or
+    "undecided".
     """
     summary = summarize(runs)
     if metric not in summary or by not in summary:
@@ -62,9 +64,9 @@ def is_time(metric: str) -> bool:
 class Judgement:
     """What the runs say of a claim.
 
-    `verdict`: "supported", "contradicted", "no detectable difference", "too few repeats" or "not tested".
+    `verdict`: "supported", "contradicted", "makes no difference within ± 5 %", "undecided" or "not tested".
     `tests` has one row a test: metric, of, than, expect, `each` value, scale, estimate, low, high, n,
-    suspect, verdict.
+    disturbed, verdict.
     """
 
     claim: Claim
@@ -127,33 +129,40 @@ def _applies(test: Test, table: pd.DataFrame) -> bool:
     return all(table.loc[_having(table, side), test.metric].notna().any() for side in sides)
 
 
+def _makes_none(effect: Effect) -> bool:
+    """Whether the whole interval lies within ± MARGIN of no difference."""
+    return effect.scale == "ratio" and 1 / (1 + MARGIN) <= effect.low and effect.high <= 1 + MARGIN
+
+
 def _direction(effect: Effect, less: str, more: str) -> str:
-    if np.isnan(effect.low):
-        return TOO_FEW
+    if _makes_none(effect):
+        return same(MARGIN)
     if effect.high < effect.neutral:
         return less
-    return more if effect.low > effect.neutral else NO_DIFFERENCE
+    return more if effect.low > effect.neutral else UNDECIDED
 
 
 def _judged(test: Test, effect: Effect) -> str:
     """The verdict of one test. A limit that is met exactly ("at most", "at least") is met."""
     if np.isnan(effect.low):
-        return TOO_FEW
+        return UNDECIDED
     if test.expect == "at most":
         wanted, other = effect.high <= test.than, effect.low > test.than
     elif test.expect == "at least":
         wanted, other = effect.low >= test.than, effect.high < test.than
+    elif _makes_none(effect):
+        return NO_DIFFERENCE
     else:
         below, above = effect.high < effect.neutral, effect.low > effect.neutral
         wanted, other = (below, above) if test.expect == "less" else (above, below)
-    return "supported" if wanted else "contradicted" if other else NO_DIFFERENCE
+    return "supported" if wanted else "contradicted" if other else UNDECIDED
 
 
 def _together(verdicts: Sequence[str]) -> str:
     """A claim's verdict from those of its tests: one contradiction contradicts it, support takes all."""
     if not verdicts:
         return "not tested"
-    for verdict in ("contradicted", TOO_FEW, NO_DIFFERENCE):
+    for verdict in ("contradicted", UNDECIDED, NO_DIFFERENCE):
         if verdict in verdicts:
             return verdict
     return "supported"

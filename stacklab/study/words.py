@@ -90,8 +90,8 @@ def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _counted_runs(rows: pd.DataFrame) -> str:
-    suspect = int((~rows["valid"].astype(bool)).sum())
-    return f"{len(rows)}" + (f" ({suspect} suspect)" if suspect else "")
+    disturbed = int((~rows["valid"].astype(bool)).sum())
+    return f"{len(rows)}" + (f" ({disturbed} disturbed)" if disturbed else "")
 
 
 def _median(rows: pd.DataFrame, column: str, unit: float, with_range: bool = False) -> str:
@@ -137,7 +137,7 @@ def _test_words(row: dict[str, Any]) -> dict[str, str]:
         "than": f"{row['expect']} {row['than']}" if row["scale"] == "value" else row["than"],
         "figure": figure,
         "interval": interval,
-        "n": f"{row['n']}" + (f" ({row['suspect']} suspect)" if row["suspect"] else ""),
+        "n": f"{row['n']}" + (f" ({row['disturbed']} left out)" if row["disturbed"] else ""),
         "verdict": row["verdict"],
     }
 

@@ -140,7 +140,7 @@ def test_ctrl_c_is_answered_in_one_line(at_defaults, lab, tmp_path):
     assert stack.current(at_defaults) == StackSettings()
 
 
-def test_settings_that_somebody_changes_meanwhile_make_the_run_suspect(at_defaults, lab, tmp_path):
+def test_settings_that_somebody_changes_meanwhile_make_the_run_disturbed(at_defaults, lab, tmp_path):
     point = Point("changed", StackSettings(), LOAD)
     changed = []
 

@@ -1,4 +1,4 @@
-"""Every picture shows what the table says, tells suspect runs apart, and says so when there is nothing to show."""
+"""Every picture shows what the table says, tells disturbed runs apart, and says so when there is nothing to show."""
 
 import inspect
 
@@ -131,12 +131,12 @@ def test_with_nothing_to_show_every_plot_says_so(name, cases, chats, killed):
     assert not ax.lines and not ax.patches
 
 
-def test_every_repeat_of_every_case_is_a_dot_and_suspect_ones_are_hollow(cases):
+def test_every_repeat_of_every_case_is_a_dot_and_disturbed_ones_are_hollow(cases):
     ax = plots.response_times_by_case(study.summarize(cases))
     assert len(dots(ax, "o")) == len(dots(ax, "s")) == len(dots(ax, "^")) == 24
     hollow = [line for line in dots(ax, "o") if line.get_markerfacecolor() == "white"]
     assert len(hollow) == sum(not run.validity.valid for run in cases) == 1
-    assert legend(ax) == ["median", "95th percentile", "99th percentile", "suspect run"]
+    assert legend(ax) == ["median", "95th percentile", "99th percentile", "disturbed run"]
     assert ticks(ax.xaxis)[0] == "100 users,\n1024/5"
 
 
@@ -146,9 +146,9 @@ def test_dots_are_at_the_summarys_values_in_milliseconds(cases):
     assert sorted(line.get_ydata()[0] for line in dots(ax, "o")) == pytest.approx(sorted(summary["p50_s"] * 1000))
 
 
-def test_valid_runs_need_no_word_on_suspect_ones(cases):
+def test_valid_runs_need_no_word_on_disturbed_ones(cases):
     sound = [run for run in cases if run.validity.valid]
-    assert "suspect run" not in legend(plots.response_times_by_case(study.summarize(sound)))
+    assert "disturbed run" not in legend(plots.response_times_by_case(study.summarize(sound)))
 
 
 def test_throughput_names_the_failures(cases):
