@@ -20,6 +20,7 @@ from stacklab.errors import ApplyError, LabError, LabNotRunning
 from stacklab.files import ROOT
 from stacklab.labs.container import ContainerLab
 from stacklab.settings import StackSettings
+from stacklab.stack import change
 from stacklab.stack.render import TEMPLATES, render
 
 CONFIG = "cat /etc/nginx/nginx.conf /etc/nginx/conf.d/stacklab.conf /etc/uwsgi/stacklab.ini /etc/stacklab/daphne.env"
@@ -73,7 +74,7 @@ def templates(tmp_path, monkeypatch):
         assert old in text
         (copy / name).write_text(text.replace(old, new))
         edition = shutil.copytree(copy, tmp_path / f"templates-{next(generation)}")
-        monkeypatch.setattr(stack, "render", lambda settings: render(settings, edition))
+        monkeypatch.setattr(change, "render", lambda settings: render(settings, edition))
 
     return edit
 

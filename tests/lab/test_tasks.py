@@ -126,4 +126,4 @@ def test_a_load_is_measured_saved_exported_and_reported(at_defaults, fab, tmp_pa
 def test_a_load_on_a_path_that_fails_counts_its_errors(at_defaults, fab, tmp_path):
     done = fab("http", "--users", "3", "--requests", "30", "--path", "/no-such-page/", "--ramp-s", "0", "--warmup-s", "0")
     assert done.returncode == 0, done.stderr
-    assert "30 errors" in done.stdout and "suspect" in done.stdout and "HTTP 404" in done.stdout
+    assert "30 errors" in done.stdout and "service degraded: " in done.stdout and "HTTP 404" in done.stdout
