@@ -36,7 +36,7 @@ from stacklab.study import CLAIMS, judge, plots
 lab, host = notebook.begin()
 
 # %% tags=["parameters"]
-# True: a tenth of the requests, one repeat. False, or STACKLAB_FULL=1 in the environment: full size, three repeats.
+# True: five blocks of slices, some four minutes. False, or STACKLAB_FULL=1 in the environment: eighteen blocks.
 QUICK = notebook.quick_mode()
 
 # %% [markdown]
@@ -57,12 +57,13 @@ my_fastest = {100: None, 200: None}
 # %% [markdown]
 # ## The plan
 #
-# Each case runs once in every repeat, in an order shuffled anew. If the machine grows slower in the afternoon,
-# no case has the bad luck to be always last. The seed makes the order the same for everybody.
+# One load goes on all the time; what changes are the settings below it. Each case has three seconds of it, a *slice*, once
+# in every *block*, in an order drawn by lot. If the machine grows slower in the afternoon, it does so for all eight of a
+# block alike, and no case has the bad luck to be always last. The seed makes the order the same for everybody.
 
 # %%
 plan = eight_cases(quick=QUICK)
-order = [{"repeat": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]
+order = [{"block": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]
 notebook.table(pd.DataFrame(order).head(8))
 
 # %%
@@ -71,9 +72,9 @@ print(console.estimate_text(plan, estimate(plan)))
 # %% [markdown]
 # ## Measure
 #
-# For each case the settings are changed and proven, the users start one after the other, everything warms up,
-# and then the requests are counted. Runs that are on disk already are not measured again, so you can stop
-# this cell and go on later. (`bench.set_aside(plan.name)` starts over and keeps the old runs.)
+# For each slice the settings are changed and proven; a second later its three seconds begin. A block in which one slice
+# was much more disturbed than another is measured again. Blocks that are on disk already are not, so you can stop this
+# cell and go on later. (`bench.set_aside(plan.name)` starts over and keeps the old runs.)
 
 # %%
 with console.Bar() as bar:
@@ -83,17 +84,18 @@ summary = study.in_order(study.summarize(runs))
 # %% [markdown]
 # ## First: did it work at all?
 #
-# **Count errors before you read times.** A site that refuses requests answers very quickly. A run can also be
-# *suspect* for other reasons: the generator was short of CPU, requests are missing, other machines took the processor.
+# **Count errors before you read times.** A site that refuses requests answers very quickly. A slice can also be
+# *disturbed*: the generator was late, rows are missing, others took the processor. Only *sound* ones decide.
 
 # %%
-notebook.table(summary[["point", "counted", "errors", "valid", "reasons"]])
+cases = summary.groupby("point", sort=False)
+notebook.table(cases.agg(sound=("valid", "sum"), counted=("counted", "sum"), errors=("errors", "sum")).reset_index())
 
 # %% [markdown]
 # ## Response times
 #
 # For each case, from left to right: the *median* (half of the requests were answered within it), the *95th* and the
-# *99th percentile* (what the unlucky ones met). One dot is one run. Hollow dots are suspect runs.
+# *99th percentile* (what the unlucky ones met). One dot is one slice. Hollow dots are disturbed ones.
 #
 # Read the scale first. How far apart are the cases, compared with the distance from median to 99th percentile?
 
@@ -136,7 +138,7 @@ notebook.table(law.assign(product=law["throughput_per_s"] * law["mean_s"]))
 # %% [markdown]
 # A short measurement gives a little less than it should: at its end the users leave one after another.
 #
-# Two consequences. First, a run that breaks the law is broken, not fast; the lab checks it for every run.
+# Two consequences. First, a run that breaks the law is broken, not fast; the lab checks it for every run that is not a slice.
 # Second, if the throughput stays the same, twice the users wait twice as long. Then the extra users stand in a
 # queue, and no answer comes faster because the queue has more room.
 #
@@ -195,9 +197,9 @@ notebook.table(fastest.assign(predicted=fastest["users"].map(my_fastest)))
 #
 # ## What an honest verdict needs
 #
-# - **Repeats.** Thousands of requests of one run share that run's luck. Only another run has luck of its own.
-# - **Pairs.** Within a repeat the cases ran close together in time; we compare them there.
-# - **An interval.** From how much the repeats differ among themselves we compute how far off their mean may be.
+# - **Blocks.** Thousands of requests of one slice share that slice's luck. Only another one has luck of its own.
+# - **Pairs.** Within a block the cases ran close together in time; we compare them there.
+# - **An interval.** From how much the blocks differ among themselves we compute how far off their mean may be.
 #   If the interval contains "no difference", we have not detected one, and say so.
 #
 # If you have measured the full experiment, we use its runs. Otherwise those from above.
@@ -207,7 +209,7 @@ folder = RESULTS / "eight-cases"
 full = load_runs(folder) if folder.is_dir() else []
 judged = full or runs
 repeats = len({run.repeat for run in judged})
-notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
+notebook.say(f"The verdict uses {len(judged)} slices of `{judged[0].experiment}`. Blocks: **{repeats}**.")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(14, 3.4), layout="constrained")
@@ -217,10 +219,10 @@ for ax, users in zip(axes, (100, 200), strict=True):
 
 # %% [markdown]
 # Each dot is a case's median response time divided by that of 1024/5: left of 1 is faster. The bar is the interval.
-# No bar means too few repeats to draw one.
+# No bar means too few sound blocks to draw one.
 #
 # Now the advice itself, as claim C5, and two others from the same source that these runs can speak about. The tables name
-# the suspect runs among the pairs. The more of them there are, the less the verdict is worth.
+# what was left out because a run of its block was disturbed.
 
 # %%
 claims = {claim.id: claim for claim in CLAIMS}
@@ -235,7 +237,7 @@ notebook.show_judgement(judge(claims["C3"], judged))
 # %%
 if repeats < 2:
     notebook.say(
-        "One repeat cannot tell an effect from luck. Measure the full size (`fab experiment eight-cases` in a "
+        "One block cannot tell an effect from luck. Measure the full size (`fab experiment eight-cases` in a "
         "terminal), then run the cells from *What an honest verdict needs* on again."
     )
     print(console.estimate_text(eight_cases(), estimate(eight_cases())))
@@ -246,8 +248,8 @@ if repeats < 2:
 # - Errors first, then times. Both views, the client's and the server's. A scale that starts at zero.
 # - In a closed loop, users = throughput × response time. More users on a full machine wait longer, and that is all.
 # - A setting helps when it adds to what is *used up*. Your plots of CPU, queue and connections show what that was here.
-# - "Fastest" needs repeats and an interval. "No detectable difference" is a result, and a useful one: it saves you
-#   from tuning what does not matter.
+# - "Fastest" needs blocks and an interval. "The same within ± 5 %" is a result, and a useful one: it saves you from tuning
+#   what does not matter. "Undecided" means: measure longer, or on a quieter computer.
 #
 # The experiment has put the settings back as it found them.
 #

@@ -50,7 +50,7 @@ def contrast(
     """How `metric` of the runs marked by `of` differs from that of those marked by `than`.
 
     `runs` has one row a run with `experiment`, `repeat`, `point`, `valid`, `metric` and the columns `apart`, in
-    which two points must be equal to be compared. All rows say how large luck is. A "ratio" if all values are
+    which two points must be equal to be compared. All rows of sound blocks say how large luck is. A "ratio" if all values are
     positive, else a "difference". `comparisons`: how many intervals are to hold together with 95 %.
     """
     known = runs[metric].notna()
