@@ -17,6 +17,10 @@ class LabNotRunning(LabError):
     """The lab's machine is not up, or does not answer on SSH."""
 
 
+class HostRefused(LabNotRunning):
+    """The machine answers and will not have us, or is not the one we know: a refusal is no absence."""
+
+
 class HostError(LabError):
     """A command on a host failed. `command`, `exit_code` and `stderr` are the host's own words."""
 

@@ -81,7 +81,7 @@ class ContainerLab:
         if not record or not record["image"]:
             return status
         subnet = Subnet(record["index"])
-        running = nspawn.leader(machine_name(subnet)) is not None
+        running = nspawn.runs(machine_name(subnet))
         return {
             **status,
             "state": "running" if running else "halted",

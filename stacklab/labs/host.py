@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacklab.errors import HostError, LabNotRunning
+from stacklab.errors import HostError, HostRefused, LabNotRunning
 
 if TYPE_CHECKING:
     from fabric import Connection
@@ -85,12 +85,46 @@ class Stream:
         return b"".join(self._stderr).decode(errors="replace")
 
 
+def _load_host_keys(keys, path: Path) -> None:
+    """The keys of a known_hosts file; lines that paramiko cannot read (@cert-authority, a broken one) are passed over."""
+    from paramiko.hostkeys import HostKeyEntry
+
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            entry = HostKeyEntry.from_line(line)
+        except Exception:  # paramiko raises what it likes here, and OpenSSH only passes such a line over
+            continue
+        for name in entry.hostnames if entry and not line.startswith(("#", "@")) else ():
+            keys.add(name, entry.key.get_name(), entry.key)
+
+
+def _refuse_unknown(where: str, known_hosts: Path):
+    """A policy for host keys that are not known: never learned on first sight."""
+    import paramiko
+
+    class Refuse(paramiko.MissingHostKeyPolicy):
+        def missing_host_key(self, client, hostname, key):
+            raise HostRefused(
+                f"{where}: its host key ({key.get_name()}, {key.fingerprint}) is not in {known_hosts}, so it is not known "
+                "who answers; log in once with 'ssh', and compare this fingerprint with the machine's own before you accept it"
+            )
+
+    return Refuse()
+
+
 class Host:
     """One machine: `run`, `write`, `put`, `get`, `stream`. Connects when first used.
 
     The host's key must already be known: in `known_hosts_path`, or in the user's own known_hosts
-    where that is None. An unknown or changed key is refused, never accepted on first sight.
-    Errors: LabNotRunning if it cannot be reached, HostError if a command fails there.
+    where that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's
+    agent and other keys may let us in beside `key_path`. Neither SSH's nor Fabric's configuration is read: no proxy, no
+    gateway, no other user comes from there.
+    Errors: HostRefused if it will not have us or is another machine, LabNotRunning if it cannot be reached, HostError if
+    a command fails there.
     """
 
     def __init__(
@@ -101,11 +135,13 @@ class Host:
         *,
         key_path: Path | None = None,
         known_hosts_path: Path | None = None,
+        agent: bool = False,
         name: str = "",
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ):
         self.address, self.user, self.port = address, user, port
         self.key_path, self.known_hosts_path = key_path, known_hosts_path
+        self.agent = agent
         self.name = name or address
         self.connect_timeout_s = connect_timeout_s
         self._connection: Connection | None = None
@@ -128,30 +164,33 @@ class Host:
 
     def _connect(self) -> Connection:
         import paramiko
-        from fabric import Connection
+        from fabric import Config, Connection
 
         # What goes wrong is in the error we raise; paramiko's own log would print a traceback above it.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-        keys = {"pkey": self._key(), "look_for_keys": False, "allow_agent": False} if self.key_path else {}
+        keys = {"pkey": self._key()} if self.key_path else {}
+        if self.key_path and not self.agent:
+            keys |= {"look_for_keys": False, "allow_agent": False}
         connection = Connection(
-            self.address, user=self.user, port=self.port, connect_timeout=self.connect_timeout_s, connect_kwargs=keys
+            self.address, user=self.user, port=self.port, connect_timeout=self.connect_timeout_s, connect_kwargs=keys,
+            config=Config(lazy=True, ssh_config=paramiko.SSHConfig()),  # neither ~/.fabric.yaml nor ~/.ssh/config
         )
-        if self.known_hosts_path:
-            connection.client.load_host_keys(str(self.known_hosts_path))
-        else:
-            connection.client.load_system_host_keys()
-        connection.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         where = f"{self.user}@{self.address}:{self.port}"
+        known_hosts = self.known_hosts_path or Path("~/.ssh/known_hosts").expanduser()
+        _load_host_keys(connection.client.get_host_keys(), known_hosts)
+        connection.client.set_missing_host_key_policy(_refuse_unknown(where, known_hosts))
         try:
             connection.open()
         except paramiko.BadHostKeyException as error:
-            raise LabNotRunning(
+            raise HostRefused(
                 f"{where} shows another host key than the one pinned: it is not the machine it was. "
                 "If you rebuilt it, remove its old key; otherwise do not go on."
             ) from error
-        except paramiko.AuthenticationException as error:
-            raise LabNotRunning(f"{where} does not accept our key ({error}); check the user name and the key") from error
+        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
+            raise HostRefused(f"{where} does not accept our key ({error}); check the user name and the key") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
+            if "No authentication methods available" in str(error):
+                raise HostRefused(f"{where} does not accept our key: there is none to try") from error
             raise LabNotRunning(f"{where} does not answer on SSH ({error}); see 'fab status'") from error
         connection.transport.set_keepalive(KEEPALIVE_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere TCP itself gives up, after many minutes
@@ -163,7 +202,9 @@ class Host:
 
         try:
             return paramiko.PKey.from_path(self.key_path)
-        except (OSError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
+        except (OSError, TypeError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
+            if self.agent:  # which may hold it, opened with its passphrase
+                return None
             raise LabNotRunning(f"the SSH key {self.key_path} of {self.name} cannot be used ({error})") from error
 
     def _session(self):

@@ -62,6 +62,12 @@ def leader(machine: str) -> int | None:
     return next((pid for pid in processes(machine) if _inner_pids(pid)[1:] == [1]), None)
 
 
+def runs(machine: str) -> bool:
+    """Whether the machine is up. Where /proc hides other people's processes (hidepid), having any is all that can be seen."""
+    pids = processes(machine)
+    return leader(machine) is not None or (bool(pids) and not any(Path("/proc", str(pid)).exists() for pid in pids))
+
+
 def supervisor(machine: str) -> int | None:
     """The id of systemd-nspawn. None with a leader there: it was killed, and the machine runs on without it."""
     return next((pid for pid in processes(machine) if len(_inner_pids(pid)) == 1), None)

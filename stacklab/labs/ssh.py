@@ -8,7 +8,7 @@ from typing import Any
 
 import paramiko
 
-from stacklab.errors import HostError, LabError, LabNotRunning
+from stacklab.errors import HostError, HostRefused, LabError, LabNotRunning
 from stacklab.labs.host import Host
 
 SPEC = re.compile(r"(?P<user>[^@\s]+)@(?P<host>\[[0-9a-fA-F:.]+\]|[^@:\s\[\]]+)(:(?P<port>\d+))?")
@@ -41,7 +41,7 @@ class SshLab:
 
     def web(self) -> Host:
         """The host. It connects when first used."""
-        return Host(self._address, self._user, self._port, key_path=self._key_path, name=self.name)
+        return Host(self._address, self._user, self._port, key_path=self._key_path, agent=True, name=self.name)
 
     def up(self, pin: bool = True) -> Host:
         """Check that the host answers, runs Debian or Ubuntu under systemd, and lets the user become root.
@@ -75,12 +75,14 @@ class SshLab:
         raise LabError(f"{self.name} is not StackLab's machine, so it is not destroyed; nothing was changed")
 
     def status(self) -> dict[str, Any]:
-        """See `Lab.status`. A host that does not answer counts as halted."""
+        """See `Lab.status`. A host that does not answer counts as halted; one that refuses us raises HostRefused."""
         host = self.web()
         host.connect_timeout_s = STATUS_TIMEOUT_S
         try:
             host.run("true")
             state = "running"
+        except HostRefused:
+            raise
         except LabNotRunning:
             state = "halted"
         finally:
@@ -94,5 +96,15 @@ class SshLab:
 def _ssh_config(host: str) -> dict[str, Any]:
     """What the user's SSH configuration says of `host`; at least {"hostname": …}."""
     path = SSH_CONFIG.expanduser()
-    config = paramiko.SSHConfig.from_path(str(path)) if path.exists() else paramiko.SSHConfig()
-    return config.lookup(host)
+    try:
+        config = paramiko.SSHConfig.from_path(str(path)) if path.exists() else paramiko.SSHConfig()
+        found = config.lookup(host)
+    except (paramiko.SSHException, UnicodeDecodeError, ValueError) as error:
+        raise LabError(
+            f"{path} cannot be read ({error}); OpenSSH may take more than this program does: "
+            "give the host by its address, as user@address:port, under an empty HOME or with that line left out"
+        ) from error
+    for word in ("proxyjump", "proxycommand"):
+        if found.get(word, "none") != "none":
+            raise LabError(f"{path} reaches {host} by {word}={found[word]}; load has to reach it directly: give its own address")
+    return found

@@ -18,7 +18,7 @@ from typing import Any
 
 import paramiko
 
-from stacklab.errors import LabError, LabNotRunning
+from stacklab.errors import HostRefused, LabError, LabNotRunning
 from stacklab.files import ROOT
 from stacklab.labs.host import Host
 from stacklab.surroundings import VAGRANTS, own
@@ -98,6 +98,8 @@ class VagrantLab:
             try:
                 host.run("true")
                 return "running"
+            except HostRefused:
+                raise
             except LabNotRunning:
                 return "halted"
             finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from stacklab.errors import HostError, LabNotRunning
+from stacklab.errors import HostError, HostRefused, LabNotRunning
 from stacklab.labs.host import Host
 
 
@@ -190,21 +190,66 @@ def test_nothing_listens_there():
 
 def test_an_unknown_host_key_is_refused_never_learned(machine):
     machine.known_hosts_path.write_text("")
-    with pytest.raises(LabNotRunning, match="does not answer on SSH"):
+    with pytest.raises(HostRefused, match=r"its host key \(ssh-rsa, SHA256:.*\) is not in .*known_hosts.*log in once with 'ssh'"):
         machine.host().run("true")
     assert machine.known_hosts_path.read_text() == ""
 
 
 def test_a_changed_host_key_is_refused_and_named(machine):
     machine.pin(paramiko.RSAKey.generate(2048))
-    with pytest.raises(LabNotRunning, match="another host key than the one pinned"):
+    with pytest.raises(HostRefused, match="another host key than the one pinned"):
         machine.host().run("true")
 
 
 def test_a_key_that_is_not_let_in_is_named(machine, tmp_path):
     paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "other"))
-    with pytest.raises(LabNotRunning, match="does not accept our key"):
+    with pytest.raises(HostRefused, match="does not accept our key"):
         machine.host(key_path=tmp_path / "other").run("true")
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "Host *\n ProxyJump stranger.invalid\n", "Host *\n ProxyCommand false\n", "Host *\n User trap\n Port 1\n",
+        "Match exec 'true' foo\n", b"Host *\n # \xff\xfe\n User trap\n",
+    ],
+)  # fmt: skip
+def test_a_persons_ssh_configuration_never_reaches_the_labs_own_machine(machine, tmp_path, monkeypatch, trap):
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/config").write_bytes(trap if isinstance(trap, bytes) else trap.encode())
+    (home / ".fabric.yaml").write_text("user: trap\nport: 1\ngateway: stranger.invalid\n")
+    monkeypatch.setenv("HOME", str(home))
+    host = machine.host()
+    assert host.run("echo here") == "here\n"
+    host.close()
+
+
+def test_lines_of_known_hosts_that_cannot_be_read_are_passed_over(machine):
+    good = machine.known_hosts_path.read_bytes()
+    machine.known_hosts_path.write_bytes(
+        b"@cert-authority *.example.org ssh-rsa AAAA\n# a word\n\n\xff\xfe garbage\n[127.0.0.1]:1 ssh-rsa not-base64!\n" + good
+    )
+    host = machine.host()
+    assert host.run("echo here") == "here\n"
+    host.close()
+
+
+def test_a_certificate_authoritys_line_is_no_host_key(machine):
+    key = machine.host_key
+    machine.known_hosts_path.write_text(f"@cert-authority [127.0.0.1]:{machine.port} {key.get_name()} {key.get_base64()}\n")
+    with pytest.raises(HostRefused, match="is not in"):
+        machine.host().run("true")
+
+
+def test_a_key_with_a_passphrase_leaves_the_agent_to_answer(machine, tmp_path):
+    locked = tmp_path / "locked"
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(locked), password="secret")
+    with pytest.raises(HostRefused, match="does not accept our key"):
+        machine.host(key_path=locked, agent=True).run("true")  # no agent here that holds another
+    agent_like = machine.host(key_path=machine.key_path, agent=True)
+    assert agent_like.run("echo here") == "here\n"
+    agent_like.close()
 
 
 @pytest.mark.parametrize("text", [None, "", "no key at all"])

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from stacklab.doctor import diagnose_container
-from stacklab.errors import LabError, LabNotRunning
+from stacklab.errors import HostRefused, LabError, LabNotRunning
 from stacklab.files import ROOT, write_json
 from stacklab.labs import asroot, nspawn, obstacles, open_lab, ssh, storage, vagrant
 from stacklab.labs.container import ContainerLab
@@ -86,6 +86,30 @@ def test_the_users_ssh_configuration_gives_name_port_and_key(tmp_path):
     assert (host.address, host.user, host.port, host.key_path) == ("192.0.2.7", "me", 2200, key)
     assert SshLab("me@web:22").web().port == 22
     assert SshLab("me@elsewhere").web().key_path is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"Host web\n ProxyJump gate.invalid\n", "by proxyjump=gate.invalid; load has to reach it directly"),
+        (b"Host web\n ProxyCommand nc %h %p\n", "by proxycommand=nc"),
+        (b"Host web\n = \n", "cannot be read"),
+        (b"Host web\n # \xff\xfe\n", "cannot be read"),
+    ],
+)
+def test_an_ssh_configuration_that_does_not_do_is_one_clear_line(text, words):
+    ssh.SSH_CONFIG.write_bytes(text)
+    with pytest.raises(LabError, match=words):
+        SshLab("me@web")
+
+
+def test_a_host_that_refuses_us_is_not_called_halted(monkeypatch):
+    def refuse(*_, **__):
+        raise HostRefused("it shows another host key than the one pinned")
+
+    monkeypatch.setattr(ssh.Host, "run", refuse)
+    with pytest.raises(HostRefused, match="another host key"):
+        SshLab("me@192.0.2.1").status()
 
 
 def test_an_ssh_host_is_neither_halted_nor_destroyed():

@@ -327,3 +327,12 @@ def test_a_computer_without_cgroups_is_pointed_to_vagrant(monkeypatch, tmp_path)
     monkeypatch.setattr(nspawn, "cgroups", lambda name: [])
     with pytest.raises(LabError, match="no cgroup filesystem.*vagrant up"):
         nspawn._start_process("stacklab0", ["true"], tmp_path / "console")
+
+
+def test_a_machine_whose_processes_are_hidden_from_us_runs_all_the_same(monkeypatch):
+    monkeypatch.setattr(nspawn, "processes", lambda machine: {2**22 + 1, 2**22 + 2})  # no such process can be seen
+    assert nspawn.leader("stacklab0") is None and nspawn.runs("stacklab0")
+    monkeypatch.setattr(nspawn, "processes", lambda machine: {os.getpid()})  # ours, which is nobody's PID 1
+    assert not nspawn.runs("stacklab0")
+    monkeypatch.setattr(nspawn, "processes", lambda machine: set())
+    assert not nspawn.runs("stacklab0")
