@@ -362,8 +362,11 @@ def _as_task(name: str, function: Callable, flags_of: tuple[type[Checked], ...])
 
     @functools.wraps(function)
     def body(context, **flags):
+        for stream in (sys.stdout, sys.stderr):  # a terminal of ASCII gets "?" for an arrow, and no error after the deed
+            stream.reconfigure(errors="replace")
         try:
             function(**flags)
+            sys.stdout.flush()
         except LabError as error:
             raise Exit(f"fab {name}: {error}", code=1) from error
         except BrokenPipeError:  # `fab status | head`: nobody reads on, and nobody need be told

@@ -153,6 +153,31 @@ def test_an_interrupted_task_ends_with_130():
     assert (caught.value.message, caught.value.code) == ("fab http: stopped", 130)
 
 
+SAYS_AN_ARROW = """
+from invoke import Context
+from invoke.exceptions import Exit
+from stacklab import tasks
+try:
+    tasks._as_task("set", lambda: print("5 \u2192 10"), ())(Context())
+except Exit as error:
+    raise SystemExit(error.code)
+"""
+
+
+def test_a_terminal_that_cannot_say_an_arrow_is_no_error_after_the_deed():
+    variables = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", SAYS_AN_ARROW], env=variables, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5 ? 10\n", "")
+
+
+def test_a_reader_who_has_gone_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        done = subprocess.run([sys.executable, "-c", SAYS_AN_ARROW], stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_values_are_taken_as_text_or_as_what_they_stand_for():
     assert tasks.values(StackSettings, {"uwsgi_processes": "10", "balance": None}) == {"uwsgi_processes": 10}
     assert tasks.values(StackSettings, {"uwsgi_processes": 10}) == {"uwsgi_processes": 10}
