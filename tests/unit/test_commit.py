@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,16 @@ def test_two_changes_at_once_exclude_each_other(commit):
         with pytest.raises(commit.Refused, match="another change is being applied on this host; wait"), commit.locked():
             pass
     assert not commit.under_way()
+
+
+def test_provisioning_waits_for_a_change_that_is_under_way(commit):
+    with commit.locked():
+        began = time.monotonic()
+        with pytest.raises(commit.Refused, match="another change"), commit.locked(patience_s=0.3):
+            pass
+        assert time.monotonic() - began >= 0.3
+    with commit.locked(patience_s=5):
+        pass
 
 
 def test_a_change_based_on_old_settings_is_refused(commit, site):

@@ -229,7 +229,8 @@ def test_a_stream_that_breaks_is_opened_again_and_the_gap_is_a_problem(host, tmp
         host.streams[0].process.kill()
         time.sleep(2.5)
     assert len(host.streams) == 2
-    assert [problem.split(" ")[0] for problem in watch.problems] == ["sampling", "no"]
+    kinds = [problem.split(" ")[0] for problem in watch.problems]
+    assert kinds[0] == "sampling" and set(kinds[1:]) == {"no"}  # (a busy computer has gaps of its own)
     times = pq.read_table(tmp_path / "resources.parquet").to_pandas().time_s
     assert times.max() - times.min() > 2
 
