@@ -42,6 +42,8 @@ def setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
 
 
 def _load_words(run: Run) -> str:
+    if run.whole:
+        return f"slices of {run.end_s - run.start_s:.0f} s of {run.workload.path} by {run.workload.users} users"
     load = run.workload
     if run.kind == "http":
         pace = f" on a schedule of {load.requests_per_s:g} requests/s" if load.requests_per_s else ""
