@@ -47,22 +47,31 @@ module StackLab
         network = Network.new(NETWORK)
         next network.mend(machine.id, ADDRESSES[name]) unless %i[not_created preparing].include?(machine.state.id)
 
-        labels = ["#{Engine::LABEL}=#{File.realpath(ROOT)}", "stacklab.machine=#{name}"]
-        forget_strays(labels)
+        forget_strays(machine.env)
         check(yield)
         network.make
         machine.provider_config.image = Image.new(machine.ui).there
         machine.provider_config.create_args = [
           *RIGHTS, "--hostname=#{name}", "--network=#{network.name}", "--ip=#{ADDRESSES[name]}",
-          "--memory=#{MEMORY_MB}m", *pin(name), *labels.map { |label| "--label=#{label}" }
+          "--memory=#{MEMORY_MB}m", *pin(name), "--label=#{label}"
         ]
       end
     end
 
-    # An `up` that was killed may have left a container that Vagrant does not know of, and that has the machine's address.
-    # (One with work on it was known once: somebody has removed the folder .vagrant.)
-    def self.forget_strays(labels)
-      run("ps", "--all", "--quiet", *labels.map { |label| "--filter=label=#{label}" }).split.each do |stray|
+    # Of every container of this folder's lab.
+    def self.label
+      "#{Engine::LABEL}=#{File.realpath(ROOT)}"
+    end
+
+    # An `up` that was killed may have left containers that Vagrant does not know of, and that have the machines' addresses.
+    # (One with work on it was known once: somebody has removed the folder .vagrant.) Once, before anything is made: Vagrant
+    # asks all containers for their ports, and fails if one is gone before it answers.
+    def self.forget_strays(env)
+      return if @looked_for_strays
+
+      @looked_for_strays = true
+      known = Dir[env.local_data_path.join("machines/*/docker/id").to_s].map { |file| File.read(file).strip }
+      (run("ps", "--all", "--quiet", "--no-trunc", "--filter=label=#{label}").split - known).each do |stray|
         with_work = Dir.mktmpdir { |folder| try("cp", "#{stray}:#{DESK_FOLDER}/fabfile.py", folder) }
         next run("rm", "--force", stray) unless with_work
 
@@ -173,8 +182,9 @@ module StackLab
         @ui.info("Building the image #{name}, from #{BASE} and Debian's and Python's packages: some minutes, once")
         Dir.mktmpdir do |folder|
           written = File.join(folder, "id")
-          # Over the computer's own network, where names and proxies work. (No attestation: an older engine cannot load it.)
-          Docker.run("build", "--network=host", "--build-arg=BASE=#{BASE}", "--iidfile=#{written}",
+          # Over the computer's own network, where names and proxies work. (No attestation: an older engine cannot load it.
+          # The older builder leaves the container of a step that failed, unless it is forced to take it away.)
+          Docker.run("build", "--force-rm", "--network=host", "--build-arg=BASE=#{BASE}", "--iidfile=#{written}",
                      "--file=#{File.join(ROOT, "provision/docker/Dockerfile")}", ROOT,
                      env: ENV.to_h.merge("BUILDX_NO_DEFAULT_ATTESTATIONS" => "1")) { |line| @ui.detail(line) }
           Docker.run("tag", File.read(written).strip, name)
