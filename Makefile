@@ -16,12 +16,13 @@
 PYTHON ?= python3
 # Programs of the environment, each by its module: the scripts that pip writes hold the folder's name, which may be any.
 PY := .venv/bin/python
-FAB := $(PY) -m fabric
+FAB := $(PY) -m stacklab.command
 PYTEST := $(PY) -m pytest
 # A person's pip.conf may have packages go elsewhere, or hold them to other versions than the lock's; where they come
 # from, and through which proxy, it goes on saying.
 export PIP_USER := 0
 export PIP_CONSTRAINT := /dev/null
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 QUICK := eight-cases-quick
 # A file of tests stays on one CPU. The lab's tests, which measure, run one by one.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -41,6 +42,8 @@ MADE_FOR := { pwd -P && $(ASKED) -c 'import sys; print(sys.implementation.cache_
 	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock || { \
 	  echo "pip could not install what requirements/desk.lock names (above). Without a network: try again when it is there." \
 	  "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
+	@$(PY) -c 'import fabric' 2>/dev/null || { echo "pip put the packages elsewhere than into .venv:" \
+	  "'python3 -m pip config list' names a target, a prefix or a root, which must go" >&2; exit 1; }
 	@$(PY) provision/checkout.py
 	@$(MADE_FOR) > $@
 	@chown -R --reference=. .venv 2>/dev/null || true  # root's, after sudo make lab, in somebody's folder

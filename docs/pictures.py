@@ -17,6 +17,7 @@ from stacklab.errors import ResultsError
 from stacklab.files import RESULTS
 from stacklab.runs.results import load_runs
 from stacklab.study import plots
+from stacklab.study.drawing import our_style
 from stacklab.study.summary import summarize
 
 IMAGES = Path(__file__).parent / "images"
@@ -54,7 +55,8 @@ def chat() -> plt.Figure:
 if __name__ == "__main__":
     for name, draw in {"eight-cases": eight_cases, "chat": chat}.items():
         try:
-            draw().savefig(IMAGES / f"{name}.png", dpi=110)
+            with our_style():
+                draw().savefig(IMAGES / f"{name}.png", dpi=110)
             print(f"drawn: docs/images/{name}.png")
         except ResultsError as error:
             print(f"left as it is: docs/images/{name}.png ({error})")

@@ -15,7 +15,7 @@ fab = Path(sys.prefix, "bin", "fab")
 fab.write_text("""#!/bin/sh
 '''exec' "$(dirname "$0")/python" "$0" "$@"
 '''
-from fabric.main import program
-program.run()
+from stacklab.command import main
+main()
 """)
 fab.chmod(0o755)

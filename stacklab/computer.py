@@ -18,6 +18,7 @@ import psutil
 from stacklab import engine
 from stacklab.errors import SettingsError
 from stacklab.files import ROOT
+from stacklab.surroundings import VAGRANTS, own
 
 # What the Vagrantfile asks for, where the environment does not say otherwise.
 MACHINE_MEMORY_MB = 2048  # of each of the two; STACKLAB_MEMORY_MB
@@ -135,7 +136,8 @@ def _output(*command: str, cwd: Path | None = None) -> str | None:
     """What `command` prints; None if it is missing, fails, or hangs."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL, cwd=cwd
+            command, capture_output=True, text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL, cwd=cwd,
+            env=own(VAGRANTS),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -214,7 +216,8 @@ def try_kvm() -> str | None:
 def _try_libvirt() -> str | None:
     if not shutil.which("virsh"):
         return None
-    done = subprocess.run(["virsh", "--connect", "qemu:///system", "version"], capture_output=True, text=True, timeout=30)
+    ask = ["virsh", "--connect", "qemu:///system", "version"]
+    done = subprocess.run(ask, env=own(), capture_output=True, text=True, timeout=30)
     return "usable" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 

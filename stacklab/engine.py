@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stacklab.surroundings import VAGRANTS, own
+
 OLDEST = "20.10"  # the first that gives a container control groups of its own (--cgroupns)
 DISK_BYTES = 5 * 10**9
 LABEL = "stacklab.folder"  # of a container: the folder whose lab it is
@@ -63,7 +65,8 @@ def _ask(*words: str) -> tuple[str, str] | None:
     """What `docker` prints, and its errors; None without it. One that hangs has said nothing."""
     try:
         done = subprocess.run(
-            ["docker", *words], capture_output=True, text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL
+            ["docker", *words], capture_output=True, text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL,
+            env=own(VAGRANTS),
         )
     except subprocess.TimeoutExpired:
         return "", "it does not answer"

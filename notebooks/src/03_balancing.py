@@ -145,7 +145,7 @@ notebook.show_judgement(judge(claims["C11"], judged))
 notebook.show_judgement(judge(claims["C12"], judged))
 
 # %% [markdown]
-# And each method's CPU against round robin. An interval that meets the line detects nothing; no bar means too few repeats.
+# And each method's CPU against round robin. An interval that meets the line detects nothing; no bar means too few sound repeats.
 
 # %%
 effects = study.compare(judged, "cpu_s_daphne", base="round_robin")

@@ -105,17 +105,17 @@ def compare(
             set_aside(name, folder.parent)
         open_plan(plan, folder, on)
         judged = _Judge(plan, folder, margin, on_look)
-        if judged.now.decided:
-            return judged.now
+        if judged.over:
+            return judged.close()
         end_s = time.monotonic() + budget_s
         left = (repeat for repeat in count(1) if not judged.kept(repeat))
         try:
             if sliced:
                 with slicing(on, plan, folder, on_slice) as slicer:
-                    while time.monotonic() + each_s <= end_s and not judged.now.decided:
+                    while time.monotonic() + each_s <= end_s and not judged.over:
                         judged.add(slicer.block(next(left)).cut())
             else:
-                while time.monotonic() + each_s <= end_s and not judged.now.decided:
+                while time.monotonic() + each_s <= end_s and not judged.over:
                     judged.add([
                         measure(
                             on, planned.point.settings, planned.point.workload, folder=folder, name=planned.name,
@@ -156,9 +156,19 @@ class _Judge:
             self.now = self._look()
             self._on_look(self.now)
 
+    @property
+    def over(self) -> bool:
+        """Whether it is decided, or there is no further look."""
+        from stacklab.study.paired import LOOKS
+
+        return self.now.decided or self._sound() >= LOOKS[-1]
+
     def close(self) -> Comparison:
-        """The last word, also where it came before the next look was due."""
-        return self.now if self.now.decided else self._look()
+        """The last word: that of the last planned look, since any other would not be paid for, however often one asks again.
+
+        Before the first, nothing can be decided yet.
+        """
+        return self.now if self.now.blocks else self._look()
 
     def _sound(self) -> int:
         disturbed = {run.repeat for run in self._runs if not run.validity.valid}

@@ -13,6 +13,7 @@ from stacklab.errors import LabError
 from stacklab.files import ROOT
 from stacklab.labs import machine, storage
 from stacklab.labs.obstacles import ELSEWHERE, SYSTEM_PATH, obstacles
+from stacklab.surroundings import own
 
 ACTIONS = ("up", "halt", "destroy")
 
@@ -36,7 +37,7 @@ def as_root(action: str, name: str, *, pin: bool = True) -> None:
     """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root. Raises LabError."""
     check_computer()
     command = [sys.executable, "-B", "-m", "stacklab.labs.asroot", action, name] + ([] if pin else ["--no-pin"])
-    done = subprocess.run(_sudo() + command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(_sudo() + command, cwd=ROOT, env=own(), stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise LabError(done.stdout.strip() or f"'{action}' of lab {name} ended with exit code {done.returncode}")
 

@@ -22,7 +22,7 @@ NOISE_FLOOR = 1e-9  # what arithmetic alone may leave between equal numbers
 
 @dataclass(frozen=True)
 class Effect:
-    """`estimate` with its interval from `low` to `high` (NaN: too few repeats) on a `scale`.
+    """`estimate` with its interval from `low` to `high` (NaN: too few sound blocks) on a `scale`.
 
     "ratio": how many times; "difference": how much more; "value": the thing itself. `n` pairs of runs, or
     runs for a value; as many as `disturbed` more were left out, since a run of their block was disturbed.

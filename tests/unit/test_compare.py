@@ -100,6 +100,22 @@ def test_it_looks_at_planned_numbers_of_blocks_only_and_stops_when_decided(judge
     assert throughput.low <= 1.3 <= throughput.high
 
 
+def test_asking_again_makes_no_look_that_was_not_planned(judge, looks, tmp_path):
+    for repeat in range(1, LOOKS[0] + 3):
+        measured(tmp_path / "e", repeat, faster=1.0 + 0.3 * (-1) ** repeat)
+    for _ in range(3):
+        last = judge().close()
+        assert (last.blocks, last.decided) == (LOOKS[0], False)
+    assert {seen.blocks for seen in looks} == {LOOKS[0]}
+
+
+def test_after_the_last_look_it_is_over(judge, monkeypatch):
+    judged = judge()
+    assert not judged.over
+    monkeypatch.setattr(type(judged), "_sound", lambda self: LOOKS[-1])
+    assert judged.over
+
+
 def test_disturbed_blocks_do_not_count(judge, looks, tmp_path):
     judged = judge()
     for repeat in range(1, LOOKS[0] + 2):

@@ -8,24 +8,11 @@ import time
 import pandas as pd
 import psutil
 import pytest
-from certificates import make_ca
-from load_site import Site
 
 from stacklab.bench.crowd import crowd
 from stacklab.errors import LoadError
 from stacklab.runs.tables import RAW_REQUESTS
 from stacklab.workload import HttpLoad
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
-def site(certificates):
-    with Site(*certificates[1:]) as site:
-        yield site
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def server(certificates):
     with ChatSite(*certificates[1:]) as server:
         yield server

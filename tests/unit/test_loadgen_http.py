@@ -13,7 +13,6 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from certificates import make_ca
-from load_site import Site
 
 from stacklab.bench.load import Progress, run_load
 from stacklab.errors import LoadError
@@ -23,17 +22,6 @@ COLUMNS = {
     "start_s": "double", "duration_s": "double", "status": "int32", "bytes": "int64", "error": "string",
     "name": "string", "warmup": "bool", "scheduled_s": "double", "retried": "bool",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    return make_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
-def site(certificates):
-    with Site(*certificates[1:]) as site:
-        yield site
 
 
 @pytest.fixture

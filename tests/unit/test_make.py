@@ -78,7 +78,7 @@ def checkout(tmp_path):
 def test_every_target_works_in_a_folder_of_any_name(anywhere):
     anywhere.make(".venv/.lock")
     for target, words in {
-        "lab": ["-m fabric up provision", "-m fabric experiment eight-cases --quick"],
+        "lab": ["-m stacklab.command up provision", "-m stacklab.command experiment eight-cases --quick"],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
         "test": [
             "-m pytest tests/unit -n auto --dist loadfile", "-m tests.hosts --quick 13",
@@ -88,7 +88,7 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
         "test-docker": ["-m pytest tests/vagrant/test_docker_faults.py -s"],
         "faults": ["-m pytest tests/lab --faults"],
         "test-vagrant": ["-m pytest tests/vagrant/test_classroom.py --libvirt -s"],
-        "doctor": ["-m fabric doctor"], "check": ["-m ruff check"], "benchmark": ["-m tests.benchmark"],
+        "doctor": ["-m stacklab.command doctor"], "check": ["-m ruff check"], "benchmark": ["-m tests.benchmark"],
         "pictures": ["docs/pictures.py"],
     }.items():  # fmt: skip
         assert anywhere.make(target) == [f"{anywhere.folder}||{line}" for line in words]

@@ -88,6 +88,6 @@ def test_the_interval_is_that_of_the_signed_rank_test(n, error):
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_false_differences_stay_rare_and_intervals_hold_the_truth(noise):
-    false, held, _, found, _ = row(NOISES[noise], 150)
-    assert false <= 0.1 and held >= 0.9  # of 150: twice what 1,000 show is still no surprise
+    false, _, held, held_ten, found, _ = row(NOISES[noise], 150)
+    assert false <= 0.1 and min(held, held_ten) >= 0.9  # of 150: twice what 1,000 show is still no surprise
     assert found >= 0.5

@@ -111,6 +111,38 @@ def test_a_report_is_drawn_in_a_style_of_ours_alone(tmp_path, trapped, monkeypat
     assert (results / "eight-cases" / "report.html").read_bytes() == drawn
 
 
+FABRICS = {
+    ".ssh/config of a syntax that paramiko does not take": (".ssh/config", b"Match bogus\n"),
+    ".ssh/config of another encoding": (".ssh/config", b"Host *\n # \xff\xfe\n"),
+    ".fabric.yaml that is none": (".fabric.yaml", b"a: [\n"),
+    ".fabric.yaml of another collection": (".fabric.yaml", b"tasks: {collection_name: other}\n"),
+    ".fabric.py": (".fabric.py", b"raise SystemExit(9)\n"),
+    ".fabric.json": (".fabric.json", b"{"),
+}
+
+
+@pytest.mark.parametrize("trap", FABRICS)
+def test_what_fabric_itself_would_read_is_not_read(trap, tmp_path):
+    name, text = FABRICS[trap]
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(text)
+    said = fab("status", HOME=str(tmp_path), STACKLAB_LAB="no-such-lab")
+    assert said.returncode == 1 and said.stderr.startswith("fab status: the lab no-such-lab is absent"), said.stderr
+
+
+def test_the_doctor_asks_of_this_folder_whatever_vagrants_variables_say(trapped, tmp_path, monkeypatch):
+    asked = tmp_path / "asked"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("vagrant", "docker", "virsh"):
+        (programs / name).write_text(f'#!/bin/sh\nenv >> "{asked}"\nexit 1\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    fab("doctor")
+    told = asked.read_text()
+    assert "VAGRANT_CWD" not in told and "LC_ALL=C.UTF-8" in told and "LANG=" not in told
+
+
 @pytest.mark.parametrize("words", [["--list"], ["status"], ["set", "--uwsgi-processes", "x"], ["experiment", "nope"]])
 def test_everyday_commands_say_the_same(words, trapped, tmp_path, monkeypatch):
     monkeypatch.setenv("STACKLAB_LAB", "no-such-lab")

@@ -1,0 +1,28 @@
+"""The `fab` command: Fabric's own program, which else reads a person's SSH and Fabric files before it reads our tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fabric import Config
+from fabric.main import program
+from paramiko import SSHConfig
+
+NOWHERE = "/nonexistent/"  # what Fabric puts before the names of configuration files
+
+
+class OwnConfig(Config):
+    """Fabric's configuration with no file in it but what the checkout itself may hold: see `surroundings`."""
+
+    def __init__(self, *args: Any, **given: Any):
+        super().__init__(*args, **{"ssh_config": SSHConfig(), "system_prefix": NOWHERE, "user_prefix": NOWHERE} | given)
+
+
+def main() -> None:
+    """Run what the command line says."""
+    program.config_class = OwnConfig
+    program.run()
+
+
+if __name__ == "__main__":
+    main()
