@@ -28,7 +28,11 @@ class Session(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel, command):
-        threading.Thread(target=self.execute, args=(channel, command), daemon=True).start()
+        # Not at once: paramiko says yes to the client only after this returns, and a command that had ended by then would
+        # have closed the channel first, which no real server does.
+        later = threading.Timer(0.05, self.execute, (channel, command))
+        later.daemon = True
+        later.start()
         return True
 
     @staticmethod
