@@ -1,5 +1,6 @@
 """Host: what it makes of a machine that does not answer, vanishes, or says no. The machine is a tiny SSH server here."""
 
+import contextlib
 import socket
 import subprocess
 import threading
@@ -51,17 +52,22 @@ class Session(paramiko.ServerInterface):
             while chunk := source.read1(65536):
                 send(chunk)
 
-        threads = [
-            threading.Thread(target=feed, daemon=True),
-            threading.Thread(target=pass_on, args=(process.stdout, channel.sendall), daemon=True),
-            threading.Thread(target=pass_on, args=(process.stderr, channel.sendall_stderr), daemon=True),
-        ]
+        def finish():
+            channel.send_exit_status(process.wait())
+            channel.close()
+
+        def unless_gone(act, *arguments):
+            # A client that went away first, as in the tests of broken connections, is no fault of the server's.
+            with contextlib.suppress(EOFError, OSError):
+                act(*arguments)
+
+        works = [(feed,), (pass_on, process.stdout, channel.sendall), (pass_on, process.stderr, channel.sendall_stderr)]
+        threads = [threading.Thread(target=unless_gone, args=work, daemon=True) for work in works]
         for thread in threads:
             thread.start()
         for thread in threads[1:]:
             thread.join()
-        channel.send_exit_status(process.wait())
-        channel.close()
+        unless_gone(finish)
 
 
 class Machine:
