@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 from fabric import Config
@@ -19,7 +21,8 @@ class OwnConfig(Config):
 
 
 def main() -> None:
-    """Run what the command line says."""
+    """Run what the command line says. A warning, as of a damaged run that is left out, is a line like any other."""
+    warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)
     program.config_class = OwnConfig
     program.run()
 

@@ -3,7 +3,7 @@
 from stacklab import hands_out
 
 __getattr__ = hands_out(__name__, {
-    **dict.fromkeys(("estimate", "measure", "run_experiment", "set_aside"), "experiment"),
+    **dict.fromkeys(("estimate", "measure", "run_experiment"), "experiment"), "set_aside": "resume",
     **dict.fromkeys(("Experiment", "Point"), "plan"),
     **dict.fromkeys((
         "balancing", "channel_layers", "eight_cases", "experiment_named", "failover", "instances", "one_vs_three", "outages",

@@ -10,10 +10,11 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stacklab.bench.experiment import bench, guessed_s, measure, open_plan, set_aside
+from stacklab.bench.experiment import bench, guessed_s, measure
 from stacklab.bench.found import going_back
 from stacklab.bench.load import Progress
 from stacklab.bench.plan import Experiment, Planned, Point, block_name
+from stacklab.bench.resume import open_plan, set_aside
 from stacklab.bench.slices import BETWEEN_SLICES_S, slicing
 from stacklab.errors import SettingsError
 from stacklab.files import RESULTS
@@ -103,7 +104,7 @@ def compare(
     with bench(lab, root, f"compare {name}") as on, going_back(on.host):
         if fresh:
             set_aside(name, folder.parent)
-        open_plan(plan, folder, on)
+        open_plan(plan, folder, on.lab.name, on.environment)
         judged = _Judge(plan, folder, margin, on_look)
         if judged.over:
             return judged.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
-import json
 import os
 import platform
 import shutil
@@ -27,20 +25,20 @@ from stacklab.bench.found import go_back, going_back, left_behind
 from stacklab.bench.load import Progress, run_load
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
 from stacklab.bench.plan import Experiment, Planned, block_name
+from stacklab.bench.resume import open_plan, require_disk, set_aside
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
 from stacklab.errors import LabError
-from stacklab.files import RESULTS, ROOT, write_json
+from stacklab.files import RESULTS, ROOT
 from stacklab.labs import Lab
 from stacklab.labs.host import Host
-from stacklab.runs.results import RUN_FILE, Run, UnfinishedRunWarning, load_runs, read_run, writing_run
+from stacklab.runs.draft import writing_run
+from stacklab.runs.results import RUN_FILE, DamagedRunWarning, Run, UnfinishedRunWarning, load_runs, read_run
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 from stacklab.surroundings import GIT, git, own
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
-
-PLAN_FILE = "experiment.json"
 
 # For the estimate before an experiment starts, until a run on this machine says better.
 GUESSED_REQUESTS_PER_S = 700.0
@@ -231,8 +229,9 @@ class Estimate:
 def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) -> Estimate:
     """How much is left to do (all of it, if it starts `fresh`), by the pace of earlier runs of the same point."""
     folder = root / experiment.name
-    with warnings.catch_warnings():  # of runs that were cut off: they are about to be measured again
+    with warnings.catch_warnings():  # of runs that were cut off: they are about to be measured again. And the end tells of all
         warnings.simplefilter("ignore", UnfinishedRunWarning)
+        warnings.simplefilter("ignore", DamagedRunWarning)
         known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
     if experiment.slice_s:
         blocks = sum(fresh or not (folder / name / RUN_FILE).exists() for name in experiment.folders()[: experiment.repeats])
@@ -276,7 +275,8 @@ def run_experiment(
     Interrupted at any point, the next call goes on where it stopped; with `fresh` it starts over, and the runs
     so far are kept under another name. The settings that the host had before the experiment are back when it
     ends, also after an error; after a kill, when the next call ends. `on_run(planned, number, total)` is called
-    before each run. LabError if the folder holds another plan, or another lab's runs, or the disk is too small.
+    before each run. LabError if the folder holds another plan, or runs of another
+    lab or of other versions, or the disk is too small.
     """
     folder = root / experiment.name
     with alone(root / ".bench" / f"{experiment.name}.lock", experiment.name):
@@ -284,9 +284,9 @@ def run_experiment(
             set_aside(experiment.name, root)
         left = estimate(experiment, root)
         if left.runs or (lab and left_behind(lab)):
-            _require_disk(root, left.disk_bytes)
+            require_disk(root, left.disk_bytes)
             with bench(lab, root, f"experiment {experiment.name}") as on:
-                open_plan(experiment, folder, on)
+                open_plan(experiment, folder, on.lab.name, on.environment)
                 with going_back(on.host):
                     _measure_all(experiment, folder, on, on_run, progress)
     folders = set(experiment.folders())
@@ -319,41 +319,3 @@ def _blocks_to_measure(experiment: Experiment, folder: Path) -> Iterator[int]:
             return
         if not (folder / block_name(repeat) / RUN_FILE).exists():
             yield repeat
-
-
-def _require_disk(root: Path, needed_bytes: int) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if free < needed_bytes + 50_000_000:
-        raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")
-
-
-def open_plan(experiment: Experiment, folder: Path, on: Bench) -> None:
-    """Write experiment.json, or check that the one there is the same plan, measured in the same lab."""
-    file = folder / PLAN_FILE
-    now = {"format": 1, "plan": experiment.to_dict(), "lab": on.lab.name, "started_s": time.time()}
-    if file.exists():
-        written = json.loads(file.read_text())
-        if written["plan"] != now["plan"]:
-            raise LabError(
-                f"{folder} holds runs of another plan of the same name; "
-                "start over with --fresh (the old runs are kept under another name)"
-            )
-        if written["lab"] != now["lab"]:
-            raise LabError(
-                f"{folder} holds runs of the lab {written['lab']}, and runs of two machines cannot be compared; "
-                "start over with --fresh (the old runs are kept under another name), or set STACKLAB_RESULTS to another folder"
-            )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, now)
-
-
-def set_aside(name: str, root: Path = RESULTS) -> Path | None:
-    """Make room for a fresh start of the experiment `name`: its folder moves to `name`.1, .2, … Where it went."""
-    folder = root / name
-    if not folder.exists():
-        return None
-    free = next(path for n in itertools.count(1) if not (path := root / f"{name}.{n}").exists())
-    folder.rename(free)
-    return free

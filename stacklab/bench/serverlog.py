@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow
-import pyarrow.parquet
 
 from stacklab.errors import LabError
 from stacklab.labs.host import Host
-from stacklab.runs.tables import SCHEMAS
+from stacklab.runs.tables import SCHEMAS, write_table
 
 REQUESTS = "/var/log/nginx/requests.jsonl"
 LOGS = (REQUESTS, "/var/log/nginx/error.log", "/var/log/daphne/*.log")
@@ -64,7 +63,7 @@ def _requests(host: Host, since: Mark, now: Mark, out: Path) -> int:
         raise LabError(f"{REQUESTS} was rotated during the run, so the server's rows are not whole; measure it again")
     lines = _gained(host, since, REQUESTS).split("\n")  # and not at what else Unicode takes for the end of a line
     rows = [row for row in map(parse_line, filter(None, lines)) if row["client"] != "127.0.0.1"]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMAS["server"]), out / "server.parquet")
+    write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMAS["server"]), out / "server.parquet")
     return len(rows)
 
 

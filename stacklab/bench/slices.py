@@ -17,7 +17,8 @@ from stacklab.bench.plan import Experiment, Planned, block_name
 from stacklab.bench.sampling import Sampling, sampling
 from stacklab.errors import ApplyError, LabError
 from stacklab.runs.disturbance import uneven
-from stacklab.runs.results import MARGIN_S, NOT_CHECKED, PARTIAL_PREFIX, Run, Validity, writing_run
+from stacklab.runs.draft import writing_run
+from stacklab.runs.results import MARGIN_S, NOT_CHECKED, PARTIAL_PREFIX, Run, Validity
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 

@@ -1,20 +1,14 @@
-"""Runs on disk: `load_runs` reads them, `writing_run` saves one, whole or not at all.
+"""Runs on disk: `load_runs` reads them; `draft.writing_run` saves one.
 
-A run is a folder `results/<experiment>/<run>/` that holds run.json, the tables of `TABLES` as parquet,
-and logs. It appears in one rename, with read-only files; until then it is a hidden `.partial-<run>`
-folder that no reader looks at. So it is safe to read while experiments are being written.
+A run is a folder `results/<experiment>/<run>/` that holds run.json, the tables of `TABLES` as parquet, logs, and
+SHA256SUMS of them all.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import shutil
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +18,17 @@ import pyarrow
 import pyarrow.parquet
 
 from stacklab.errors import ResultsError, SettingsError
+from stacklab.runs.sums import AGAIN, SUMS_FILE, check_sums
 from stacklab.runs.tables import SAMPLED, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
-FORMAT = 2
+FORMAT = 3
 FORMAT_HISTORY = {
     1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
     2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one); "
     "validity in two answers, measurement and service, with numbers (before: state, and reasons of both kinds)",
+    3: "SHA256SUMS beside it, with the sum of every file of the run (before: damage passed unseen)",
 }
 """What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
 
@@ -46,6 +42,10 @@ WORKLOADS: dict[str, type[HttpLoad] | type[ChatLoad]] = {"http": HttpLoad, "chat
 
 class UnfinishedRunWarning(UserWarning):
     """Folders of runs that were cut off, or are being written now, were passed over."""
+
+
+class DamagedRunWarning(UserWarning):
+    """A run that is not what was written, or that this version cannot read, was left out."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ class Run:
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The parquet file at `path`; ResultsError, naming it, if it is missing, damaged, or lacks a column."""
     try:
-        table = pyarrow.parquet.read_table(path).to_pandas()
+        table = pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas()
     except FileNotFoundError:
         raise ResultsError(f"{path}: there is no such table in this run") from None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise ResultsError(f"{path}: cannot be read as parquet ({error}); delete the run or measure it again") from error
+        raise ResultsError(f"{path}: cannot be read as parquet ({error}); {AGAIN}") from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ResultsError(f"{path}: lacks the columns {', '.join(missing)}; was it written by another version?")
@@ -211,7 +211,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def read_run(path: Path) -> Run:
-    """The run in the folder `path`, from its run.json alone.
+    """The run in the folder `path`, from its run.json alone: whether its files are whole, `load_runs` looks.
 
     FileNotFoundError if there is no run.json; ResultsError if it is damaged or newer than this reader.
     """
@@ -221,12 +221,14 @@ def read_run(path: Path) -> Run:
         values = json.loads(text)
         version = values["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{file}: is not a run's description ({error!r}); delete the run or measure it again") from error
+        raise ResultsError(f"{file}: is not a run's description ({error!r}); {AGAIN}") from error
     if version not in FORMAT_HISTORY:
         raise ResultsError(
             f"{file}: has format {version!r}, this StackLab reads up to {FORMAT}; "
             "read it with the version that wrote it, or a newer one"
         )
+    if version >= 3 and not (path / SUMS_FILE).is_file():
+        raise ResultsError(f"{path}: lacks its {SUMS_FILE}, so nobody can tell whether it is whole; {AGAIN}")
     try:
         return Run(
             path=path,
@@ -251,7 +253,7 @@ def read_run(path: Path) -> Run:
     except SettingsError as error:
         raise ResultsError(f"{file}: {error}") from error
     except (KeyError, TypeError) as error:
-        raise ResultsError(f"{file}: lacks or garbles {error}; delete the run or measure it again") from error
+        raise ResultsError(f"{file}: lacks or garbles {error}; {AGAIN}") from error
 
 
 def _workload(values: Mapping[str, Any]) -> Workload:
@@ -264,29 +266,37 @@ def load_runs(root: str | Path) -> list[Run]:
 
     A block of slices gives one run for each slice.
 
-    Only run.json is read; tables follow when asked for. Folders of runs that were cut off or are being
-    written now are passed over with an UnfinishedRunWarning that counts them.
-    ResultsError if `root` does not exist or a run.json is damaged.
+    Every file is held against its sum; tables are read when asked for. A run that is damaged, or that this version cannot
+    read, is left out with a DamagedRunWarning that says why; folders of runs that were cut off or are being written now
+    are passed over with an UnfinishedRunWarning that counts them. ResultsError if `root` does not exist.
     """
     root = Path(root)
     if not root.is_dir():
         raise ResultsError(f"{root}: there are no results here; give a run, an experiment's folder, or results/")
     runs: list[Run] = []
     unfinished: list[Path] = []
-    _collect(root, 2, runs, unfinished)
+    damaged: list[ResultsError] = []
+    _collect(root, 2, runs, unfinished, damaged)
+    for error in damaged:
+        warnings.warn(f"left out: {error}", DamagedRunWarning, stacklevel=2)
     if unfinished:
         names = ", ".join(sorted(str(path.relative_to(root)) for path in unfinished))
         warnings.warn(f"passed over {len(unfinished)} unfinished run(s): {names}", UnfinishedRunWarning, stacklevel=2)
     return sorted(runs, key=lambda run: (run.started_s, run.run))
 
 
-def _collect(folder: Path, depth: int, runs: list[Run], unfinished: list[Path]) -> None:
-    """Add the runs at most `depth` folders below `folder` to `runs`, half-written ones to `unfinished`."""
+def _collect(folder: Path, depth: int, runs: list[Run], unfinished: list[Path], damaged: list[ResultsError]) -> None:
+    """Add the runs at most `depth` folders below `folder` to `runs`, half-written ones to `unfinished`; why not, to `damaged`."""
     try:
-        runs += read_run(folder).cut()
+        run = read_run(folder)
+        check_sums(folder)
+        runs += run.cut()
         return
     except FileNotFoundError:
         pass  # not a run (or one that was deleted this moment): look inside
+    except ResultsError as error:
+        damaged.append(error)
+        return
     try:
         children = sorted(child for child in folder.iterdir() if child.is_dir())
         holds_tables = any(folder.glob("*.parquet"))
@@ -299,116 +309,4 @@ def _collect(folder: Path, depth: int, runs: list[Run], unfinished: list[Path]) 
     if depth:
         for child in children:
             if not child.name.startswith("."):
-                _collect(child, depth - 1, runs, unfinished)
-
-
-class Draft:
-    """A run that is being written: put its files into `path`, then `record` what run.json is to hold."""
-
-    def __init__(self, path: Path, name: str):
-        self.path, self.name = path, name
-        self.run: Run | None = None
-
-    def record(self, run: Run) -> None:
-        """Say what run.json will hold. After the `with` block, `self.run` is the run where it now is."""
-        self.run = run
-
-
-@contextmanager
-def writing_run(experiment_dir: Path, name: str | None = None) -> Iterator[Draft]:
-    """Write the run `name` into `experiment_dir`, whole or not at all. Without a name it gets one that nobody has.
-
-        with writing_run(folder, "r1-03-users-100") as draft:
-            ...  # tables and logs go to draft.path
-            draft.record(run)
-        return draft.run
-
-    On success run.json is written last, everything is flushed to disk, made read-only, and moved to its
-    name in one rename. After an exception or a kill only a hidden `.partial-<name>` folder remains,
-    logs inside; it is never read, and the next writer of that name, or without one, clears it.
-    ResultsError if the run exists, is being written by another process, or nothing was recorded.
-    """
-    if name is not None and (not name or name.startswith(".") or "/" in name):
-        raise ResultsError(f"run={name!r} is not allowed: the name of a run holds no / and does not begin with a dot")
-    if name and (experiment_dir / name).exists():
-        raise ResultsError(f"{experiment_dir / name}: this run exists already; a saved run is never overwritten")
-    experiment_dir.mkdir(parents=True, exist_ok=True)
-    partial, lock = _claim(experiment_dir / f"{PARTIAL_PREFIX}{name}") if name else _claim_any(experiment_dir)
-    final = experiment_dir / partial.name.removeprefix(PARTIAL_PREFIX)
-    try:
-        draft = Draft(partial, final.name)
-        yield draft
-        if draft.run is None:
-            raise ResultsError(f"{final}: nothing was recorded for this run, so it was not saved")
-        _seal(draft.run, partial)
-        partial.rename(final)
-        _flush(experiment_dir)
-        draft.path, draft.run = final, replace(draft.run, path=final)
-    finally:
-        os.close(lock)
-
-
-def _claim_any(folder: Path) -> tuple[Path, int]:
-    """`_claim` under a name made of the time, which nobody else has or gets. What killed runs left there is cleared."""
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # for as long as it takes to choose
-        for left in folder.glob(f"{PARTIAL_PREFIX}*"):
-            try:
-                os.close(_claim(left)[1])
-                left.rmdir()
-            except (ResultsError, OSError):
-                pass  # it is being written; or it is another user's
-        now = time.strftime("%Y%m%d-%H%M%S")
-        names = (now if n == 1 else f"{now}-{n}" for n in itertools.count(1))
-        taken = {path.name.removeprefix(PARTIAL_PREFIX) for path in folder.iterdir()}
-        return _claim(folder / f"{PARTIAL_PREFIX}{next(name for name in names if name not in taken)}")
-    finally:
-        os.close(descriptor)
-
-
-def _claim(partial: Path) -> tuple[Path, int]:
-    """Make `partial` an empty folder of ours. Returns it, and the descriptor that holds its lock."""
-    import fcntl  # of POSIX alone; results must be readable on any system
-
-    partial.mkdir(exist_ok=True)
-    lock = os.open(partial, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between our open and our lock, its writer may have finished and renamed it: then it is not ours.
-        if not partial.exists() or partial.stat().st_ino != os.fstat(lock).st_ino:
-            raise BlockingIOError
-        for child in partial.iterdir():
-            if child.is_dir():
-                shutil.rmtree(child)
-            else:
-                child.unlink()
-    except BlockingIOError:
-        os.close(lock)
-        raise ResultsError(f"{partial}: another process is writing this run; wait for it to end") from None
-    except BaseException:
-        os.close(lock)
-        raise
-    return partial, lock
-
-
-def _seal(run: Run, folder: Path) -> None:
-    """Write run.json as the last file of `folder`; flush all of them to disk and make them read-only."""
-    text = json.dumps(run.to_dict(), indent=2, ensure_ascii=False)
-    (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
-    for path in folder.rglob("*"):
-        if path.is_file():
-            _flush(path)
-            path.chmod(0o444)
-    _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    """fsync a file or a folder, so that a power cut cannot leave a name without its contents."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                _collect(child, depth - 1, runs, unfinished, damaged)

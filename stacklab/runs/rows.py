@@ -9,17 +9,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from stacklab.runs.deliveries import deliveries
-from stacklab.runs.tables import GAUGES, RAW_CONNECTIONS, RAW_RECEIVED, RAW_REQUESTS, RAW_SENT, SCHEMAS, TABLES
+from stacklab.runs.tables import (
+    GAUGES,
+    RAW_CONNECTIONS,
+    RAW_RECEIVED,
+    RAW_REQUESTS,
+    RAW_SENT,
+    SCHEMAS,
+    TABLES,
+    write_table,
+)
 
 
 def write_gauges(samples: Sequence[tuple[float, str, float]], path: Path) -> None:
     """Write (time_s, name, value) rows as a table of gauges."""
     columns = list(zip(*samples, strict=True)) or [[], [], []]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, GAUGES, strict=True)]
-    pa.parquet.write_table(pa.table(arrays, schema=GAUGES), path)
+    write_table(pa.table(arrays, schema=GAUGES), path)
 
 
 def write_samples(samples: Iterable[dict], out: Path) -> list[float]:
@@ -34,7 +42,7 @@ def write_samples(samples: Iterable[dict], out: Path) -> list[float]:
             times.append(time_s)
             resources += [{"time_s": time_s, "service": name, **row} for name, row in sample["services"].items()]
         gauges += [(time_s, name, float(value)) for name, value in sample["gauges"].items()]
-    pa.parquet.write_table(pa.Table.from_pylist(resources, schema=SCHEMAS["resources"]), out / "resources.parquet")
+    write_table(pa.Table.from_pylist(resources, schema=SCHEMAS["resources"]), out / "resources.parquet")
     write_gauges(gauges, out / "gauges.parquet")
     return times
 
@@ -43,7 +51,7 @@ def write_requests(raw: Path, out: Path, name: str) -> dict[str, int]:
     """raw/requests-*.csv → out/requests.parquet, by start. Returns {error, "" for none: counted requests}."""
     table = read_raw(raw.glob("requests-*.csv"), RAW_REQUESTS)
     table = table.append_column("name", pa.array([name] * len(table), pa.string())).select(TABLES["requests"])
-    pa.parquet.write_table(table.sort_by("start_s"), out / "requests.parquet")
+    write_table(table.sort_by("start_s"), out / "requests.parquet")
     errors = table.filter(pc.invert(table["warmup"]))["error"].fill_null("")
     return {count["values"]: count["counts"] for count in errors.value_counts().to_pylist()}
 
@@ -78,7 +86,7 @@ def _called(numbers: pd.Series, form: str) -> pd.Categorical:
 
 def _write(frame: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
     columns = {field.name: pa.array(frame[field.name], from_pandas=True) for field in schema}
-    pa.parquet.write_table(pa.table(columns).cast(schema), path)
+    write_table(pa.table(columns).cast(schema), path)
 
 
 def read_raw(paths: Iterable[Path], schema: pa.Schema) -> pa.Table:

@@ -6,7 +6,10 @@ generator on the desk's; server, resources, gauges on the web host's (`WEB_CLOCK
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
+import pyarrow.parquet
 
 F64, I64, I32, TEXT, BOOL = pa.float64(), pa.int64(), pa.int32(), pa.string(), pa.bool_()
 
@@ -63,3 +66,8 @@ RAW_CONNECTIONS = pa.schema({
     "client": I32, "room": I32, "server_name": TEXT, "source_address": TEXT, "instance": TEXT, "connect_start_s": F64,
     "connect_s": F64, "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32,
 })  # fmt: skip
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table of a run as parquet; its pages carry checksums, for whoever reads it by other means than ours."""
+    pa.parquet.write_table(table, path, write_page_checksum=True)

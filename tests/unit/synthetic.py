@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from stacklab.runs.results import Run, writing_run
+from stacklab.runs.draft import writing_run
+from stacklab.runs.results import Run
+from stacklab.runs.tables import write_table
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad, Workload
@@ -118,7 +121,7 @@ def save(folder: Path, name: str, tables: dict[str, pd.DataFrame], settings: Sta
     """Write a run as an experiment does: tables, then the check, then run.json."""
     with writing_run(folder, name) as draft:
         for table, rows in tables.items():
-            rows.to_parquet(draft.path / f"{table}.parquet", index=False)
+            write_table(pa.Table.from_pandas(rows, preserve_index=False), draft.path / f"{table}.parquet")
         run = Run(
             path=draft.path, settings=settings, workload=workload, environment=ENVIRONMENT,
             **{"observed": observed(settings), "experiment": folder.name, "run": name, "started_s": start_s - 5,

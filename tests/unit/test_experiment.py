@@ -16,12 +16,14 @@ from local_host import LocalHost
 from stacklab.bench import experiment as module
 from stacklab.bench import found, measuring
 from stacklab.bench.events import Event, Events
-from stacklab.bench.experiment import estimate, from_networks, guessed_s, rows_of, run_experiment, set_aside
+from stacklab.bench.experiment import estimate, from_networks, guessed_s, rows_of, run_experiment
 from stacklab.bench.experiments import EXPERIMENTS, experiment_named
 from stacklab.bench.load import Progress
 from stacklab.bench.plan import Experiment, Point
+from stacklab.bench.resume import set_aside
 from stacklab.errors import LabError, SettingsError
-from stacklab.runs.results import Run, Validity, writing_run
+from stacklab.runs.draft import writing_run
+from stacklab.runs.results import Run, Validity
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad
 
