@@ -31,25 +31,33 @@ UNIT := $(PYTEST) tests/unit -n auto --dist loadfile
 help:
 	@sed -n 's/^# //p' Makefile
 
-# The environment: exactly what requirements/desk.lock names. It is made anew where its folder, its Python or its lock is
-# not the one that it was made for (moved, copied, upgraded), and where it was not finished.
+# The environment: exactly what requirements/desk.lock names, and what test.lock adds where tests are asked for. It is made
+# anew where its folder, its Python or its lock is not the one that it was made for (moved, copied, upgraded), and where it
+# was not finished.
 ASKED := $(if $(filter file,$(origin PYTHON)),$(PY),$(PYTHON))
 MADE_FOR := { pwd -P && $(ASKED) -c 'import sys; print(sys.implementation.cache_tag)' && cat requirements/desk.lock; }
+INSTALL = $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/$(1) || { \
+  echo "pip could not install what requirements/$(1) names (above). Without a network: try again when it is there." \
+  "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
 .venv/.lock: $(shell $(MADE_FOR) 2>/dev/null | cmp -s - .venv/.lock || echo anew)
 	@bash provision/needs python
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/desk.lock || { \
-	  echo "pip could not install what requirements/desk.lock names (above). Without a network: try again when it is there." \
-	  "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
+	$(call INSTALL,desk.lock)
 	@$(PY) -c 'import fabric' 2>/dev/null || { echo "pip put the packages elsewhere than into .venv:" \
 	  "'python3 -m pip config list' names a target, a prefix or a root, which must go" >&2; exit 1; }
 	@$(PY) provision/checkout.py
 	@$(MADE_FOR) > $@
 	@chown -R --reference=. .venv 2>/dev/null || true  # root's, after sudo make lab, in somebody's folder
 
-lab: .venv/.lock
-	@bash provision/needs lab
+.venv/.tests: .venv/.lock requirements/test.lock
+	$(call INSTALL,test.lock)
+	@cp requirements/test.lock $@
+
+# The base image, which takes a minute the first time, is built while pip installs.
+lab:
+	@bash provision/needs python lab
+	@$(PYTHON) -B -m stacklab.labs.asroot image & image=$$!; $(MAKE) .venv/.lock && wait $$image
 	$(FAB) up provision
 	$(FAB) experiment eight-cases --quick
 	@echo
@@ -60,29 +68,29 @@ notebooks: .venv/.lock
 	JUPYTER_CONFIG_PATH="$$PWD/notebooks/.jupyter" $(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --ip 127.0.0.1 --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
-test: .venv/.lock
+test: .venv/.tests
 	@bash provision/needs lab unit test hosts
 	@$(UNIT); unit=$$?; $(AS_ROOT) $(PY) -m tests.hosts --quick 13; desk=$$?; \
 	  $(PYTEST) tests/lab tests/vagrant/test_classroom.py && exit $$((unit | desk))
 
-faults: .venv/.lock
+faults: .venv/.tests
 	@bash provision/needs lab unit test
 	$(PYTEST) tests/lab --faults
 
-test-unit: .venv/.lock
+test-unit: .venv/.tests
 	@bash provision/needs unit
 	$(UNIT)
 
 HOSTS ?= 12 13 testing
-test-hosts: .venv/.lock
+test-hosts: .venv/.tests
 	@bash provision/needs lab hosts
 	$(AS_ROOT) $(PY) -m tests.hosts $(HOSTS); desks=$$?; $(PYTEST) tests/hosts && exit $$desks
 
-test-docker: .venv/.lock
+test-docker: .venv/.tests
 	@bash provision/needs lab test
 	$(PYTEST) tests/vagrant/test_docker_faults.py -s
 
-test-vagrant: .venv/.lock
+test-vagrant: .venv/.tests
 	@bash provision/needs vagrant
 	$(PYTEST) tests/vagrant/test_classroom.py --libvirt -s
 
@@ -95,7 +103,7 @@ doctor: .venv/.lock
 pictures: .venv/.lock
 	$(PY) docs/pictures.py
 
-check: .venv/.lock
+check: .venv/.tests
 	$(PY) -m ruff check
 
 clean:
@@ -106,4 +114,5 @@ clean:
 LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
 	$(LOCK) provision/requirements.in -o provision/requirements.lock
-	$(LOCK) --extra test pyproject.toml provision/requirements.in -o requirements/desk.lock
+	$(LOCK) pyproject.toml -c provision/requirements.lock -o requirements/desk.lock
+	$(LOCK) --extra test pyproject.toml provision/requirements.in -c requirements/desk.lock -o requirements/test.lock

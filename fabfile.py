@@ -1,6 +1,6 @@
 """The tasks of the lab for the `fab` command: `fab --list` names them, `fab --help TASK` explains one."""
 
-from stacklab.tasks import namespace, refuse_mistakes
+from stacklab.commandline import namespace, refuse_mistakes
 
 ns = namespace()
 refuse_mistakes()

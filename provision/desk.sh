@@ -47,20 +47,16 @@ packages() {
         fail "apt-get could not install ${missing[*]}: is the network there? Run 'vagrant provision desk' when it is"
 }
 
-# The lock without the tools that only the project's own tests and checks use.
-lock() { awk '/^[a-z]/ { keep = !/^(execnet|hypothesis|playwright|pytest|pytest-timeout|pytest-xdist|ruff)==/ } keep' "$source_dir/requirements/desk.lock"; }
-
 # The Python environment, as locked. The stamp is written last, so that an interrupted one is made again.
 environment() {
-    lock | cmp -s - "$venv/.lock" && return
+    cmp -s "$source_dir/requirements/desk.lock" "$venv/.lock" && return
     say "Python environment $venv"
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    lock > "$venv/lock.new"
-    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --require-hashes -r "$venv/lock.new" ||
+    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --require-hashes -r "$source_dir/requirements/desk.lock" ||
         fail "pip could not install what requirements/desk.lock names: is the network there? Run 'vagrant provision desk' when it is." \
             "(Without a network, take the box that was built from this checkout.)"
     echo "$folder" > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stacklab.pth"
-    mv "$venv/lock.new" "$venv/.lock"
+    cp "$source_dir/requirements/desk.lock" "$venv/.lock"
     restart=yes
 }
 

@@ -268,6 +268,7 @@ def run_experiment(
     *,
     fresh: bool = False,
     on_run: Callable[[Planned, int, int], None] = lambda planned, number, total: None,
+    on_block: Callable[[int], None] = lambda repeat: None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Run]:
     """Measure every run of the plan that is not on disk yet; all runs of the experiment, old and new.
@@ -275,8 +276,8 @@ def run_experiment(
     Interrupted at any point, the next call goes on where it stopped; with `fresh` it starts over, and the runs
     so far are kept under another name. The settings that the host had before the experiment are back when it
     ends, also after an error; after a kill, when the next call ends. `on_run(planned, number, total)` is called
-    before each run. LabError if the folder holds another plan, or runs of another
-    lab or of other versions, or the disk is too small.
+    before each run, `on_block(repeat)` after each block, when nothing is being measured. LabError if the folder holds
+    another plan, or runs of another lab or of other versions, or the disk is too small.
     """
     folder = root / experiment.name
     with alone(root / ".bench" / f"{experiment.name}.lock", experiment.name):
@@ -288,17 +289,18 @@ def run_experiment(
             with bench(lab, root, f"experiment {experiment.name}") as on:
                 open_plan(experiment, folder, on.lab.name, on.environment)
                 with going_back(on.host):
-                    _measure_all(experiment, folder, on, on_run, progress)
+                    _measure_all(experiment, folder, on, on_run, on_block, progress)
     folders = set(experiment.folders())
     return [run for run in load_runs(folder) if run.path.name in folders]
 
 
-def _measure_all(experiment, folder, on, on_run, progress) -> None:
+def _measure_all(experiment, folder, on, on_run, on_block, progress) -> None:
     plan = experiment.plan()
     if experiment.slice_s:
         with slicing(on, experiment, folder, on_run) as slicer:
             for repeat in _blocks_to_measure(experiment, folder):
                 slicer.block(repeat)
+                on_block(repeat)
         return
     for number, planned in enumerate(plan, start=1):
         if (folder / planned.name / RUN_FILE).exists():
@@ -309,6 +311,8 @@ def _measure_all(experiment, folder, on, on_run, progress) -> None:
             point=planned.point.label, repeat=planned.repeat, position=planned.position,
             events=planned.point.events, progress=progress,
         )
+        if planned.position == len(experiment.points):
+            on_block(planned.repeat)
 
 
 def _blocks_to_measure(experiment: Experiment, folder: Path) -> Iterator[int]:

@@ -11,11 +11,11 @@ import sys
 
 from stacklab.errors import LabError
 from stacklab.files import ROOT
-from stacklab.labs import machine, storage
+from stacklab.labs import image, storage
 from stacklab.labs.obstacles import ELSEWHERE, SYSTEM_PATH, obstacles
 from stacklab.surroundings import own
 
-ACTIONS = ("up", "halt", "destroy")
+ACTIONS = ("image", "up", "halt", "destroy")
 
 # Which packages, and where they come from, may be set in the environment, which sudo would drop.
 KEPT_VARIABLES = ("STACKLAB_SUITE", "http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
@@ -33,10 +33,11 @@ def check_possible() -> None:
     _sudo()
 
 
-def as_root(action: str, name: str, *, pin: bool = True) -> None:
-    """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root. Raises LabError."""
+def as_root(action: str, name: str = "", *, pin: bool = True) -> None:
+    """Run `action` ("up", "halt" or "destroy") on the container lab `name` as root; or make the base "image". Raises LabError."""
     check_computer()
-    command = [sys.executable, "-B", "-m", "stacklab.labs.asroot", action, name] + ([] if pin else ["--no-pin"])
+    words = [action, *([name] if name else []), *([] if pin else ["--no-pin"])]
+    command = [sys.executable, "-B", "-m", "stacklab.labs.asroot", *words]
     done = subprocess.run(_sudo() + command, cwd=ROOT, env=own(), stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise LabError(done.stdout.strip() or f"'{action}' of lab {name} ended with exit code {done.returncode}")
@@ -61,16 +62,26 @@ def _sudo() -> list[str]:
 
 
 def main() -> int:
-    """Called by `as_root`: progress goes to standard error, the one line of an error to standard output."""
+    """Called by `as_root`: progress goes to standard error, the one line of an error to standard output.
+
+    `make lab` calls "image" by the system's Python, while it makes the environment: nothing else is imported for that.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("name")
+    parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--no-pin", dest="pin", action="store_false")
     arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        return _through_sudo(arguments.action)
     os.environ["PATH"] = SYSTEM_PATH
     os.umask(0o022)
     owner = int(os.environ.get("SUDO_UID", os.getuid()))
     try:
+        if arguments.action == "image":
+            image.ensure_image()
+            return 0
+        from stacklab.labs import machine
+
         if arguments.action == "up":
             machine.up(arguments.name, pin=arguments.pin, owner=owner)
         elif arguments.action == "halt":
@@ -86,6 +97,15 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"{arguments.action} was interrupted; run it again to go on")
         return 130
+    return 0
+
+
+def _through_sudo(action: str) -> int:
+    try:
+        as_root(action)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "stacklab"
 # them what people see.
 WORDS = ("errors", "files", "settings", "workload", "version", "surroundings")
 WINGS = ("labs", "runs", "stack", "study", "bench")
-TOP = ("show", "engine", "computer", "doctor", "console", "notebook", "typed", "tasks", "command")
+TOP = ("show", "engine", "computer", "doctor", "console", "notebook", "typed", "tasks", "commandline", "command")
 FLOORS = {name: floor for floor, names in enumerate((WORDS, *((wing,) for wing in WINGS), TOP)) for name in names}
 NOT_ASKED = {"runs": {"labs"}, "study": {"labs"}}  # earlier in the list, and yet none of theirs
 HEAVY = {"pandas", "matplotlib", "pyarrow", "scipy", "locust", "jinja2", "numpy"}
@@ -90,10 +90,10 @@ def test_study_asks_of_the_stack_only_what_its_services_are_called():
     assert {name for name in asked if floor_of(name) == "stack"} == {"stack.services"}
 
 
-@pytest.mark.parametrize("name", ["study.report", "tasks", "doctor"])
+@pytest.mark.parametrize("name", ["study.report", "tasks", "commandline", "doctor"])
 def test_the_top_is_not_imported_from_below(name):
     users = {module for module, path in modules().items() if name in of_stacklab(path)}
-    assert users <= {"tasks", "notebook"}, users
+    assert users <= {"tasks", "commandline", "notebook"}, users
 
 
 def test_nothing_is_imported_in_a_circle():

@@ -29,6 +29,7 @@ STUB
     chmod +x .venv/bin/python
     echo made >> "$ASKED_OF_PYTHON" ;;
 *cache_tag*) cat "$TAG" ;;
+*"asroot image") test ! -e no-image ;;
 esac
 """
 
@@ -43,7 +44,8 @@ class Checkout:
             (folder / name).write_text((ROOT / name).read_text())
         (folder / "provision/needs").write_text("exit 0\n")  # nothing is installed here
         (folder / "requirements").mkdir()
-        (folder / "requirements/desk.lock").write_text("django==1\n")
+        (folder / "requirements/desk.lock").write_text("fabric==1\n")
+        (folder / "requirements/test.lock").write_text("fabric==1\npytest==1\n")
         self.tag.write_text("cpython-311\n")
         self.python.write_text(PYTHON)
         self.python.chmod(0o755)
@@ -76,7 +78,7 @@ def checkout(tmp_path):
 
 
 def test_every_target_works_in_a_folder_of_any_name(anywhere):
-    anywhere.make(".venv/.lock")
+    anywhere.make(".venv/.tests")
     for target, words in {
         "lab": ["-m stacklab.command up provision", "-m stacklab.command experiment eight-cases --quick"],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
@@ -98,11 +100,29 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
     assert not (anywhere.folder / ".venv").exists()
 
 
+def test_make_lab_ends_where_the_base_image_cannot_be_built(checkout):
+    (checkout.folder / "no-image").touch()
+    with pytest.raises(AssertionError):
+        checkout.make("lab")
+    assert not any("stacklab.command" in line for line in checkout.log.read_text().splitlines())
+    assert (checkout.folder / ".venv/.lock").exists()  # was made meanwhile
+    (checkout.folder / "no-image").unlink()
+    assert any("up provision" in line for line in checkout.make("lab"))
+
+
+def test_what_only_tests_need_is_installed_for_them_alone(checkout):
+    assert not any("test.lock" in line for line in checkout.make("doctor"))
+    assert any(line.endswith("-r requirements/test.lock") for line in checkout.make("check"))
+    assert not any("test.lock" in line for line in checkout.make("check"))
+    (checkout.folder / "requirements/desk.lock").write_text("fabric==3\n")
+    assert sum(".lock" in line for line in checkout.make("check")) == 2
+
+
 def test_an_environment_is_made_once_and_anew_when_its_folder_its_python_or_its_lock_is_another(checkout, tmp_path):
     assert checkout.make("doctor")[0] == "made"
     assert len(checkout.make("doctor")) == 1
 
-    (checkout.folder / "requirements/desk.lock").write_text("django==2\n")
+    (checkout.folder / "requirements/desk.lock").write_text("fabric==2\n")
     assert checkout.make("doctor")[0] == "made" and len(checkout.make("doctor")) == 1
 
     checkout.tag.write_text("cpython-313\n")

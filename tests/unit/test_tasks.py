@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fabric.main import program
 
-from stacklab import show, tasks
+from stacklab import commandline, show, tasks
 from stacklab.errors import SettingsError
 from stacklab.files import ROOT
 from stacklab.settings import StackSettings
@@ -55,7 +55,7 @@ def test_the_list_has_one_line_for_each_task_at_80_columns():
     lines = fab("--list").stdout.splitlines()
     assert lines[0] == "Available tasks:"
     listed = [line.split()[0] for line in lines[2:] if line.strip()]
-    assert listed == sorted(tasks.TASKS)
+    assert listed == sorted(commandline.TASKS)
     assert all(len(line) <= 80 for line in lines)
     assert {"up", "halt", "destroy", "provision", "status", "set", "reset", "http", "chat", "logs", "experiment",
             "report", "export", "ca"} <= set(listed)  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_written_is_one_line():
     def no_room():
         raise OSError(28, "No space left on device", "/results/x")
 
-    task = tasks._as_task("report", no_room, ())
+    task = commandline._as_task("report", no_room, ())
     with pytest.raises(Exit) as caught:
         task(Context())
     assert (caught.value.message, caught.value.code) == ("fab report: No space left on device: /results/x", 1)
@@ -149,16 +149,16 @@ def test_an_interrupted_task_ends_with_130():
         raise KeyboardInterrupt
 
     with pytest.raises(Exit) as caught:
-        tasks._as_task("http", stop, ())(Context())
+        commandline._as_task("http", stop, ())(Context())
     assert (caught.value.message, caught.value.code) == ("fab http: stopped", 130)
 
 
 SAYS_AN_ARROW = """
 from invoke import Context
 from invoke.exceptions import Exit
-from stacklab import tasks
+from stacklab import commandline
 try:
-    tasks._as_task("set", lambda: print("5 \u2192 10"), ())(Context())
+    commandline._as_task("set", lambda: print("5 \u2192 10"), ())(Context())
 except Exit as error:
     raise SystemExit(error.code)
 """
@@ -187,12 +187,12 @@ def test_values_are_taken_as_text_or_as_what_they_stand_for():
 
 
 def test_every_task_and_flag_is_explained():
-    for name, (function, _) in tasks.TASKS.items():
+    for name, (function, _) in commandline.TASKS.items():
         words = inspect.getdoc(function).splitlines()[0]
         assert words.endswith(".") and len(words) <= 66, name
         for flag in list(inspect.signature(function).parameters.values()):
             if flag.default is not flag.empty and flag.kind is not flag.VAR_KEYWORD:
-                assert flag.name in tasks.FLAGS, f"{name} {flag.name}"
+                assert flag.name in commandline.FLAGS, f"{name} {flag.name}"
 
 
 # ---------------------------------------------------------------- what is printed
@@ -245,3 +245,19 @@ def test_settings_are_listed_with_what_they_may_be():
     lines = show.settings_text(StackSettings()).splitlines()
     assert len(lines) == len(StackSettings.rules())
     assert "none" in next(line for line in lines if line.startswith("asgi_threads"))
+
+
+def test_a_first_look_is_written_after_the_first_block_and_each_time_there_are_twice_as_many(monkeypatch):
+    from stacklab.bench.experiments import experiment_named
+
+    written, said = [], []
+    monkeypatch.setattr(tasks, "write_report_of", lambda name: written.append(name) or f"results/{name}/report.html")
+    bar = type("Bar", (), {"say": staticmethod(said.append)})
+    plan = experiment_named("eight-cases", quick=True, repeats=9)
+    counts = []
+    for repeat in range(1, 12):
+        before = len(written)
+        tasks._first_look(plan, bar, repeat)
+        counts += [repeat] * (len(written) - before)
+    assert counts == [1, 2, 4, 8]
+    assert said == ["a first look, while more comes: results/eight-cases-quick/report.html"]

@@ -1,0 +1,136 @@
+"""The tasks as `fab` offers them: their flags, what these may be, and what is said of a mistake."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stacklab import tasks
+from stacklab.errors import LabError
+from stacklab.files import hand_over
+from stacklab.settings import Checked, StackSettings
+from stacklab.workload import ChatLoad, HttpLoad
+
+
+def _settings_flags(of: type[Checked]) -> dict[str, str]:
+    return {name: f"{rule.help} ({rule.allowed()})" for name, rule in of.rules().items()}
+
+
+FLAGS = {
+    "lab": "which lab (default: $STACKLAB_LAB, or the container)",
+    "json": "print JSON",
+    "point": "what to call this run on plots",
+    "pin": "keep the web host and the load generator on different CPUs",
+    "quick": "a small version: less load, fewer points, one repeat",
+    "repeats": "how often each point is measured",
+    "seed": "seed of the random order",
+    "fresh": "start over; the runs so far are kept under another name",
+    "as_is": "do not raise settings that cannot hold so many clients",
+    "lines": "how many lines to begin with",
+    "follow": "go on as new lines come",
+    "out": "where to write",
+    "margin": "how large a difference makes none: 0.05 is 5 %",
+    "budget_s": "seconds after which it ends, decided or not",
+    "chat": "compare under chat load instead of HTTP load",
+}
+TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
+    "up": (tasks.up, ()), "halt": (tasks.halt, ()), "destroy": (tasks.destroy, ()), "provision": (tasks.provision, ()),
+    "status": (tasks.status, ()), "set": (tasks.set_, (StackSettings,)), "reset": (tasks.reset, ()),
+    "logs": (tasks.logs, ()), "ca": (tasks.ca, ()), "doctor": (tasks.doctor, ()),
+    "http": (tasks.http, (HttpLoad,)), "chat": (tasks.chat, (ChatLoad,)), "experiment": (tasks.experiment, ()),
+    "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),
+    "report": (tasks.report, ()), "export": (tasks.export, ()),
+}  # fmt: skip
+
+
+def namespace():
+    """The tasks as an Invoke collection, for the fabfile. Flags are text; LabError ends in one line and exit code 1."""
+    from invoke import Collection
+
+    collection = Collection()
+    for name, (function, flags_of) in TASKS.items():
+        collection.add_task(_as_task(name, function, flags_of))
+    return collection
+
+
+def refuse_mistakes() -> None:
+    """Read the command line as `fab` is about to, and say in the lab's own words what cannot be meant.
+
+    Invoke's own are "No idea what '--frob' is!". Called while `fab` loads the tasks; elsewhere it does nothing.
+    """
+    from fabric.main import program
+    from invoke import ParseError, Parser
+    from invoke.exceptions import Exit
+
+    if not hasattr(program, "core"):
+        return
+    try:
+        # Of a namespace of its own: reading a task's flags uses its help up.
+        Parser(initial=program.initial_context, contexts=namespace().to_contexts()).parse_argv(program.core.unparsed)
+    except ParseError as error:
+        raise Exit(_mistake(str(error), error.context), code=1) from None
+
+
+def _mistake(words: str, task) -> str:
+    """What Invoke says, put so that one knows what to do."""
+    named = task.name if task is not None else None
+    unknown = re.fullmatch(r"No idea what '(.+)' is!", words)
+    if named is None:
+        return f"fab: there is no task {unknown[1]!r}; 'fab --list' names those there are" if unknown else f"fab: {words}"
+    if unknown:
+        flags = ", ".join(flag for flag in task.flags if flag.startswith("--"))
+        return f"fab {named}: {unknown[1]!r} is not known; there are {flags} (see 'fab --help {named}')"
+    if needy := re.fullmatch(r"Flag <Argument: (\w+)> needed value and was not given one!", words):
+        return f"fab {named}: --{needy[1].replace('_', '-')} needs a value (see 'fab --help {named}')"
+    if missing := re.fullmatch(r"'.+' did not receive required positional arguments: (.+)", words):
+        return f"fab {named}: {missing[1]} is missing (see 'fab --help {named}')"
+    return f"fab {named}: {words}"
+
+
+def _as_text(default: Any) -> Any:
+    return str(default) if type(default) is int else default
+
+
+def _as_task(name: str, function: Callable, flags_of: tuple[type[Checked], ...]):
+    from invoke import Task
+    from invoke.exceptions import Exit
+
+    @functools.wraps(function)
+    def body(context, **flags):
+        for stream in (sys.stdout, sys.stderr):  # a terminal of ASCII gets "?" for an arrow, and no error after the deed
+            stream.reconfigure(errors="replace")
+        try:
+            function(**flags)
+            sys.stdout.flush()
+        except LabError as error:
+            raise Exit(f"fab {name}: {error}", code=1) from error
+        except BrokenPipeError:  # `fab status | head`: nobody reads on, and nobody need be told
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=1) from None
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise Exit(f"fab {name}: {error.strerror or error}{where}", code=1) from error
+        except KeyboardInterrupt:
+            raise Exit(f"fab {name}: stopped", code=130) from None
+        finally:
+            hand_over()
+
+    # No annotations, no numbers as defaults: Invoke would convert flags by them, and end in a traceback.
+    empty = inspect.Parameter.empty
+    given = inspect.signature(function).parameters.values()
+    plain = [p.replace(annotation=empty) for p in given if p.kind is not p.VAR_KEYWORD]
+    fields = {field: None for of in flags_of for field in of.rules()}
+    keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    body.__signature__ = inspect.Signature([
+        inspect.Parameter("context", keyword),
+        *(p.replace(default=_as_text(p.default)) for p in plain),
+        *(inspect.Parameter(field, keyword, default=None) for field in fields),
+    ])
+    help_of = {flag: words for of in flags_of for flag, words in _settings_flags(of).items()} | FLAGS
+    known = [p for p in body.__signature__.parameters if p in help_of]
+    return Task(body, name=name, auto_shortflags=False, help={flag: help_of[flag] for flag in known})
