@@ -24,7 +24,8 @@ export PIP_USER := 0
 export PIP_CONSTRAINT := /dev/null
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT
 QUICK := eight-cases-quick
-# A file of tests stays on one CPU. The lab's tests, which measure, run one by one.
+# A file of tests stays on one CPU. A desk and a class, which mostly wait for a disk, are tried out at the same time; the
+# lab's tests, which measure, run alone and one by one.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 UNIT := $(PYTEST) tests/unit -n auto --dist loadfile
 
@@ -70,8 +71,10 @@ notebooks: .venv/.lock
 
 test: .venv/.tests
 	@bash provision/needs lab unit test hosts
-	@$(UNIT); unit=$$?; $(AS_ROOT) $(PY) -m tests.hosts --quick 13; desk=$$?; \
-	  $(PYTEST) tests/lab tests/vagrant/test_classroom.py && exit $$((unit | desk))
+	@mkdir -p build; $(UNIT); unit=$$?; \
+	  $(AS_ROOT) $(PY) -m tests.hosts --quick 13 > build/desk.log 2>&1 & desk=$$!; \
+	  $(PYTEST) tests/vagrant/test_classroom.py; classroom=$$?; wait $$desk; desk=$$?; cat build/desk.log; \
+	  $(PYTEST) tests/lab && exit $$((unit | classroom | desk))
 
 faults: .venv/.tests
 	@bash provision/needs lab unit test
