@@ -55,12 +55,12 @@ INSTALL = $(PY) -m pip install -q --disable-pip-version-check --require-hashes -
 	$(call INSTALL,test.lock)
 	@cp requirements/test.lock $@
 
-# The base image, which takes a minute the first time, is built while pip installs.
+# The base image, which takes a minute the first time, is built while pip installs. BLOCKS=2: fewer than the experiment has.
 lab:
 	@bash provision/needs python lab
 	@$(PYTHON) -B -m stacklab.labs.asroot image & image=$$!; $(MAKE) .venv/.lock && wait $$image
 	$(FAB) up provision
-	$(FAB) experiment eight-cases --quick
+	$(FAB) experiment eight-cases --quick $(if $(BLOCKS),--repeats $(BLOCKS))
 	@echo
 	@echo "Look at it:        results/$(QUICK)/report.html"
 	@echo "Go on from there:  make notebooks"

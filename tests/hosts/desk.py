@@ -90,12 +90,13 @@ class Desk:
 
         No dollar sign in it: systemd would put a variable of its own there.
         """
+        began = time.monotonic()
         try:
             done = self._enter(command)
         except subprocess.TimeoutExpired as error:
             raise LabError(f"Debian {self.release}: '{command}' took more than {STEP_S} s") from error
         with open(self.log, "a") as log:
-            log.write(f"$ {command}\n{done.stdout}\n")
+            log.write(f"$ {command}\n{done.stdout}({time.monotonic() - began:.0f} s)\n\n")
         if done.returncode:
             tail = "\n".join(done.stdout.splitlines()[-40:])
             raise LabError(f"Debian {self.release}: '{command}' ended with {done.returncode} ({self.log}):\n{tail}")
