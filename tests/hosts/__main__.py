@@ -1,6 +1,6 @@
 """What the README says to type, on the Debians that people have: `make test-hosts`.
 
-    python -m tests.hosts [12 13 testing]     a small `make lab`, and the tests without a lab; docs/changing-the-lab.md has the table
+    python -m tests.hosts [12 13 testing]     a small `make lab`, and the tests without a lab (docs/changing-the-lab.md)
     python -m tests.hosts --quick 13          the same tests, and `fab up provision http` in place of `make lab`
 """
 
