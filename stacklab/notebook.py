@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Callable
+from dataclasses import asdict
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Markdown, display
@@ -13,10 +16,12 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from stacklab import show
+from stacklab.bench.comparison import Comparison
 from stacklab.files import RESULTS
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.labs.host import Host
 from stacklab.stack import Applied
+from stacklab.study import plots
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import Judgement, is_time
 from stacklab.study.words import judgement_words
@@ -107,6 +112,25 @@ def _unit(column: str, values: pd.Series) -> tuple[str, float, str | None]:
     if column.endswith("_share") and column != "busiest_share":
         return name, 100, "{:.2f} %"
     return name, 1, "{:,.0f}" if values.dtype.kind == "i" else "{:,.4g}"
+
+
+def closing() -> Callable[[Comparison], None]:
+    """What to give `bench.compare` as `on_block`: one picture that is drawn anew after each block, the interval closing."""
+    looks: dict[int, dict] = {}
+    shown = None
+
+    def draw(now: Comparison) -> None:
+        nonlocal shown
+        if now.metrics:
+            looks[now.blocks] = asdict(now.metrics[0])
+        ax = plots.interval_closing(now.each, pd.DataFrame(looks.values()))
+        plt.close(ax.figure)  # it is shown here, and not once more at the end of the cell
+        if shown is None:
+            shown = display(ax.figure, display_id=True)
+        else:
+            shown.update(ax.figure)
+
+    return draw
 
 
 def show_judgement(judgement: Judgement) -> None:

@@ -10,7 +10,7 @@ from stacklab.settings import StackSettings
 from stacklab.stack import Applied
 
 if TYPE_CHECKING:
-    from stacklab.bench.compare import Comparison
+    from stacklab.bench.comparison import Comparison
     from stacklab.study.paired import MetricVerdict
 
 # Settings that can be seen in the running services themselves.

@@ -28,7 +28,7 @@ from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
-    from stacklab.bench.compare import Comparison
+    from stacklab.bench.comparison import Comparison
     from stacklab.bench.plan import Experiment
     from stacklab.console import Bar
     from stacklab.labs.host import Host
@@ -239,7 +239,7 @@ def compare(
 ) -> Comparison:
     """Is B better than A? Of flags with two values: --users 50,100."""
     from stacklab import console
-    from stacklab.bench.compare import compare as measure_both
+    from stacklab.bench.comparison import compare as measure_both
     from stacklab.bench.points import two_points
 
     a, b = two_points(found.at_rest(open_lab(lab).web()), flags, chat)

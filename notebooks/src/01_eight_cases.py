@@ -27,11 +27,12 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import bench, console, notebook, stack, study, tasks
-from stacklab.bench import eight_cases, estimate, run_experiment
+from stacklab import bench, console, notebook, show, stack, study, tasks
+from stacklab.bench import Point, compare, eight_cases, estimate, run_experiment
 from stacklab.files import RESULTS
 from stacklab.runs import load_runs
 from stacklab.study import CLAIMS, judge, plots
+from stacklab.workload import HttpLoad
 
 lab, host = notebook.begin()
 
@@ -241,6 +242,28 @@ if repeats < 2:
         "terminal), then run the cells from *What an honest verdict needs* on again."
     )
     print(console.estimate_text(eight_cases(), estimate(eight_cases())))
+
+# %% [markdown]
+# ## One question, asked until it is answered
+#
+# Eight cases answer many questions a little. *Does 10 or 5 matter for this page?* is one question, and all the time can go
+# into it: two settings in turn, until the interval leaves out 1 (they differ) or fits into the band (they are the
+# same within ± 5 %), or the time is up. In a terminal: `fab compare --uwsgi-processes 5,10 --users 50`.
+#
+# **Predict**: on which side of 1 will the dots lie? How far do single blocks stray from the interval?
+
+# %%
+five, ten = (
+    Point(f"{processes} processes", stack.current(host).replace(uwsgi_processes=processes), HttpLoad(users=50))
+    for processes in (5, 10)
+)
+answer = compare(five, ten, lab, budget_s=120 if QUICK else 600, on_block=notebook.closing())
+print(show.comparison_text(answer))
+
+# %% [markdown]
+# A dot is one block: the throughput with 10 processes over that with 5, seconds apart. A diamond with its bar is a planned
+# look. The bar grows shorter as blocks come; the dots do not come closer to each other. That is the difference between how
+# a computer varies and what you know about its middle.
 
 # %% [markdown]
 # ## What we have seen

@@ -249,6 +249,31 @@ def gauge_over_time(gauges: pd.DataFrame, names: Sequence[str], ax: Axes | None 
     return drawing.finish(ax, "The machine under load", "value")
 
 
+def interval_closing(blocks: Sequence[float], looks: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """A comparison as it goes on: a dot for what each block showed, B to A, and the interval at each planned look.
+
+    `looks` has a row a look, with the fields of `paired.MetricVerdict`.
+    """
+    ax = drawing.axes_for(ax, 6, height=3.4)
+    if not len(blocks):
+        return drawing.nothing(ax, "There is no sound block yet.")
+    ax.plot(range(1, len(blocks) + 1), blocks, "o", color=MUTED, markersize=4.5, label="one block")
+    title = "B to A: no look yet"
+    for look in looks.to_dict("records"):
+        colour = MUTED if look["verdict"] == UNDECIDED else OKABE_ITO[0]
+        ax.errorbar(look["blocks"], look["estimate"], [[look["estimate"] - look["low"]], [look["high"] - look["estimate"]]],
+                    color=colour, marker="D", markersize=6, linewidth=2.2, capsize=4)  # fmt: skip
+        name = METRIC_NAMES.get(look["metric"], look["metric"])
+        title = f"{name[0].upper() + name[1:]}, B to A: {look['verdict']}"
+    ratio = looks.empty or looks["scale"].iloc[0] == "ratio"
+    margin = 0.05 if looks.empty else looks["margin"].iloc[0]
+    band = (1 / (1 + margin), 1 + margin) if ratio else (-margin, margin)
+    ax.axhspan(*band, color=OKABE_ITO[2], alpha=0.15, linewidth=0)
+    ax.axhline(1 if ratio else 0, color=INK, linewidth=1)
+    ax.set(xlim=(0, max(12, 1.08 * len(blocks))), xlabel="sound blocks")
+    return drawing.finish(ax, title, "ratio" if ratio else "difference")
+
+
 def comparison(effects: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Ratios to the base with their intervals, from `compare`; one that meets the line detects nothing."""
     ax = drawing.axes_for(ax, 6, height=1.6 + 0.5 * max(len(effects), 2))

@@ -11,7 +11,7 @@ from stacklab.files import ROOT
 from stacklab.runs.results import load_runs
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks" / "src").glob("*.py"))
-IMAGES = {"00_start_here": 8, "01_eight_cases": 8, "02_chat_and_daphne": 4, "03_balancing": 5, "04_failover": 3}
+IMAGES = {"00_start_here": 8, "01_eight_cases": 9, "02_chat_and_daphne": 4, "03_balancing": 5, "04_failover": 3}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -34,6 +34,7 @@ def executed(at_defaults, lab, results, tmp_path, monkeypatch):
         source = (ROOT / "notebooks" / "src" / f"{name}.py").read_text()
         # Two blocks of the eight cases are as good as five to see that every cell works, and a minute and a half.
         source = source.replace("eight_cases(quick=QUICK)", "eight_cases(quick=QUICK, repeats=2)")
+        source = source.replace("budget_s=120", "budget_s=25")
         notebook = jupytext.reads(source, fmt="py:percent")
         client = nbclient.NotebookClient(
             notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(elsewhere)}}

@@ -53,6 +53,22 @@ def dots(ax, marker="o"):
     return [line for line in ax.lines if line.get_marker() == marker]
 
 
+LOOKS = pd.DataFrame([
+    {"metric": "throughput_per_s", "blocks": 8, "scale": "ratio", "estimate": 0.93, "low": 0.80, "high": 1.08,
+     "verdict": "undecided", "margin": 0.05},
+    {"metric": "throughput_per_s", "blocks": 11, "scale": "ratio", "estimate": 0.925, "low": 0.89, "high": 0.96,
+     "verdict": "worse", "margin": 0.05},
+])  # fmt: skip
+
+
+def test_each_block_is_a_dot_and_each_look_an_interval_whose_verdict_is_the_title():
+    ax = plots.interval_closing([0.9, 0.95, 0.92], LOOKS)
+    assert ax.get_title(loc="left") == "Throughput, B to A: worse"
+    assert dots(ax)[0].get_ydata().tolist() == [0.9, 0.95, 0.92]
+    assert [line.get_xdata().tolist() for line in dots(ax, "D")] == [[8], [11]]
+    assert plots.interval_closing([0.9], LOOKS[:0]).get_title(loc="left") == "B to A: no look yet"
+
+
 def every_plot(cases, chats, killed):
     summary, chat = study.summarize(cases), study.summarize(chats)
     return {
@@ -71,6 +87,7 @@ def every_plot(cases, chats, killed):
         ),
         "memory_per_socket": lambda ax=None: plots.memory_per_socket(study.sockets(chats), ax),
         "gauge_over_time": lambda ax=None: plots.gauge_over_time(study.gauges(cases[:1]), ["nginx_active"], ax),
+        "interval_closing": lambda ax=None: plots.interval_closing([0.9, 0.95, 0.92] * 5, LOOKS, ax),
         "comparison": lambda ax=None: plots.comparison(study.compare(cases, "p50_s", by="uwsgi_processes"), ax),
     }
 
@@ -123,6 +140,7 @@ def test_with_nothing_to_show_every_plot_says_so(name, cases, chats, killed):
         "gauge_over_time": lambda: plots.gauge_over_time(study.gauges([]), ["nginx_active"]),
         "cpu_over_time": lambda: plots.cpu_over_time(study.resources([])),
         "memory_over_time": lambda: plots.memory_over_time(study.resources([])),
+        "interval_closing": lambda: plots.interval_closing([], LOOKS[:0]),
         "comparison": lambda: plots.comparison(study.compare(cases[:1], "p50_s")),
     }
     ax = nothing.get(name, lambda: getattr(plots, name)(summary))()

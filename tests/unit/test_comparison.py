@@ -8,7 +8,7 @@ import pytest
 import synthetic
 
 from stacklab import show
-from stacklab.bench import compare as module
+from stacklab.bench import comparison as module
 from stacklab.bench.plan import Experiment, Point
 from stacklab.bench.points import two_points
 from stacklab.errors import SettingsError
@@ -98,6 +98,18 @@ def test_it_looks_at_planned_numbers_of_blocks_only_and_stops_when_decided(judge
     throughput = judged.now.metrics[0]
     assert (throughput.metric, throughput.verdict) == ("throughput_per_s", "better")
     assert throughput.low <= 1.3 <= throughput.high
+
+
+def test_after_each_block_one_is_told_what_all_of_them_showed_and_what_the_last_look_said(tmp_path):
+    told = []
+    judged = module._Judge(PLAN, tmp_path / "e", 0.05, lambda seen: None, told.append)
+    for repeat in range(1, LOOKS[0] + 1):
+        judged.add(measured(tmp_path / "e", repeat, steal=0.3 if repeat == 2 else 0.0))
+    assert [len(now.each) for now in told] == [1, 1, *range(2, LOOKS[0])]
+    assert all(1.1 < ratio < 1.6 for ratio in told[-1].each)
+    assert not told[-1].metrics
+    judged.add(measured(tmp_path / "e", LOOKS[0] + 1))
+    assert (told[-1].blocks, len(told[-1].each)) == (LOOKS[0], LOOKS[0])
 
 
 def test_asking_again_makes_no_look_that_was_not_planned(judge, looks, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,10 @@ DECIDE = {"http": ("throughput_per_s", "cpu_s_per_1000_requests"), "chat": ("lat
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `blocks` sound blocks say of B against A, after `duration_s` under load; `disturbed` blocks were left out."""
+    """What `blocks` sound blocks say of B against A, after `duration_s` under load; `disturbed` blocks were left out.
+
+    `each` is what every sound block showed of the first of DECIDE, B to A: the dots of a picture, no verdict.
+    """
 
     a: str
     b: str
@@ -50,6 +53,7 @@ class Comparison:
     duration_s: float
     metrics: tuple[MetricVerdict, ...]
     path: Path
+    each: tuple[float, ...] = ()
 
     @property
     def decided(self) -> bool:
@@ -83,12 +87,14 @@ def compare(
     root: Path = RESULTS,
     on_slice: Callable[[Planned, int, int], None] = lambda planned, number, total: None,
     on_look: Callable[[Comparison], None] = lambda comparison: None,
+    on_block: Callable[[Comparison], None] = lambda comparison: None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
     """Measure both points in blocks, in an order drawn by lot, until their metrics are decided or `budget_s` is over.
 
     A closed loop of HTTP requests goes on from slice to slice while the settings change; chat, and a schedule, get a run
     of their own for each point. Verdicts are made at planned numbers of blocks (`study.LOOKS`), and their errors paid for.
+    `on_look` is called with each of them, `on_block` after every block with the last one and what `each` block showed.
     Blocks are kept in results/compare/; the same comparison again goes on with them, unless `fresh`. Ctrl-C ends it, and
     what is whole is judged. SettingsError where the budget is too short for one block; the settings found are back.
     """
@@ -105,7 +111,7 @@ def compare(
         if fresh:
             set_aside(name, folder.parent)
         open_plan(plan, folder, on.lab.name, on.environment)
-        judged = _Judge(plan, folder, margin, on_look)
+        judged = _Judge(plan, folder, margin, on_look, on_block)
         if judged.over:
             return judged.close()
         end_s = time.monotonic() + budget_s
@@ -132,8 +138,8 @@ def compare(
 class _Judge:
     """Keeps the slices, and looks at them when their number is one that was planned."""
 
-    def __init__(self, plan: Experiment, folder: Path, margin: float, on_look: Callable[[Comparison], None]):
-        self._plan, self._folder, self._margin, self._on_look = plan, folder, margin, on_look
+    def __init__(self, plan: Experiment, folder: Path, margin: float, on_look: Callable[[Comparison], None], on_block=None):
+        self._plan, self._folder, self._margin, self._on_look, self._on_block = plan, folder, margin, on_look, on_block
         self._runs: list[Run] = []
         self.measured: set[int] = set()
         self.now = Comparison(plan.points[0].label, plan.points[1].label, 0, 0, 0.0, (), folder)
@@ -156,6 +162,8 @@ class _Judge:
         if not self.now.decided and self._sound() in LOOKS and self._sound() != self.now.blocks:
             self.now = self._look()
             self._on_look(self.now)
+        if self._on_block:
+            self._on_block(replace(self.now, each=self._each()))
 
     @property
     def over(self) -> bool:
@@ -175,14 +183,28 @@ class _Judge:
         disturbed = {run.repeat for run in self._runs if not run.validity.valid}
         return len(self.measured - disturbed)
 
+    def _rows(self):
+        from stacklab.study.summary import summarize
+
+        return summarize(self._runs).assign(side=["A" if run.point == self.now.a else "B" for run in self._runs])
+
+    def _each(self) -> tuple[float, ...]:
+        import numpy as np
+
+        from stacklab.study.paired import of_blocks
+
+        rows = self._rows()
+        rows = rows[rows.groupby("repeat")["valid"].transform("all").astype(bool)]
+        values, scale = of_blocks(rows, DECIDE[self._runs[0].kind][0])
+        return tuple(np.exp(values) if scale == "ratio" else values)
+
     def _look(self) -> Comparison:
         from stacklab.study.paired import look
-        from stacklab.study.summary import summarize
 
         a, b = self._plan.points
         metrics: tuple[MetricVerdict, ...] = ()
         if self._runs:
-            rows = summarize(self._runs).assign(side=["A" if run.point == a.label else "B" for run in self._runs])
+            rows = self._rows()
             wanted = HTTP_METRICS if self._runs[0].kind == "http" else CHAT_METRICS
             metrics = tuple(look(rows, wanted, self._margin))
         spent_s = sum(run.under_load_s for run in self._runs)
