@@ -31,6 +31,7 @@ from stacklab import bench, console, notebook, show, stack, study, tasks
 from stacklab.bench import Point, compare, eight_cases, estimate, run_experiment
 from stacklab.files import RESULTS
 from stacklab.runs import load_runs
+from stacklab.settings import StackSettings
 from stacklab.study import CLAIMS, judge, plots
 from stacklab.workload import HttpLoad
 
@@ -254,7 +255,7 @@ if repeats < 2:
 
 # %%
 five, ten = (
-    Point(f"{processes} processes", stack.current(host).replace(uwsgi_processes=processes), HttpLoad(users=50))
+    Point(f"{processes} processes", StackSettings(uwsgi_processes=processes), HttpLoad(users=50))
     for processes in (5, 10)
 )
 answer = compare(five, ten, lab, budget_s=120 if QUICK else 600, on_block=notebook.closing())
