@@ -25,10 +25,11 @@ from stacklab.labs.container import ContainerLab
 from stacklab.runs.results import Run
 from stacklab.settings import StackSettings
 from stacklab.workload import HttpLoad
+from tests.peers import against_wrk, apart, runs_of_both
 from tests.under_load import changes_under_load
 
 LAB = "stacklab-benchmark"
-FAB = Path(sys.executable).with_name("fab")
+FAB = (sys.executable, "-m", "stacklab.command")
 REPEATS = 3
 
 
@@ -63,17 +64,17 @@ def command(*words: str | Path, results: Path) -> None:
 
 
 def boots(table: Table, lab: ContainerLab, results: Path) -> None:
-    table.add("fab up, a new machine (base image there)", seconds(lambda: command(FAB, "up", results=results)))
+    table.add("fab up, a new machine (base image there)", seconds(lambda: command(*FAB, "up", results=results)))
     lab.halt()
     table.add("boot to SSH", seconds(lab.up), 5)
-    table.add("fab provision", seconds(lambda: command(FAB, "provision", results=results)))
-    table.add("fab provision again", seconds(lambda: command(FAB, "provision", results=results)))
+    table.add("fab provision", seconds(lambda: command(*FAB, "provision", results=results)))
+    table.add("fab provision again", seconds(lambda: command(*FAB, "provision", results=results)))
 
 
 def changes(table: Table, lab: ContainerLab, results: Path) -> None:
     """Each setting back and forth: the command as the user sees it, and the change alone."""
-    change_of(table, lab, results, "nginx_worker_connections", (4000, 1024), 2)
-    change_of(table, lab, results, "uwsgi_processes", (10, 5), 4)
+    change_of(table, lab, results, "nginx_worker_connections", (4000, 1024), 0.4)
+    change_of(table, lab, results, "uwsgi_processes", (10, 5), 1.0)
 
 
 def change_of(table: Table, lab: ContainerLab, results: Path, name: str, values: tuple[int, int], target_s: float) -> None:
@@ -82,14 +83,16 @@ def change_of(table: Table, lab: ContainerLab, results: Path, name: str, values:
     whole_s, alone_s = [], []
     for _ in range(REPEATS):
         for value in values:
-            words = (FAB, "set", flag, str(value))
+            words = (*FAB, "set", flag, str(value))
             whole_s.append(seconds(lambda words=words: command(*words, results=results)))
+        before = stack.current(host)
         for value in values:
-            settings = StackSettings(**{name: value})
-            alone_s.append(seconds(lambda settings=settings: stack.apply(host, settings)))
+            settings = before.replace(**{name: value})
+            alone_s.append(seconds(lambda settings=settings, before=before: stack.apply(host, settings, expect=before)))
+            before = settings
     host.close()
-    table.add(f"fab set {flag} (median of {len(whole_s)})", statistics.median(whole_s), target_s)
-    table.add(f"the change of {name} alone", statistics.median(alone_s))
+    table.add(f"fab set {flag} (median of {len(whole_s)})", statistics.median(whole_s), 1.2)
+    table.add(f"the change of {name} within an experiment", statistics.median(alone_s), target_s)
 
 
 def dropped(table: Table, lab: ContainerLab, results: Path) -> None:
@@ -119,6 +122,16 @@ def sampler_share(run: Run) -> float:
     return (rows.value.iloc[-1] - rows.value.iloc[0]) / (rows.time_s.iloc[-1] - rows.time_s.iloc[0])
 
 
+def true(table: Table, lab: ContainerLab, results: Path) -> None:
+    """The client's times beside nginx's own, and beside wrk's."""
+    for load, run in runs_of_both(lab, results).items():
+        for percentile in (50, 99):
+            distance_s, allowed_s = apart(run, percentile)
+            table.add(f"client's p{percentile} off nginx's, {load}", 1000 * distance_s, 1000 * allowed_s, "ms")
+    for metric, (ratio, low, high) in (against_wrk(lab, results) or {}).items():
+        table.add(f"{metric} to wrk's, in turn: between {low:.3f} and {high:.3f}", ratio, unit="")
+
+
 def make_lab(table: Table, results: Path) -> None:
     table.add("make lab (environment and base image there)", seconds(lambda: command("make", "lab", results=results)))
     table.add("make lab again", seconds(lambda: command("make", "lab", results=results)), 60)
@@ -136,6 +149,7 @@ def main() -> int:
             changes(table, lab, results)
             dropped(table, lab, results)
             measured(table, lab, results)
+            true(table, lab, results)
             make_lab(table, results)
     except LabError as error:
         print(f"benchmark: {error}", file=sys.stderr)
