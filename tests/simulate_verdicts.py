@@ -1,4 +1,4 @@
-"""How often `fab compare` would be wrong, and how soon right: its verdicts on made-up noise. `python -m tests.simulate_verdicts`
+"""How often `fab compare` is wrong, and how soon right, on recorded and made-up noise. `python -m tests.simulate_verdicts`
 
 Each row: a kind of noise; of so many comparisons of a thing with itself, how many were called different or the same, and
 how often the interval held the truth when the comparison stopped; then of one that is 10 % quicker, how often it held it,
@@ -9,6 +9,8 @@ other guests took 5 to 28 % of a computer's two CPUs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -31,7 +33,22 @@ def walk(rng: np.random.Generator, n: int) -> np.ndarray:
     return steps
 
 
+@cache
+def recorded() -> np.ndarray:
+    """The log throughputs of slices of one and the same point, in the order of time (see tests/data/README.md)."""
+    rows = np.genfromtxt(Path(__file__).parent / "data" / "noise.csv", delimiter=",", names=True)
+    return np.log(rows["throughput_per_s"])
+
+
+def stretch(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Blocks from a stretch of the recording, in its own order (it goes on from its end to its beginning)."""
+    slices = recorded()
+    first = 2 * rng.integers(len(slices) // 2)
+    return drawn_by_lot(rng, slices[(first + np.arange(2 * n)) % len(slices)])
+
+
 NOISES: dict[str, Noise] = {
+    "recorded, a busy computer of two CPUs": stretch,
     "quiet computer, 6 %": lambda rng, n: rng.normal(0, 0.06, n),
     "busy computer, 14 %": lambda rng, n: rng.normal(0, 0.14, n),
     "heavy tails (t, 3 degrees of freedom)": lambda rng, n: rng.standard_t(3, n) * 0.09,

@@ -24,7 +24,7 @@ from stacklab.bench.events import Event, Events
 from stacklab.bench.found import go_back, going_back, left_behind
 from stacklab.bench.load import Progress, run_load
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
-from stacklab.bench.plan import Experiment, Planned, block_name
+from stacklab.bench.plan import Experiment, Planned
 from stacklab.bench.resume import open_plan, require_disk, set_aside
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
@@ -234,7 +234,7 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
         warnings.simplefilter("ignore", DamagedRunWarning)
         known = {run.point: run.under_load_s for run in load_runs(folder)} if folder.is_dir() else {}
     if experiment.slice_s:
-        blocks = sum(fresh or not (folder / name / RUN_FILE).exists() for name in experiment.folders()[: experiment.repeats])
+        blocks = sum(fresh or not _kept(folder, experiment, repeat) for repeat in range(1, experiment.repeats + 1))
         each_s = len(experiment.points) * (experiment.slice_s + experiment.guard_s + BETWEEN_SLICES_S)
         return Estimate(blocks, blocks * each_s, blocks * BYTES_PER_BLOCK)
     left = [planned for planned in experiment.plan() if fresh or not (folder / planned.name / RUN_FILE).exists()]
@@ -290,36 +290,43 @@ def run_experiment(
                 open_plan(experiment, folder, on.lab.name, on.environment)
                 with going_back(on.host):
                     _measure_all(experiment, folder, on, on_run, on_block, progress)
-    folders = set(experiment.folders())
+    folders = {name for repeat in range(1, experiment.most_repeats + 1) for name in experiment.folders(repeat)}
     return [run for run in load_runs(folder) if run.path.name in folders]
 
 
 def _measure_all(experiment, folder, on, on_run, on_block, progress) -> None:
-    plan = experiment.plan()
     if experiment.slice_s:
         with slicing(on, experiment, folder, on_run) as slicer:
             for repeat in _blocks_to_measure(experiment, folder):
                 slicer.block(repeat)
                 on_block(repeat)
         return
-    for number, planned in enumerate(plan, start=1):
-        if (folder / planned.name / RUN_FILE).exists():
-            continue
-        on_run(planned, number, len(plan))
-        measure(
-            on, planned.point.settings, planned.point.workload, folder=folder, name=planned.name,
-            point=planned.point.label, repeat=planned.repeat, position=planned.position,
-            events=planned.point.events, progress=progress,
-        )
-        if planned.position == len(experiment.points):
-            on_block(planned.repeat)
+    for repeat in _blocks_to_measure(experiment, folder):
+        for planned in experiment.block(repeat):
+            if (folder / planned.name / RUN_FILE).exists():
+                continue
+            each = len(experiment.points)
+            on_run(planned, (repeat - 1) * each + planned.position, max(experiment.repeats, repeat) * each)
+            measure(
+                on, planned.point.settings, planned.point.workload, folder=folder, name=planned.name,
+                point=planned.point.label, repeat=repeat, position=planned.position, events=planned.point.events,
+                progress=progress,
+            )
+        on_block(repeat)
 
 
 def _blocks_to_measure(experiment: Experiment, folder: Path) -> Iterator[int]:
     """The blocks that are not on disk, then some more in place of those that were disturbed: up to half as many again."""
     for repeat in range(1, experiment.most_repeats + 1):
-        kept = [read_run(path) for path in folder.glob("b*") if (path / RUN_FILE).exists()]
-        if repeat > experiment.repeats and sum(run.validity.valid for run in kept) >= experiment.repeats:
+        kept = [_kept(folder, experiment, earlier) for earlier in range(1, experiment.most_repeats + 1)]
+        sound = sum(bool(runs) and all(run.validity.valid for run in runs) for runs in kept)
+        if repeat > experiment.repeats and sound >= experiment.repeats:
             return
-        if not (folder / block_name(repeat) / RUN_FILE).exists():
+        if not kept[repeat - 1]:
             yield repeat
+
+
+def _kept(folder: Path, experiment: Experiment, repeat: int) -> list[Run]:
+    """The runs of a block, if all of it is on disk."""
+    paths = [folder / name for name in experiment.folders(repeat)]
+    return [read_run(path) for path in paths] if all((path / RUN_FILE).exists() for path in paths) else []

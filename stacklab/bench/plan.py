@@ -80,15 +80,13 @@ class Experiment:
         """Every run, or slice, in the order of execution."""
         return [planned for repeat in range(1, self.repeats + 1) for planned in self.block(repeat)]
 
-    def folders(self) -> list[str]:
-        """The names that the folders of its runs on disk may have: one a run, or one a block of slices."""
-        if self.slice_s:
-            return [block_name(repeat) for repeat in range(1, self.most_repeats + 1)]
-        return [planned.name for planned in self.plan()]
+    def folders(self, repeat: int) -> list[str]:
+        """The names that the folders of that block's runs have on disk: one a run, or one for all its slices."""
+        return [block_name(repeat)] if self.slice_s else [planned.name for planned in self.block(repeat)]
 
     @property
     def most_repeats(self) -> int:
-        """Blocks of slices, those counted that may be measured in place of disturbed ones."""
+        """Blocks, those counted that may be measured in place of disturbed ones."""
         return self.repeats + self.repeats // 2
 
     def to_dict(self) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def web(monkeypatch, tmp_path):
 @pytest.fixture
 def measured(monkeypatch):
     """The names of the runs that were measured; `measured.at[n]` is called instead of the n-th measurement."""
-    log = SimpleNamespace(names=[], at={})
+    log = SimpleNamespace(names=[], at={}, disturbed=set())
 
     def measure(on, settings, workload, *, folder, name, point, repeat, position, events, progress):
         on.host.settings = settings
@@ -166,7 +166,7 @@ def measured(monkeypatch):
             run = Run(
                 path=draft.path, settings=settings, workload=workload, observed={}, environment={}, experiment=folder.name,
                 run=name, point=point, repeat=repeat, position=position, started_s=time.time(), ended_s=time.time(),
-                under_load_s=8.0, validity=Validity(),
+                under_load_s=8.0, validity=Validity(("Steal.",) if name in log.disturbed else ()),
             )  # fmt: skip
             draft.record(run)
 
@@ -197,6 +197,18 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped_and_counts_nothing_t
     assert measured.names == order[:4] + order[3:]
     assert sorted(run.run for run in runs) == sorted(order)
     assert web.settings == StackSettings(uwsgi_threads=7)
+
+
+def test_a_block_in_place_of_a_disturbed_one_up_to_half_as_many(tmp_path, web, measured):
+    plan = Experiment(name="processes", points=POINTS, repeats=4)
+    measured.disturbed = {plan.block(2)[1].name}
+    assert len(run_experiment(plan, Lab(web), tmp_path)) == 5 * 4
+    assert {run_name[:2] for run_name in measured.names} == {"r1", "r2", "r3", "r4", "r5"}
+    assert len(run_experiment(plan, Lab(web), tmp_path)) == 5 * 4 == len(measured.names)
+
+    worse = Experiment(name="worse", points=POINTS, repeats=4)
+    measured.disturbed = {planned.name for repeat in range(1, 9) for planned in worse.block(repeat)}
+    assert len(run_experiment(worse, Lab(web), tmp_path)) == 6 * 4, "half as many again, and no more"
 
 
 def test_a_killed_experiment_goes_on_and_restores_what_it_found_at_its_first_start(tmp_path, web, measured):

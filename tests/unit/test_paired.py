@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from simulate_estimators import ESTIMATORS, USED, tried
 from simulate_verdicts import NOISES, row
 
 from stacklab.study.paired import BETTER, ONE_LOOK_ERROR, UNDECIDED, WORSE, interval, look
+
+RECORDED = next(iter(NOISES.values()))
 
 
 def rows(metric: str, a: list[float], b: list[float], valid: list[bool] | None = None) -> pd.DataFrame:
@@ -91,3 +94,16 @@ def test_false_differences_stay_rare_and_intervals_hold_the_truth(noise):
     false, _, held, held_ten, found, _ = row(NOISES[noise], 150)
     assert false <= 0.1 and min(held, held_ten) >= 0.9  # of 150: twice what 1,000 show is still no surprise
     assert found >= 0.5
+
+
+def test_on_recorded_noise_of_a_busy_computer_false_differences_stay_below_one_in_twenty():
+    false, _, held, held_ten, found, _ = row(RECORDED, 1000)
+    assert false <= 0.05 and min(held, held_ten) >= 0.94
+    assert found >= 0.8
+
+
+def test_the_interval_that_is_used_is_the_one_that_keeps_its_promise_whatever_the_noise():
+    used = {name: tried(noise, ESTIMATORS[USED], 300)[0] for name, noise in NOISES.items()}
+    assert max(used.values()) <= 0.075, used  # of 300: 5 % and twice what lot does
+    bootstrap = tried(RECORDED, ESTIMATORS["median, bootstrap"], 60)[0]
+    assert bootstrap > 0.1

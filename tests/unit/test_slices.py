@@ -95,7 +95,7 @@ def test_the_plan_of_slices_names_one_folder_a_block_and_shuffles_each():
     points = tuple(Point(str(n), StackSettings(uwsgi_processes=n), LOAD) for n in (1, 2, 5, 10))
     plan = Experiment(name="e", points=points, repeats=6, slice_s=3.0)
     # Half as many again may be measured in place of blocks that were disturbed.
-    assert plan.folders() == [f"b00{number}" for number in range(1, 10)]
+    assert [plan.folders(repeat) for repeat in range(1, plan.most_repeats + 1)] == [[f"b00{number}"] for number in range(1, 10)]
     orders = [tuple(planned.point.label for planned in plan.block(repeat)) for repeat in range(1, 7)]
     assert len(set(orders)) > 2 and all(sorted(order) == sorted(orders[0]) for order in orders)
     assert orders == [tuple(planned.point.label for planned in plan.block(repeat)) for repeat in range(1, 7)]
