@@ -49,7 +49,7 @@ def look(folder: Path) -> Engine | None:
         memory_bytes=info["MemTotal"],
         root=info["DockerRootDir"],
         networks=tuple(_networks()),
-        addresses=tuple(_addresses(folder.resolve().as_posix())),
+        addresses=tuple(_addresses(folder.resolve())),
     )
 
 
@@ -94,9 +94,11 @@ def _networks() -> Iterator[tuple[str, str, str]]:
                 yield each["Name"], config["Subnet"], bridge
 
 
-def _addresses(folder: str) -> Iterator[tuple[str, str]]:
+def _addresses(folder: Path) -> Iterator[tuple[str, str]]:
+    # (A container that an older checkout made has no label, and one of a folder that was renamed an old one.)
+    known = {file.read_text().strip() for file in folder.glob(".vagrant/machines/*/docker/id")}
     for each in _inspected("container", (_ask("ps", "--all", "--quiet") or ("", ""))[0].split()):
-        if (each["Config"].get("Labels") or {}).get(LABEL) == folder:
+        if (each["Config"].get("Labels") or {}).get(LABEL) == folder.as_posix() or each["Id"] in known:
             continue
         for network in (each["NetworkSettings"].get("Networks") or {}).values():
             if address := (network.get("IPAMConfig") or {}).get("IPv4Address") or network.get("IPAddress"):

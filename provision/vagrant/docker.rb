@@ -23,6 +23,7 @@ module StackLab
       "--security-opt=apparmor=unconfined",    # Docker's own profile forbids every mount
       "--security-opt=systempaths=unconfined", # /proc/sys can be written: net.core.somaxconn is a setting of the lab
     ].freeze
+    FULL = /no space left|enough free space|disk quota/i # as the kernel says it, apt, and a disk with quotas
     ONE_AT_A_TIME = Mutex.new # Vagrant brings both machines up at once
 
     # Where no other provider can be used, Docker's turn comes as soon as there is a `docker`, and it says in one line what
@@ -107,8 +108,20 @@ module StackLab
       end
       return done.stdout.strip if done.exit_code.zero?
 
-      said = "#{done.stderr}#{done.stdout}".scrub.lines.map(&:strip).reject(&:empty?)
+      said = "#{done.stderr}#{done.stdout}".scrub.gsub(/\e\[[\d;]*m/, "").lines.map(&:strip).reject(&:empty?)
+      check_room(said)
       raise Failed, "docker #{words.first} failed: #{said.last(block_given? ? 5 : 2).join(" ")}"
+    end
+
+    # Whatever failed, in lines: is it for want of room? What each program then advises leads elsewhere.
+    def self.check_room(said)
+      full = said.find { |line| line.match?(FULL) } or return
+
+      root = Open3.capture2("docker", "info", "--format", "{{.DockerRootDir}}").first.strip
+      raise Failed, "Docker's disk is full: #{full.strip}\n" \
+                    "The image and two machines take up to #{Diagnosis.gb(Engine::DISK_BYTES)}. Make room where Docker keeps its " \
+                    "data (#{root}; 'docker image prune' takes away what no machine uses; Docker Desktop has its limit in " \
+                    "Settings → Resources), and say it again: what is done is kept"
     end
 
     # The same, and nil where it fails.
@@ -197,13 +210,15 @@ module StackLab
         return name if there?(name)
 
         @ui.info("Loading the image #{name} from #{file}")
-        if Vagrant::Util::Which.which("zstd") # an old engine, as Debian 12's, cannot read it itself
-          Open3.pipeline(%W[zstd -dcq #{file}], %w[docker load --quiet], out: File::NULL, err: File::NULL)
-        else
-          Docker.try("load", "--quiet", "--input=#{file}")
-        end
+        said = if Vagrant::Util::Which.which("zstd") # an old engine, as Debian 12's, cannot read it itself
+                 unpacked, load = %W[zstd -dcq #{file}], ["docker", "load", "--quiet", { err: %i[child out] }]
+                 Open3.pipeline_r(unpacked, load, err: File::NULL) { |printed, _| printed.read }
+               else
+                 Open3.capture2e("docker", "load", "--quiet", "--input=#{file}").first
+               end
         return name if there?(name)
 
+        Docker.check_room(said.scrub.lines)
         raise Failed, "#{file} cannot be loaded as #{name}: it is half of a file or another image's, or this engine is too " \
                       "old to read zstd\nGet the file anew; on Linux, apt-get install zstd"
       end

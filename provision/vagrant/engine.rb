@@ -118,9 +118,11 @@ module StackLab
         end
       end
 
+      # (A container that an older checkout made has no label, and one of a folder that was renamed an old one.)
       def addresses(folder)
+        known = Dir[File.join(folder, ".vagrant/machines/*/docker/id")].map { |file| File.read(file).strip }
         others = inspected("container", ask("ps", "--all", "--quiet").first.split).reject do |each|
-          each.dig("Config", "Labels").to_h[LABEL] == folder
+          each.dig("Config", "Labels").to_h[LABEL] == folder || known.include?(each["Id"])
         end
         others.flat_map do |each|
           told = each.dig("NetworkSettings", "Networks").to_h.values.map do |network|

@@ -36,6 +36,8 @@ module StackLab
     ending = provider == "docker" ? "tar.zst" : "box"
     pattern = File.join(ROOT, "stacklab-*-#{provider}-#{architecture}.#{ending}")
     files = chosen_box ? [chosen_box].select { |file| File.file?(file) } : Dir[pattern]
+    own = files.grep(/-#{Docker::Image.fingerprint}-/) if provider == "docker" # the one that this very checkout would build
+    files = own unless own.to_a.empty?
     File.expand_path(files.max_by { |file| File.mtime(file) }) unless files.empty?
   end
 
