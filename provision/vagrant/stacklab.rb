@@ -199,7 +199,14 @@ module StackLab
 
     # The provider that `vagrant up` would take, and why it cannot, in its own words. Where there is none, what each says.
     def provider
-      name = @env.default_provider.to_s
+      made = @env.active_machines.group_by { |_, provider| provider.to_s }.transform_values { |each| each.map(&:first).sort }
+      gone = made.keys.find { |name| fault(name) }
+      return { "provider" => gone, "provider_fault" => <<~WORDS.tr("\n", " ").strip } if gone
+        #{made[gone].join(", ")} were made by #{gone}, and it cannot be used now. #{fault(gone)} Say 'vagrant destroy' where
+        it can; if these machines are gone, delete the folder .vagrant (what was saved of the work is in work/).
+      WORDS
+
+      name = (made.keys.first || @env.default_provider).to_s
       { "provider" => name, "provider_fault" => fault(name) }
     rescue Vagrant::Errors::NoDefaultProvider
       faults = BOXES.keys.map { |each| fault(each) }.compact.uniq

@@ -28,6 +28,7 @@ class Engine:
     def __init__(self, folder: Path):
         self.folder = folder
         self._process: subprocess.Popen | None = None
+        self._limited = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,11 +60,19 @@ class Engine:
     def docker(self, *words: str) -> str:
         return subprocess.run(["docker", *words], env=self.environment, check=True, capture_output=True, text=True).stdout
 
-    def stop(self) -> None:
-        """Its containers stop with it, and stay."""
+    def limit(self, size: str) -> None:
+        """Its data are on a disk of `size`, such as "600m", in memory. Before it starts; later for another size."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        options = f"{'remount,' if self._limited else ''}size={size},mode=711"
+        subprocess.run([*SUDO, "mount", "-t", "tmpfs", "-o", options, "tmpfs", data], check=True)
+        self._limited = True
+
+    def stop(self, signal: str = "TERM") -> None:
+        """Its containers stop with it, and stay. (By KILL they stop when it starts again.) Returns once it is gone."""
         if self._process is None:
             return
-        subprocess.run([*SUDO, "kill", (self.folder / "pid").read_text()], check=False)
+        subprocess.run([*SUDO, "kill", f"-{signal}", (self.folder / "pid").read_text()], check=False)
         self._process.wait(PATIENCE_S)
         self._process = None
 
@@ -86,5 +95,6 @@ class Engine:
             for each in self.docker(*words).split():
                 self.docker(*(("rm", "--force", "--volumes") if words[0] == "ps" else ("network", "rm")), each)
         self.stop()
-        subprocess.run([*SUDO, "umount", str(self.folder / "exec/netns/default")], check=False, capture_output=True)
+        for mounted in ("exec/netns/default", *(["data"] if self._limited else [])):
+            subprocess.run([*SUDO, "umount", str(self.folder / mounted)], check=False, capture_output=True)
         subprocess.run([*SUDO, "rm", "-rf", str(self.folder)], check=True)

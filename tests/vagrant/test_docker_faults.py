@@ -3,12 +3,15 @@
 One engine and one image for all. Each test begins and ends with the lab up, and with the student's work on desk.
 """
 
+import re
+import shutil
 import socket
 import subprocess
 import time
 
 import pytest
 from classroom_lab import StepFailed, free_network, free_port, make, run
+from docker_engine import BASE, Engine
 from docker_lab import DockerLab
 
 pytestmark = pytest.mark.timeout(900)
@@ -33,7 +36,40 @@ def second(lab, tmp_path):
     other = DockerLab(tmp_path / "second", network=lab.network)
     other.engine = lab.engine
     yield other
-    run("vagrant", "destroy", "--force", cwd=other.folder, env={**other.environment, "STACKLAB_DISCARD_WORK": "1"})
+    give_up(other)
+
+
+@pytest.fixture
+def cramped(lab, second, tmp_path_factory):
+    """The other checkout by an engine whose disk has room for the base and little more."""
+    second.network, second.engine = free_network(), Engine(tmp_path_factory.mktemp("cramped"))
+    second.engine.limit("300m")
+    second.engine.start()
+    base = subprocess.run(["docker", "save", BASE], env=lab.engine.environment, capture_output=True, check=True).stdout
+    subprocess.run(["docker", "load", "--quiet"], env=second.engine.environment, input=base, check=True)
+    yield second
+    give_up(second)
+    second.engine.remove()
+    second.engine = lab.engine
+
+
+def give_up(lab):
+    run("vagrant", "destroy", "--force", cwd=lab.folder, env={**lab.environment, "STACKLAB_DISCARD_WORK": "1"})
+
+
+def image_file(lab, folder, name):
+    """The lab's image as a file, packed in haste."""
+    file = folder / f"stacklab-{name}-docker-amd64.tar.zst"
+    with open(folder / "whole", "wb") as whole:
+        save = ("docker", "save", f"stacklab:{own_image(lab)}")
+        subprocess.run(save, env=lab.engine.environment, stdout=whole, check=True)
+    subprocess.run(["zstd", "-q", "-1", "--rm", folder / "whole", "-o", file], check=True)
+    return file
+
+
+def own_image(lab):
+    """The hash of the image that the lab's web host began as."""
+    return lab.engine.docker("container", "inspect", "--format", "{{.Config.Image}}", containers(lab)["web"]).strip()[-8:]
 
 
 def containers(lab):
@@ -84,11 +120,7 @@ def test_more_memory_than_there_is_and_a_network_of_the_computers_own_are_told(s
 
 def test_an_image_file_that_is_half_written_lies_or_is_for_another_processor_is_refused(lab, second, tmp_path):
     second.network = free_network()
-    file = tmp_path / "stacklab-0badf00d-docker-amd64.tar.zst"
-    with open(tmp_path / "whole", "wb") as whole:
-        save = ("docker", "save", lab.engine.docker("images", "--quiet", "stacklab").split()[0])
-        subprocess.run(save, env=lab.engine.environment, stdout=whole, check=True)
-    subprocess.run(["zstd", "-q", "-1", tmp_path / "whole", "-o", file], check=True)
+    file = image_file(lab, tmp_path, "0badf00d")
     assert "cannot be loaded" in refusal(second, "up", "web", STACKLAB_BOX=str(file)), "it holds another image"
     with open(file, "r+b") as half:
         half.truncate(file.stat().st_size // 2)
@@ -112,6 +144,14 @@ def test_an_engine_that_stops_under_the_lab_and_starts_again_has_it_still(lab):
     lab.engine.start()
     lab.vagrant("up", timed="up after the engine was stopped")
     assert is_whole(lab)
+
+
+def test_an_engine_that_was_killed_starts_again_and_has_the_lab_still(lab):
+    for _ in range(2):
+        lab.engine.stop("KILL")
+        lab.engine.start()
+        lab.vagrant("up", timed="up after the engine was killed")
+        assert is_whole(lab)
 
 
 @pytest.mark.parametrize("seconds", [4, 8, 12])
@@ -181,11 +221,61 @@ def test_suspend_says_a_clear_word_and_keeps_the_work(lab):
 def test_a_build_that_fails_says_why_and_leaves_no_image(lab, second):
     second.network = free_network()
     steps = second.folder / "provision/docker/Dockerfile"
-    full = "RUN echo 'no space left on device' >&2 && false"
-    steps.write_text(steps.read_text().replace("COPY app", f"{full}\nCOPY app"))
+    steps.write_text(steps.read_text().replace("COPY app", "RUN echo 'no such package' >&2 && false\nCOPY app"))
     said = refusal(second, "up", "web")
-    assert "docker build failed" in said and "no space left on device" in said
+    assert "docker build failed" in said and "no such package" in said
     assert len(lab.engine.docker("images", "--quiet", "stacklab").split()) == 1
+
+
+def test_a_disk_that_fills_is_named_and_with_room_all_goes_on(lab, cramped, tmp_path):
+    full = "Docker's disk is full: .*\nThe image and two machines take up to 5.0 GB. Make room where"
+    assert re.search(full, refusal(cramped, "up", "web")), "the packages do not fit"
+    cramped.engine.limit("600m")
+    file = image_file(lab, tmp_path, own_image(lab))
+    assert re.search(full, refusal(cramped, "up", "web", STACKLAB_BOX=str(file))), "nor does an image file"
+    cramped.engine.limit("1g")
+    assert re.search(full, refusal(cramped, "up", "web")), "nor do the Python environments"
+    cramped.engine.limit("4g")
+    cramped.vagrant("up", "web", timed="up web, with the image built on a disk that was full")
+    assert cramped.answer("/")[0] == 200
+
+
+def test_machines_that_an_older_checkout_made_live_on_in_the_new_one(second):
+    second.network = free_network()
+    maker = second.folder / "provision/vagrant/docker.rb"
+    maker.write_text(maker.read_text().replace(', "--label=#{label}"', ""))
+    second.vagrant("up")
+    second.on_desk("echo mine > notebooks/mine.txt")
+    run("git", "checkout", "--quiet", ".", cwd=second.folder)
+    page = next((second.folder / "app").rglob("index.html"))
+    page.write_text(page.read_text() + "<!-- newer -->\n")
+    for words in (("up",), ("reload",), ("provision",), ("destroy", "--force", "web"), ("up", "web")):
+        second.vagrant(*words)
+    assert is_whole(second) and "<!-- newer -->" in second.answer("/")[2]
+    second.vagrant("destroy", "--force")
+    second.vagrant("up")
+    assert is_whole(second), "the work came back"
+
+
+def test_the_image_file_of_this_very_checkout_goes_before_one_that_was_copied_later(lab, second):
+    second.network = free_network()
+    for name in (own_image(lab), "0badf00d"):
+        (second.folder / f"stacklab-{name}-docker-amd64.tar.zst").touch()
+    second.vagrant("up", "web")
+    assert own_image(second) == own_image(lab)
+
+
+def test_machines_of_a_provider_that_is_gone_are_told_and_not_touched(second):
+    second.network = free_network()
+    for machine in ("web", "desk"):
+        folder = second.folder / f".vagrant/machines/{machine}/virtualbox"
+        folder.mkdir(parents=True)
+        (folder / "id").write_text("8a7a1a4e-0000-4000-8000-000000000000")
+    assert "VirtualBox" in refusal(second, "up")
+    said = refusal(second, "doctor")
+    assert "desk, web were made by virtualbox" in said and "delete the folder .vagrant" in said
+    shutil.rmtree(second.folder / ".vagrant")
+    second.vagrant("up", "web")
 
 
 def test_a_changed_line_of_the_site_costs_seconds(lab, second):
