@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 BASE = "stacklab-base:trixie"
 SUDO = [] if os.geteuid() == 0 else ["sudo", "-n"]
 PATIENCE_S = 60
@@ -68,13 +70,28 @@ class Engine:
         subprocess.run([*SUDO, "mount", "-t", "tmpfs", "-o", options, "tmpfs", data], check=True)
         self._limited = True
 
-    def stop(self, signal: str = "TERM") -> None:
-        """Its containers stop with it, and stay. (By KILL they stop when it starts again.) Returns once it is gone."""
+    def stop(self) -> None:
+        """Its containers stop with it, and stay."""
         if self._process is None:
             return
-        subprocess.run([*SUDO, "kill", f"-{signal}", (self.folder / "pid").read_text()], check=False)
+        subprocess.run([*SUDO, "kill", (self.folder / "pid").read_text()], check=False)
         self._process.wait(PATIENCE_S)
         self._process = None
+
+    def kill(self) -> None:
+        """As `kill -9` does it: its containers stop when it starts again.
+
+        It takes its containerd with it, a moment later; an engine that starts in between takes that for a living one,
+        waits for it in vain, and gives up.
+        """
+        pid_file = self.folder / "exec/containerd/containerd.pid"
+        containerd = subprocess.run([*SUDO, "cat", pid_file], check=True, capture_output=True, text=True).stdout
+        subprocess.run([*SUDO, "kill", "-KILL", (self.folder / "pid").read_text()], check=True)
+        self._process.wait(PATIENCE_S)
+        self._process = None
+        end = time.monotonic() + PATIENCE_S
+        while psutil.pid_exists(int(containerd)) and time.monotonic() < end:
+            time.sleep(0.1)
 
     def make_base(self) -> None:
         """The base that `debian:trixie` would be: made from Debian's packages, since no registry is asked here."""

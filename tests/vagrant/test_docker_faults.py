@@ -148,7 +148,7 @@ def test_an_engine_that_stops_under_the_lab_and_starts_again_has_it_still(lab):
 
 def test_an_engine_that_was_killed_starts_again_and_has_the_lab_still(lab):
     for _ in range(2):
-        lab.engine.stop("KILL")
+        lab.engine.kill()
         lab.engine.start()
         lab.vagrant("up", timed="up after the engine was killed")
         assert is_whole(lab)
