@@ -44,13 +44,15 @@ def cramped(lab, second, tmp_path_factory):
     """The other checkout by an engine whose disk has room for the base and little more."""
     second.network, second.engine = free_network(), Engine(tmp_path_factory.mktemp("cramped"))
     second.engine.limit("300m")
-    second.engine.start()
-    base = subprocess.run(["docker", "save", BASE], env=lab.engine.environment, capture_output=True, check=True).stdout
-    subprocess.run(["docker", "load", "--quiet"], env=second.engine.environment, input=base, check=True)
-    yield second
-    give_up(second)
-    second.engine.remove()
-    second.engine = lab.engine
+    try:
+        second.engine.start()
+        base = subprocess.run(["docker", "save", BASE], env=lab.engine.environment, capture_output=True, check=True).stdout
+        subprocess.run(["docker", "load", "--quiet"], env=second.engine.environment, input=base, check=True)
+        yield second
+        give_up(second)
+    finally:
+        second.engine.remove()
+        second.engine = lab.engine
 
 
 def give_up(lab):
