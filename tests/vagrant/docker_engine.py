@@ -112,6 +112,7 @@ class Engine:
             for each in self.docker(*words).split():
                 self.docker(*(("rm", "--force", "--volumes") if words[0] == "ps" else ("network", "rm")), each)
         self.stop()
-        for mounted in ("exec/netns/default", *(["data"] if self._limited else [])):
-            subprocess.run([*SUDO, "umount", str(self.folder / mounted)], check=False, capture_output=True)
+        for mounted in ("exec/netns/default", "data"):  # (An engine binds its data, over and over where it was killed.)
+            while subprocess.run([*SUDO, "umount", str(self.folder / mounted)], capture_output=True).returncode == 0:
+                pass
         subprocess.run([*SUDO, "rm", "-rf", str(self.folder)], check=True)
