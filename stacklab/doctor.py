@@ -16,7 +16,7 @@ from typing import Literal
 
 from stacklab import engine
 from stacklab.computer import PUBLIC_BOXES, Facts, gather
-from stacklab.errors import LabError
+from stacklab.errors import LabError, LabNotRunning
 
 State = Literal["ok", "warn", "fail"]
 
@@ -73,6 +73,22 @@ def diagnose_container() -> list[Finding]:
     return [Finding("container lab", "ok", "this computer can have one: 'make lab'")]
 
 
+def diagnose_lab() -> list[Finding]:
+    """How it stands with the lab that `open_lab` opens here: its state, or who refuses whom."""
+    from stacklab.labs import open_lab, require_running
+
+    status = {}
+    try:
+        lab = open_lab()
+        status = lab.status()
+        require_running(lab, status)
+    except LabNotRunning as error:
+        return [Finding("lab", "warn" if status.get("why") else "ok", str(error))]
+    except LabError as error:
+        return [Finding("lab", "warn", str(error))]
+    return [Finding("lab", "ok", f"the lab {lab.name} is running")]
+
+
 def usable_provider(facts: Facts) -> str | None:
     """The provider that `vagrant up` would take: the chosen one, or the first of PROVIDERS; None without one."""
     if facts.chosen_provider in facts.providers:
@@ -99,28 +115,19 @@ def _vagrant(facts: Facts) -> Iterator[Finding]:
         return
     version = _version(facts.vagrant)
     if version < OLDEST_VAGRANT:
-        yield Finding(
-            "Vagrant", "fail", f"Vagrant {facts.vagrant} is older than {_dotted(OLDEST_VAGRANT)}", "Install a newer Vagrant"
-        )
+        older = f"Vagrant {facts.vagrant} is older than {_dotted(OLDEST_VAGRANT)}"
+        yield Finding("Vagrant", "fail", older, "Install a newer Vagrant")
     elif facts.architecture == "arm64" and version < VAGRANT_WITH_ARCHITECTURES and usable_provider(facts) != "docker":
-        yield Finding(
-            "Vagrant",
-            "fail",
-            f"Vagrant {facts.vagrant} cannot choose a box for arm64: it takes one for amd64",
-            f"Install Vagrant {_dotted(VAGRANT_WITH_ARCHITECTURES)} or newer",
-        )
+        cannot = f"Vagrant {facts.vagrant} cannot choose a box for arm64: it takes one for amd64"
+        yield Finding("Vagrant", "fail", cannot, f"Install Vagrant {_dotted(VAGRANT_WITH_ARCHITECTURES)} or newer")
     else:
         yield Finding("Vagrant", "ok", f"Vagrant {facts.vagrant}")
 
 
 def _provider(facts: Facts) -> Iterator[Finding]:
     if facts.chosen_provider and facts.chosen_provider not in facts.providers:
-        yield Finding(
-            "provider",
-            "fail",
-            f"VAGRANT_DEFAULT_PROVIDER={facts.chosen_provider}, which is not on this computer",
-            "Unset it, or install that provider",
-        )
+        not_here = f"VAGRANT_DEFAULT_PROVIDER={facts.chosen_provider}, which is not on this computer"
+        yield Finding("provider", "fail", not_here, "Unset it, or install that provider")
         return
     provider = usable_provider(facts)
     if provider is None:

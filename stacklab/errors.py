@@ -1,5 +1,7 @@
 """Every error a person can meet in the lab. Each message says what, which value, and what to do."""
 
+from enum import StrEnum
+
 
 class LabError(Exception):
     """The root of all errors of the lab: one clear line, never a bare traceback."""
@@ -17,8 +19,30 @@ class LabNotRunning(LabError):
     """The lab's machine is not up, or does not answer on SSH."""
 
 
-class HostRefused(LabNotRunning):
-    """The machine answers and will not have us, or is not the one we know: a refusal is no absence."""
+class Refusal(StrEnum):
+    """What stands between us and a machine that is there, each with its word: the same in `fab status`, `up` and notebooks."""
+
+    UNKNOWN_KEY = "unknown host key"
+    CHANGED_KEY = "changed host key"
+    REVOKED_KEY = "revoked host key"
+    WRONG_LOGIN = "login refused"
+    UNUSABLE_KEY = "unusable key"
+    NO_RIGHT = "no right to look"
+
+
+class HostRefused(LabError):
+    """The machine is there and will not have us, or we not it: a refusal is no absence. `why` is which of them it is."""
+
+    def __init__(self, message: str, why: Refusal):
+        super().__init__(message)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.why}: {super().__str__()}"
+
+    def as_state(self) -> dict[str, str]:
+        """What a lab's status says of it: {"state", "why"}."""
+        return {"state": str(self.why), "why": super().__str__()}
 
 
 class HostError(LabError):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stacklab import show, stack
 from stacklab.bench import found
 from stacklab.bench.measuring import measured_by
-from stacklab.errors import LabError
+from stacklab.errors import HostRefused, LabError
 from stacklab.files import ROOT
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import StackSettings
@@ -74,7 +74,10 @@ def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
     machine = open_lab(lab)
     seen = machine.status()
     if seen["state"] == "running":
-        seen |= _stack_status(machine)
+        try:
+            seen |= _stack_status(machine)
+        except HostRefused as refused:
+            seen |= refused.as_state()
     print(json_format.dumps(seen, indent=1) if json else show.status_text(seen))
     require_running(machine, seen)
     return seen
@@ -98,11 +101,12 @@ def _stack_status(machine) -> dict[str, Any]:
 
 def doctor() -> None:
     """Say whether this computer can run a lab, and if not, what to do."""
-    from stacklab.doctor import diagnose, diagnose_container
+    from stacklab.doctor import diagnose, diagnose_container, diagnose_lab
 
     container, vagrant = diagnose_container(), diagnose()
     print(show.findings_text("a lab in a container (make lab)", container))
     print(show.findings_text("a lab by Vagrant (vagrant up)", vagrant))
+    print(show.findings_text("the lab that fab is about here", diagnose_lab()))
     if all(any(finding.state == "fail" for finding in findings) for findings in (container, vagrant)):
         raise LabError("this computer can run neither lab as it is; the lines marked FAIL say what to do")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Protocol
 
-from stacklab.errors import LabNotRunning
+from stacklab.errors import HostRefused, LabNotRunning, Refusal
 from stacklab.labs.host import Host
 
 DEFAULT_LAB = "container"
@@ -38,15 +38,19 @@ class Lab(Protocol):
         """Remove the machine and everything of it."""
 
     def status(self) -> dict[str, Any]:
-        """{"lab", "kind", "state": "absent" | "halted" | "running", "address", "pinned_cpus", "generator_cpus",
-        "client_addresses"}. CPUs are None without pinning; `client_addresses` are this computer's own addresses
-        from which load can reach the machine."""
+        """{"lab", "kind", "state": "absent" | "halted" | "running" | a word of `Refusal`, "why", "address", "pinned_cpus",
+        "generator_cpus", "client_addresses"}. `why` is what was found where it is not running, None if there is no more to
+        say; CPUs are None without pinning; `client_addresses` are this computer's own addresses from which load can reach
+        the machine."""
 
 
 def require_running(lab: Lab, status: dict[str, Any]) -> None:
-    """LabNotRunning, which says how the lab is started, if its `status` is that it is not up."""
-    if status["state"] != "running":
-        raise LabNotRunning(f"the lab {lab.name} is {status['state']}; {lab.how_to_start}")
+    """LabNotRunning, which says how the lab is started, if its `status` is that it is not up; HostRefused if it is refused."""
+    state, why = status["state"], status.get("why")
+    if state in list(Refusal):
+        raise HostRefused(why, Refusal(state))
+    if state != "running":
+        raise LabNotRunning(f"the lab {lab.name} is {state}; {lab.how_to_start}" + (f" ({why})" if why else ""))
 
 
 def open_lab(spec: str | None = None) -> Lab:

@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from stacklab.errors import LabError, LabNotRunning
+from stacklab.errors import HostRefused, LabError, LabNotRunning, Refusal
 from stacklab.labs import nspawn, require_running
 from stacklab.labs.asroot import as_root
 from stacklab.labs.host import Host
@@ -45,16 +45,15 @@ class ContainerLab:
             try:
                 host.run("true")
                 return host
-            except LabNotRunning:  # while it boots, its port answers some time before it lets users in
-                if time.monotonic() > deadline:
+            except (LabNotRunning, HostRefused) as error:
+                # While it boots, its port answers some time before it lets users in; another refusal will not pass.
+                if getattr(error, "why", Refusal.WRONG_LOGIN) != Refusal.WRONG_LOGIN or time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
 
     def web(self) -> Host:
-        """The machine; LabNotRunning if it is not up."""
+        """The machine; LabNotRunning if it is not up, HostRefused if it is somebody else's."""
         require_running(self, self.status())
-        if not os.access(self._machine.key_path, os.R_OK):
-            raise LabError(f"the keys of lab {self.name} belong to another user; 'fab up' gives them to you")
         subnet = Subnet(self._machine.record()["index"])
         return Host(
             subnet.web_address, ADMIN, name=self.name,
@@ -63,7 +62,8 @@ class ContainerLab:
 
     def halt(self) -> None:
         """Shut the machine down."""
-        if self.status()["state"] == "running":
+        record = self._machine.record()
+        if record and nspawn.runs(machine_name(Subnet(record["index"]))):
             as_root("halt", self.name)
 
     def destroy(self) -> None:
@@ -75,16 +75,19 @@ class ContainerLab:
         """See `Lab.status`."""
         record = self._machine.record()
         status = {
-            "lab": self.name, "kind": self.kind, "state": "absent", "address": None, "pinned_cpus": None,
+            "lab": self.name, "kind": self.kind, "state": "absent", "why": None, "address": None, "pinned_cpus": None,
             "generator_cpus": None, "client_addresses": [],
         }
         if not record or not record["image"]:
             return status
         subnet = Subnet(record["index"])
         running = nspawn.runs(machine_name(subnet))
+        state = {"state": "running" if running else "halted"}
+        if running and not os.access(self._machine.key_path, os.R_OK):
+            keys = f"the keys of lab {self.name} belong to another user; 'fab up' gives them to you"
+            state = HostRefused(keys, Refusal.NO_RIGHT).as_state()
         return {
-            **status,
-            "state": "running" if running else "halted",
+            **status, **state,
             "address": subnet.web_address,
             "pinned_cpus": record["pinned_cpus"] if running else None,
             "generator_cpus": record["generator_cpus"] if running else None,

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stacklab.errors import HostError, HostRefused, LabNotRunning
+from stacklab.errors import HostError, HostRefused, LabNotRunning, Refusal
+from stacklab.labs.knownhosts import KnownHosts
 
 if TYPE_CHECKING:
     from fabric import Connection
 
 CONNECT_TIMEOUT_S = 10
+LOOK_TIMEOUT_S = 5
+SEE = "; see 'fab status'"
 # A machine that vanished without a word (halted hard, cable pulled) is noticed after about so long.
 KEEPALIVE_S = 10
 SILENCE_S = 30
@@ -85,37 +88,6 @@ class Stream:
         return b"".join(self._stderr).decode(errors="replace")
 
 
-def _load_host_keys(keys, path: Path) -> None:
-    """The keys of a known_hosts file; lines that paramiko cannot read (@cert-authority, a broken one) are passed over."""
-    from paramiko.hostkeys import HostKeyEntry
-
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            entry = HostKeyEntry.from_line(line)
-        except Exception:  # paramiko raises what it likes here, and OpenSSH only passes such a line over
-            continue
-        for name in entry.hostnames if entry and not line.startswith(("#", "@")) else ():
-            keys.add(name, entry.key.get_name(), entry.key)
-
-
-def _refuse_unknown(where: str, known_hosts: Path):
-    """A policy for host keys that are not known: never learned on first sight."""
-    import paramiko
-
-    class Refuse(paramiko.MissingHostKeyPolicy):
-        def missing_host_key(self, client, hostname, key):
-            raise HostRefused(
-                f"{where}: its host key ({key.get_name()}, {key.fingerprint}) is not in {known_hosts}, so it is not known "
-                "who answers; log in once with 'ssh', and compare this fingerprint with the machine's own before you accept it"
-            )
-
-    return Refuse()
-
-
 class Host:
     """One machine: `run`, `write`, `put`, `get`, `stream`. Connects when first used.
 
@@ -123,8 +95,8 @@ class Host:
     where that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's
     agent and other keys may let us in beside `key_path`. Neither SSH's nor Fabric's configuration is read: no proxy, no
     gateway, no other user comes from there.
-    Errors: HostRefused if it will not have us or is another machine, LabNotRunning if it cannot be reached, HostError if
-    a command fails there.
+    Errors: HostRefused, with the reason, if it will not have us or is another machine; LabNotRunning if it cannot be
+    reached; HostError if a command fails there.
     """
 
     def __init__(
@@ -176,36 +148,68 @@ class Host:
             config=Config(lazy=True, ssh_config=paramiko.SSHConfig()),  # neither ~/.fabric.yaml nor ~/.ssh/config
         )
         where = f"{self.user}@{self.address}:{self.port}"
-        known_hosts = self.known_hosts_path or Path("~/.ssh/known_hosts").expanduser()
-        _load_host_keys(connection.client.get_host_keys(), known_hosts)
-        connection.client.set_missing_host_key_policy(_refuse_unknown(where, known_hosts))
+        known_hosts = KnownHosts(
+            self.known_hosts_path or Path("~/.ssh/known_hosts").expanduser(),
+            self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}",
+        )
+        known_hosts.pin(connection.client, where)
         try:
             connection.open()
         except paramiko.BadHostKeyException as error:
-            raise HostRefused(
-                f"{where} shows another host key than the one pinned: it is not the machine it was. "
-                "If you rebuilt it, remove its old key; otherwise do not go on."
+            raise known_hosts.refusal(where, error.key) from error
+        except paramiko.SSHException as error:
+            raise self._refused(where, error) or LabNotRunning(f"{where} does not answer on SSH ({error}){SEE}") from error
+        except TimeoutError as error:
+            raise LabNotRunning(
+                f"{where} does not answer on SSH: nothing came back within {self.connect_timeout_s:g} s, not even a no. The "
+                f"machine is off, its address is another, or a firewall drops what is sent to port {self.port}{SEE}"
             ) from error
-        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
-            raise HostRefused(f"{where} does not accept our key ({error}); check the user name and the key") from error
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            if "No authentication methods available" in str(error):
-                raise HostRefused(f"{where} does not accept our key: there is none to try") from error
-            raise LabNotRunning(f"{where} does not answer on SSH ({error}); see 'fab status'") from error
+        except (OSError, EOFError) as error:
+            raise LabNotRunning(f"{where} does not answer on SSH ({error}){SEE}") from error
         connection.transport.set_keepalive(KEEPALIVE_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere TCP itself gives up, after many minutes
             connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
         return connection
 
+    def _refused(self, where: str, error: Exception) -> HostRefused | None:
+        """What it means that logging in ended in `error`: None if nobody has said no."""
+        import paramiko
+
+        if isinstance(error, paramiko.PasswordRequiredException):
+            return HostRefused(
+                f"{where} does not accept our key: one of yours has a passphrase ({error}); 'ssh-add' gives it to the agent",
+                Refusal.UNUSABLE_KEY,
+            )
+        if isinstance(error, paramiko.AuthenticationException):
+            said = f" ({error}); check the user name and the key"
+        elif "No authentication methods available" in str(error):
+            said = ": there is none to try"
+        else:
+            return None
+        refused = HostRefused(f"{where} does not accept our key{said}", Refusal.WRONG_LOGIN)
+        if self.key_path:
+            try:
+                self._read_key()
+            except HostRefused as unusable:
+                refused = HostRefused(f"{refused.args[0]}. And {unusable.args[0]}", unusable.why)
+        return refused
+
     def _key(self):
+        try:
+            return self._read_key()
+        except HostRefused:
+            if self.agent:  # which may hold it, opened with its passphrase
+                return None
+            raise
+
+    def _read_key(self):
         import paramiko
 
         try:
             return paramiko.PKey.from_path(self.key_path)
         except (OSError, TypeError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
-            if self.agent:  # which may hold it, opened with its passphrase
-                return None
-            raise LabNotRunning(f"the SSH key {self.key_path} of {self.name} cannot be used ({error})") from error
+            why = Refusal.NO_RIGHT if isinstance(error, PermissionError) else Refusal.UNUSABLE_KEY
+            raise HostRefused(f"the SSH key {self.key_path} of {self.name} cannot be used ({error})", why) from error
 
     def _session(self):
         """A channel for one command. A connection that had died meanwhile is replaced once: nothing was sent on it."""
@@ -293,6 +297,20 @@ class Host:
             yield stream
         finally:
             stream._channel.close()
+
+    def look(self) -> dict[str, str | None]:
+        """Whether it answers and lets us in, as a lab's status says it: {"state", "why"}. Leaves no connection open."""
+        try:
+            self.run("true")
+            return {"state": "running", "why": None}
+        except HostRefused as refused:
+            return refused.as_state()
+        except LabNotRunning as silent:
+            return {"state": "halted", "why": str(silent).removesuffix(SEE)}
+        except HostError as error:  # let in, and not allowed to do anything
+            return HostRefused(str(error), Refusal.WRONG_LOGIN).as_state()
+        finally:
+            self.close()
 
     def is_on_this_computer(self) -> bool:
         """Does it run by this computer's own kernel, as containers do, and so take CPU from what else runs here?"""

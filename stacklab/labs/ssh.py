@@ -8,12 +8,11 @@ from typing import Any
 
 import paramiko
 
-from stacklab.errors import HostError, HostRefused, LabError, LabNotRunning
-from stacklab.labs.host import Host
+from stacklab.errors import HostError, LabError
+from stacklab.labs.host import LOOK_TIMEOUT_S, Host
 
 SPEC = re.compile(r"(?P<user>[^@\s]+)@(?P<host>\[[0-9a-fA-F:.]+\]|[^@:\s\[\]]+)(:(?P<port>\d+))?")
 SSH_CONFIG = Path("~/.ssh/config")
-STATUS_TIMEOUT_S = 5
 
 
 class SshLab:
@@ -75,20 +74,11 @@ class SshLab:
         raise LabError(f"{self.name} is not StackLab's machine, so it is not destroyed; nothing was changed")
 
     def status(self) -> dict[str, Any]:
-        """See `Lab.status`. A host that does not answer counts as halted; one that refuses us raises HostRefused."""
+        """See `Lab.status`. A host that does not answer counts as halted."""
         host = self.web()
-        host.connect_timeout_s = STATUS_TIMEOUT_S
-        try:
-            host.run("true")
-            state = "running"
-        except HostRefused:
-            raise
-        except LabNotRunning:
-            state = "halted"
-        finally:
-            host.close()
+        host.connect_timeout_s = LOOK_TIMEOUT_S
         return {
-            "lab": self.name, "kind": self.kind, "state": state, "address": self._address, "pinned_cpus": None,
+            "lab": self.name, "kind": self.kind, **host.look(), "address": self._address, "pinned_cpus": None,
             "generator_cpus": None, "client_addresses": [],
         }
 

@@ -84,26 +84,22 @@ class VagrantLab:
 
     def status(self) -> dict[str, Any]:
         """See `Lab.status`."""
-        state = self._state()
-        pinned, generator = _split_cpus(self.web()) if state == "running" else (None, None)
-        return {
-            "lab": self.name, "kind": self.kind, "state": state,
-            "address": self.web().address if state == "running" else None,
-            "pinned_cpus": pinned, "generator_cpus": generator, "client_addresses": [],
+        status = {
+            "lab": self.name, "kind": self.kind, "state": "running", "why": None, "address": None, "pinned_cpus": None,
+            "generator_cpus": None, "client_addresses": [],
         }
+        try:
+            status |= self.web().look() if on_desk() else {"state": self._state()}
+            if status["state"] == "running":
+                host = self.web()
+                status["address"] = host.address
+                status["pinned_cpus"], status["generator_cpus"] = _split_cpus(host)
+        except HostRefused as refused:
+            status |= refused.as_state()
+        return status
 
     def _state(self) -> str:
-        if on_desk():
-            host = self.web()
-            try:
-                host.run("true")
-                return "running"
-            except HostRefused:
-                raise
-            except LabNotRunning:
-                return "halted"
-            finally:
-                host.close()
+        """What Vagrant says of the machine."""
         if not _machine_id():
             return "absent"
         lines = [line.split(",") for line in _ask_vagrant("status", WEB, "--machine-readable").splitlines()]
@@ -134,12 +130,16 @@ def _split_cpus(host: Host) -> tuple[list[int], list[int]] | tuple[None, None]:
 
 
 def _find_out(machine_id: str, folder: Path) -> dict[str, Any]:
-    """Ask Vagrant for the machine's key and addresses; pin the key, and take the address that answers with it."""
+    """Ask Vagrant for the machine's key and addresses; pin the key, and take the address that answers with it.
+
+    HostRefused if none does and one refuses us, LabNotRunning if none answers.
+    """
     config = paramiko.SSHConfig.from_file(StringIO(_ask_vagrant("ssh-config", WEB))).lookup(WEB)
     host_key, addresses = _ask_vagrant("ssh", WEB, "--command", ASK).strip().splitlines()[-2:]
     known_hosts = folder / "known_hosts"
     folder.mkdir(parents=True, exist_ok=True)
     candidates = [address for address in addresses.split() if ":" not in address]
+    refused = None
     known_hosts.write_text("".join(f"{address} {host_key}\n" for address in candidates))
     for address in candidates:
         known = {
@@ -155,9 +155,11 @@ def _find_out(machine_id: str, folder: Path) -> dict[str, Any]:
             return known
         except LabNotRunning:
             continue
+        except HostRefused as error:  # another machine has this address, perhaps, and ours another one
+            refused = error
         finally:
             host.close()
-    raise LabNotRunning(
+    raise refused or LabNotRunning(
         f"the machine 'web' answers on none of its addresses ({', '.join(candidates)}); "
         "look with 'vagrant status', and at the private network in the provider's settings"
     )

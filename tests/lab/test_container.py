@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stacklab.errors import HostError, LabError, LabNotRunning
+from stacklab.errors import HostError, HostRefused, LabError, LabNotRunning
 from stacklab.files import ROOT
 from stacklab.labs import machine, nspawn, storage
 from stacklab.labs.container import ContainerLab
@@ -100,7 +100,7 @@ def test_another_machine_at_the_same_address_is_refused(lab, other, tmp_path):
     stranger = Host(
         lab.status()["address"], "stacklab", key_path=lab._machine.key_path, known_hosts_path=pinned
     )
-    with pytest.raises(LabNotRunning, match="another host key"):
+    with pytest.raises(HostRefused, match="changed host key: .*another host key"):
         stranger.run("true")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from stacklab.errors import HostError, HostRefused, LabNotRunning
+from stacklab.errors import HostError, HostRefused, LabNotRunning, Refusal
 from stacklab.labs.host import Host
 
 
@@ -266,8 +266,111 @@ def test_a_key_with_a_passphrase_leaves_the_agent_to_answer(machine, tmp_path):
 def test_a_key_that_cannot_be_read_is_named(machine, tmp_path, text):
     if text is not None:
         (tmp_path / "bad").write_text(text)
-    with pytest.raises(LabNotRunning, match=r"the SSH key .*bad of web cannot be used"):
+    with pytest.raises(HostRefused, match=r"^unusable key: the SSH key .*bad of web cannot be used"):
         machine.host(key_path=tmp_path / "bad").run("true")
+
+
+def unknown_key(machine, folder, monkeypatch):
+    machine.known_hosts_path.write_text("")
+
+
+def changed_key(machine, folder, monkeypatch):
+    machine.pin(paramiko.RSAKey.generate(2048))
+
+
+def revoked_key(machine, folder, monkeypatch):
+    revoke(machine, f"[127.0.0.1]:{machine.port}")
+
+
+def login_refused(machine, folder, monkeypatch):
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(machine.key_path))
+
+
+def key_with_a_passphrase(machine, folder, monkeypatch):
+    machine.key.write_private_key_file(str(machine.key_path), password="secret")
+
+
+def no_right_to_look(machine, folder, monkeypatch):
+    def forbid(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(paramiko.PKey, "from_path", forbid)  # root, who runs tests, may read everything
+
+
+def revoke(machine, names):
+    line = f"@revoked {names} {machine.host_key.get_name()} {machine.host_key.get_base64()}\n"
+    machine.known_hosts_path.write_text(machine.known_hosts_path.read_text() + line)
+
+
+REFUSALS = {
+    unknown_key: Refusal.UNKNOWN_KEY, changed_key: Refusal.CHANGED_KEY, revoked_key: Refusal.REVOKED_KEY,
+    login_refused: Refusal.WRONG_LOGIN, key_with_a_passphrase: Refusal.UNUSABLE_KEY, no_right_to_look: Refusal.NO_RIGHT,
+}  # fmt: skip
+
+
+def test_every_refusal_is_tried():
+    assert set(REFUSALS.values()) == set(Refusal) and not issubclass(HostRefused, LabNotRunning)
+
+
+@pytest.mark.parametrize("refuse", REFUSALS)
+def test_each_refusal_has_a_word_of_its_own_everywhere(refuse, machine, tmp_path, monkeypatch):
+    refuse(machine, tmp_path, monkeypatch)
+    with pytest.raises(HostRefused, match=f"^{REFUSALS[refuse]}: ") as caught:
+        machine.host().run("true")
+    seen = machine.host().look()
+    assert caught.value.why == seen["state"] == REFUSALS[refuse]
+    assert str(caught.value) == f"{seen['state']}: {seen['why']}"
+
+
+def test_no_agent_with_the_key_that_is_locked_names_the_key(machine, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    key_with_a_passphrase(machine, tmp_path, monkeypatch)
+    with pytest.raises(HostRefused, match=rf"^unusable key: .* does not accept our key.*the SSH key {machine.key_path}"):
+        machine.host(agent=True).run("true")
+
+
+def test_a_login_that_may_run_nothing_is_a_refusal_and_not_a_halt(machine, monkeypatch):
+    forbid = staticmethod(lambda channel, command: (channel.send_exit_status(1), channel.close()))
+    monkeypatch.setattr(Session, "execute", forbid)
+    assert machine.host().look()["state"] == Refusal.WRONG_LOGIN
+
+
+@pytest.mark.parametrize("names", ["*", "127.0.0.9,[127.0.0.*]:*", "[127.0.0.1]:%d"])
+def test_a_revoked_key_is_taken_from_nobody_whom_its_line_means(machine, names):
+    revoke(machine, names.replace("%d", str(machine.port)))
+    with pytest.raises(HostRefused, match=r"is marked as revoked in .*known_hosts: do not go on"):
+        machine.host().run("true")
+
+
+@pytest.mark.parametrize("names", ["example.org", "*,![127.0.0.1]:*"])
+def test_a_line_that_revokes_another_machines_key_is_none_of_ours(machine, names):
+    revoke(machine, names)
+    host = machine.host()
+    assert host.run("echo here") == "here\n"
+    host.close()
+
+
+@pytest.mark.parametrize("form", ["[127.0.0.*]:*", "hashed", "  [127.0.0.1]:%d"])
+def test_names_in_known_hosts_may_be_patterns_and_hashed(machine, form):
+    own = f"[127.0.0.1]:{machine.port}"
+    names = paramiko.HostKeys.hash_host(own) if form == "hashed" else form.replace("%d", str(machine.port))
+    machine.known_hosts_path.write_text(f"{names} {machine.host_key.get_name()} {machine.host_key.get_base64()} a comment\n")
+    host = machine.host()
+    assert host.run("echo here") == "here\n"
+    host.close()
+
+
+def test_a_firewall_that_drops_everything_is_named(monkeypatch):
+    def drop(*_, **__):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(paramiko.SSHClient, "connect", drop)
+    host = Host("192.0.2.1", "me")
+    with pytest.raises(LabNotRunning, match=r"nothing came back within 10 s, .*a firewall drops what is sent to port 22; see"):
+        host.run("true")
+    seen = host.look()
+    assert seen["state"] == "halted" and seen["why"].endswith("a firewall drops what is sent to port 22")
 
 
 def test_a_connection_that_died_between_two_commands_is_replaced(machine, host):

@@ -1,20 +1,24 @@
 """Which lab is meant, and what each kind says before it touches a machine."""
 
+import functools
 import json
 import os
+import re
 import stat
 
 import pytest
 
-from stacklab.doctor import diagnose_container
-from stacklab.errors import HostRefused, LabError, LabNotRunning
+from stacklab import notebook, tasks
+from stacklab.doctor import diagnose_container, diagnose_lab
+from stacklab.errors import HostRefused, LabError, LabNotRunning, Refusal
 from stacklab.files import ROOT, write_json
 from stacklab.labs import asroot, nspawn, obstacles, open_lab, ssh, storage, vagrant
 from stacklab.labs.container import ContainerLab
+from stacklab.labs.host import Host
 from stacklab.labs.ssh import SshLab
 from stacklab.labs.vagrant import VagrantLab
 
-STATUS_KEYS = {"lab", "kind", "state", "address", "pinned_cpus", "generator_cpus", "client_addresses"}
+STATUS_KEYS = {"lab", "kind", "state", "why", "address", "pinned_cpus", "generator_cpus", "client_addresses"}
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +107,80 @@ def test_an_ssh_configuration_that_does_not_do_is_one_clear_line(text, words):
         SshLab("me@web")
 
 
-def test_a_host_that_refuses_us_is_not_called_halted(monkeypatch):
-    def refuse(*_, **__):
-        raise HostRefused("it shows another host key than the one pinned")
+CHANGED = HostRefused("it shows another host key than the one pinned", Refusal.CHANGED_KEY)
 
-    monkeypatch.setattr(ssh.Host, "run", refuse)
-    with pytest.raises(HostRefused, match="another host key"):
-        SshLab("me@192.0.2.1").status()
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Every machine shows another host key than the one that is pinned."""
+
+    def refuse(*_, **__):
+        raise CHANGED
+
+    monkeypatch.setattr(Host, "run", refuse)
+
+
+def by_ssh(tmp_path, monkeypatch):
+    return SshLab("me@192.0.2.1")
+
+
+def by_vagrant(tmp_path, monkeypatch):
+    made_by_vagrant()
+    fake_program(
+        tmp_path, monkeypatch, "vagrant",
+        """case $1 in
+        status) echo 1,web,state,running;;
+        ssh-config) printf 'Host web\\n HostName 127.0.0.1\\n User vagrant\\n IdentityFile "/keys/web"\\n';;
+        ssh) echo 'ssh-ed25519 AAAAkey root@web'; echo '10.0.2.15 192.168.56.10';;
+        esac""",
+    )
+    return VagrantLab()
+
+
+def on_vagrants_desk(tmp_path, monkeypatch):
+    web = {"address": "192.168.56.10", "user": "vagrant", "port": 22, "key_path": "/k", "known_hosts_path": "/h"}
+    vagrant.DESK.write_text(json.dumps({"web": web}))
+    return VagrantLab()
+
+
+def in_a_container(tmp_path, monkeypatch):
+    make_record("down")
+    (storage.LABS / "down" / "ssh").mkdir()
+    (storage.LABS / "down" / "ssh" / "id_ed25519").touch()
+    monkeypatch.setattr(nspawn, "runs", lambda machine: True)
+    monkeypatch.setattr("stacklab.labs.container.as_root", lambda *_, **__: None)
+    return ContainerLab("down")
+
+
+@pytest.mark.parametrize("lab", [by_ssh, by_vagrant, on_vagrants_desk, in_a_container])
+def test_a_host_that_refuses_us_has_the_same_word_everywhere_and_is_not_called_halted(
+    lab, refused, tmp_path, monkeypatch, capsys
+):
+    lab = lab(tmp_path, monkeypatch)
+    monkeypatch.setattr(tasks, "open_lab", lambda name: lab)
+    monkeypatch.setattr("stacklab.labs.open_lab", lambda: lab)
+    monkeypatch.setattr(notebook, "open_lab", lambda: lab)
+    error = str(CHANGED)
+    assert error.startswith("changed host key: it shows another")
+    for act in (tasks.up, tasks.status, functools.partial(tasks.status, json=True)):
+        with pytest.raises(HostRefused) as caught:
+            act(lab.name)
+        assert str(caught.value) == error
+    text, told = re.fullmatch(r"(lab [^\n]+)\n(\{.+\}\n)", capsys.readouterr().out, re.DOTALL).groups()
+    assert text == f"lab {lab.name} ({lab.kind}): changed host key"
+    assert (json.loads(told)["state"], json.loads(told)["why"]) == ("changed host key", CHANGED.args[0])
+    if lab.kind != "container":  # whose notebooks learn it from the first word to the machine
+        with pytest.raises(HostRefused):
+            notebook.begin()
+        assert [(finding.state, finding.what) for finding in diagnose_lab()] == [("warn", error)]
+
+
+def test_keys_of_somebody_else_are_no_right_to_look(tmp_path, monkeypatch):
+    lab = in_a_container(tmp_path, monkeypatch)
+    monkeypatch.setattr("stacklab.labs.container.os.access", lambda path, mode: False)
+    assert lab.status()["state"] == "no right to look"
+    with pytest.raises(HostRefused, match="^no right to look: the keys of lab down belong to another user; 'fab up' gives them"):
+        lab.web()
 
 
 def test_an_ssh_host_is_neither_halted_nor_destroyed():
