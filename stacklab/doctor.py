@@ -136,12 +136,8 @@ def _provider(facts: Facts) -> Iterator[Finding]:
             "vagrant-libvirt libvirt-daemon-system qemu-system-x86)",
             "Darwin": "Install Docker Desktop, VirtualBox 7.1 or newer, VMware Fusion or Parallels Desktop",
         }
-        yield Finding(
-            "provider",
-            "fail",
-            "no provider: nothing on this computer can run Vagrant's machines",
-            advice.get(facts.system, "Install Docker Desktop, or VirtualBox"),
-        )
+        nothing = "no provider: nothing on this computer can run Vagrant's machines"
+        yield Finding("provider", "fail", nothing, advice.get(facts.system, "Install Docker Desktop, or VirtualBox"))
         return
     version = facts.providers[provider]
     of = {"virtualbox": _virtualbox, "libvirt": _libvirt, "docker": _docker}

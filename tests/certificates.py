@@ -17,14 +17,18 @@ USES = (
 ).split()
 
 
-def make_ca(folder: Path, name: str = "ca") -> tuple[Path, Path, Path]:
-    """Make a CA and a certificate for localhost and 127.0.0.1; returns the files (CA, certificate, key)."""
+def make_ca(folder: Path, name: str = "ca", now_is_ahead: timedelta = timedelta(0)) -> tuple[Path, Path, Path]:
+    """Make a CA and a certificate for localhost and 127.0.0.1, by a clock that is so much ahead of this one.
+
+    Returns the files (CA, certificate, key).
+    """
+    now = datetime.now(UTC) + now_is_ahead
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    ca = _certificate(ca_name, ca_name, ca_key.public_key(), "key_cert_sign").sign(ca_key, hashes.SHA256())
+    ca = _certificate(ca_name, ca_name, ca_key.public_key(), "key_cert_sign", now).sign(ca_key, hashes.SHA256())
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     certificate = (
-        _certificate(x509.Name([]), ca_name, key.public_key(), "digital_signature")
+        _certificate(x509.Name([]), ca_name, key.public_key(), "digital_signature", now)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=True)
         .sign(ca_key, hashes.SHA256())
@@ -36,8 +40,7 @@ def make_ca(folder: Path, name: str = "ca") -> tuple[Path, Path, Path]:
     return files
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key, use: str) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
+def _certificate(subject: x509.Name, issuer: x509.Name, key, use: str, now: datetime) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))

@@ -28,6 +28,7 @@ from stacklab.bench.plan import Experiment, Planned
 from stacklab.bench.resume import open_plan, require_disk, set_aside
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
+from stacklab.bench.unreached import telling_why
 from stacklab.errors import LabError
 from stacklab.files import RESULTS, ROOT
 from stacklab.labs import Lab
@@ -84,7 +85,7 @@ def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterat
     folder.mkdir(parents=True, exist_ok=True)
     host = lab.web()
     certificate = stack.ca_certificate(host)
-    with measuring(host, what) as hold:
+    with measuring(host, what) as hold, telling_why(host):
         ca = folder / "ca.crt"
         ca.write_text(certificate)
         go_back(host)

@@ -40,6 +40,10 @@ WORN_OUT = (
         "the suite away, name the present one in provision/image/build",
     ),
     (
+        "certificate is not yet valid|certificate has expired",
+        "this computer's clock is wrong ('date'), or the certificate of whoever answers for PyPI has run out",
+    ),
+    (
         "CERTIFICATE_VERIFY_FAILED",
         "whoever answers for PyPI, a proxy perhaps, is not trusted here: put its CA into /usr/local/share/ca-certificates "
         "and say 'sudo update-ca-certificates'",
