@@ -23,6 +23,8 @@ PYTEST := $(PY) -m pytest
 export PIP_USER := 0
 export PIP_CONSTRAINT := /dev/null
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT
+# Nor is this environment's Python to be another, or to find another's packages (ROS and conda set such).
+unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 QUICK := eight-cases-quick
 # A file of tests stays on one CPU. A desk and a class, which mostly wait for a disk, are tried out at the same time; the
 # lab's tests, which measure, run alone and one by one.

@@ -4,6 +4,7 @@ By a line of code and not by the folder's name, which would have to be read in w
 copy of the checkout finds itself, and not the original. Likewise `fab`, which finds its Python beside itself.
 """
 
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -12,10 +13,5 @@ Path(sysconfig.get_path("purelib"), "stacklab.pth").write_text(
     "import os, sys; sys.path.append(os.path.dirname(sys.prefix))\n"
 )
 fab = Path(sys.prefix, "bin", "fab")
-fab.write_text("""#!/bin/sh
-'''exec' "$(dirname "$0")/python" "$0" "$@"
-'''
-from stacklab.command import main
-main()
-""")
+shutil.copyfile(Path(__file__).with_name("files") / "fab", fab)
 fab.chmod(0o755)

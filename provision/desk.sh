@@ -60,6 +60,9 @@ environment() {
     restart=yes
 }
 
+# Ours, and not the one that pip wrote, which reads a person's own files of Fabric and SSH first.
+fab_command() { put "$venv/bin/fab" 755 < "$source_dir/provision/files/fab" || true; }
+
 user() {
     getent passwd "$student" >/dev/null && return
     useradd --create-home --shell /bin/bash "$student"
@@ -179,6 +182,7 @@ case ${1:-} in
         install -d -m 755 "$etc"
         packages
         environment
+        fab_command
         user
         working_folder
         way_to_web

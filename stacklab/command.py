@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -21,10 +22,19 @@ class OwnConfig(Config):
 
 
 def main() -> None:
-    """Run what the command line says. A warning, as of a damaged run that is left out, is a line like any other."""
+    """Run what the command line says. A warning, as of a damaged run that is left out, is a line like any other; where
+    nobody reads on (`fab --list | head -1`), it ends, and nobody need be told.
+    """
     warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)
     program.config_class = OwnConfig
-    program.run()
+    try:
+        try:
+            program.run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ case "$*" in
 #!/bin/sh
 case "$*" in
 *cache_tag*) cat "$TAG" ;;
-*) printf '%s|%s|%s\\n' "$PWD" "$JUPYTER_CONFIG_PATH" "$*" >> "$ASKED_OF_PYTHON" ;;
+*) printf '%s|%s|%s\\n' "$PWD$PYTHONHOME$PYTHONPATH" "$JUPYTER_CONFIG_PATH" "$*" >> "$ASKED_OF_PYTHON" ;;
 esac
 STUB
     chmod +x .venv/bin/python
@@ -39,7 +39,7 @@ class Checkout:
 
     def __init__(self, folder: Path, tmp_path: Path):
         self.folder, self.log, self.tag, self.python = folder, tmp_path / "log", tmp_path / "tag", tmp_path / "python3"
-        for name in ("Makefile", "provision/clean", "provision/checkout.py"):
+        for name in ("Makefile", "provision/clean", "provision/checkout.py", "provision/files/fab"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text((ROOT / name).read_text())
         (folder / "provision/needs").write_text("exit 0\n")  # nothing is installed here
@@ -59,7 +59,8 @@ class Checkout:
         """What Python was asked while `make` ran."""
         self.log.write_text("")
         stubs = {"PATH": f"{self.programs}:{os.environ['PATH']}", "TAG": str(self.tag), "ASKED_OF_PYTHON": str(self.log)}
-        environment = os.environ | stubs | {"PWD": "/elsewhere"} | variables
+        others = dict.fromkeys(("PWD", "PYTHONHOME", "PYTHONPATH"), "/elsewhere")
+        environment = os.environ | stubs | others | variables
         for name in ("PYTHON", "MAKEFLAGS"):
             environment.pop(name, None)
         done = subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
@@ -205,5 +206,6 @@ def test_fab_works_there_and_after_a_move_and_a_copy_runs_its_own_code(real):
     subprocess.run(["cp", "-a", moved, copy], check=True)
     for folder in (moved, copy):
         (folder / "stacklab/show.py").write_text("raise SystemExit('this is ' + __file__)\n")
-        done = say(folder, "fab", "--search-root", str(folder), "--list", LC_ALL="C")
+        others = {"PYTHONHOME": "/nowhere", "PYTHONINSPECT": "1", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error"}
+        done = say(folder, "fab", "--search-root", str(folder), "--list", LC_ALL="C", **others)
         assert done.stderr.decode() == f"this is {folder}/stacklab/show.py\n"

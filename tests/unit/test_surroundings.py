@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from certificates import make_ca
 from load_site import Site
+from traps import VARIABLES
 
 from stacklab.bench import experiment
 from stacklab.bench.load import LOADTESTS, run_load
@@ -19,39 +20,6 @@ from stacklab.errors import LoadError
 from stacklab.files import ROOT
 from stacklab.surroundings import VAGRANTS, own
 from stacklab.workload import HttpLoad
-
-FILES = {
-    ".locust.conf": "run-time = 1s\nusers = 1\nmaster = true\nheadless = false\n",
-    ".config/matplotlib/matplotlibrc": "text.usetex: True\naxes.facecolor: red\nfigure.figsize: 1, 1\nfont.size: 40\n",
-    ".gitconfig": "[core]\n\tfsmonitor = false\n\tworktree = /nowhere\n[alias]\n\tdescribe = !echo trap\n",
-    ".pip/pip.conf": "[install]\nuser = true\n",
-    ".config/pip/pip.conf": "[install]\nuser = true\nconstraint = /nowhere/constraints.txt\n",
-    ".fabric.yaml": "user: trap\n",
-    ".invoke.yaml": "run:\n  echo: true\n",
-    ".ssh/config": "Host *\n  ProxyJump trap.invalid\n",
-    ".jupyter/jupyter_server_config.py": "c.ServerApp.root_dir = '/nowhere'\n",
-    ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.matplotlib = 'qt'\n",
-    ".vagrant.d/Vagrantfile": "raise 'trap'\n",
-}
-VARIABLES = {
-    "LOCUST_RUN_TIME": "1s", "LOCUST_MASTER": "true", "MPLBACKEND": "qtagg", "GIT_DIR": "/nowhere", "GIT_WORK_TREE": "/nowhere",
-    "PIP_USER": "1", "PIP_TARGET": "/nowhere", "VAGRANT_CWD": "/nowhere", "VAGRANT_DOTFILE_PATH": "/nowhere",
-    "INVOKE_RUN_ECHO": "1", "LC_ALL": "xx_XX.UTF-8", "LANG": "de_DE.UTF-8", "SYSTEMD_COLORS": "1",
-    "DJANGO_SETTINGS_MODULE": "trap.settings",
-}  # fmt: skip
-
-
-@pytest.fixture
-def trapped(tmp_path, monkeypatch) -> Path:
-    """HOME is a folder with a file for each program that reads one, and the environment is full of variables."""
-    home = tmp_path / "home"
-    for name, text in FILES.items():
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_text(text)
-    monkeypatch.setenv("HOME", str(home))
-    for name, value in VARIABLES.items():
-        monkeypatch.setenv(name, value)
-    return home
 
 
 def fab(*words: str, **variables: str) -> subprocess.CompletedProcess:
@@ -61,7 +29,7 @@ def fab(*words: str, **variables: str) -> subprocess.CompletedProcess:
 
 def test_nothing_gets_through_that_is_not_let_through(trapped):
     given = own()
-    assert not set(given) & (set(VARIABLES) - {"LC_ALL"})
+    assert not set(given) & (set(VARIABLES) - {"LC_ALL"} | {"PYTHONPATH"})
     assert given["LC_ALL"] == "C.UTF-8" and given["PATH"] == os.environ["PATH"]
 
 
@@ -152,6 +120,16 @@ def test_everyday_commands_say_the_same(words, trapped, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     plain = fab(*words)
     assert (said.returncode, said.stdout, said.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+
+
+@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "set"], ["status", "--lab", "no-such-lab"], ["doctor"]])
+def test_nobody_who_reads_on_is_no_error(words):
+    command = [sys.executable, "-m", "stacklab.command", *words]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run(command, cwd=ROOT, env=os.environ, stdout=gone, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(("given", "meant"), [("~/res", "home/res"), (" ~/res ", "home/res"), ("here", "work/here")])
