@@ -27,7 +27,8 @@ FILES = {
 VARIABLES = {
     "LOCUST_RUN_TIME": "1s", "LOCUST_MASTER": "true", "MPLBACKEND": "qtagg", "GIT_DIR": "/nowhere", "GIT_WORK_TREE": "/nowhere",
     "GIT_CEILING_DIRECTORIES": "/", "PIP_USER": "1", "PIP_TARGET": "/nowhere", "PIP_PREFIX": "/nowhere",
-    "PIP_CONSTRAINT": "/nowhere", "VAGRANT_CWD": "/nowhere", "VAGRANT_DOTFILE_PATH": "/nowhere", "VAGRANT_VAGRANTFILE": "Trapfile",
+    "PIP_CONSTRAINT": "/nowhere", "VAGRANT_CWD": "/nowhere", "VAGRANT_DOTFILE_PATH": "/nowhere",
+    "VAGRANT_VAGRANTFILE": "Trapfile",
     "INVOKE_RUN_ECHO": "1", "LC_ALL": "xx_XX.UTF-8", "LANG": "de_DE.UTF-8", "SYSTEMD_COLORS": "1", "SYSTEMD_PAGER": "false",
     "DJANGO_SETTINGS_MODULE": "trap.settings", "UWSGI_PROCESSES": "1", "PYTHONSTARTUP": "/nowhere",
     "GREP_OPTIONS": "--trap", "CDPATH": "/nowhere", "BASH_ENV": "/nowhere", "ENV": "/nowhere", "TAR_OPTIONS": "--trap",

@@ -108,10 +108,10 @@ def fab(lab, tmp_path):
     """The `fab` command on the test's lab, as a person types it; results go to the test's own folder."""
     from stacklab.files import ROOT
 
-    environment = os.environ | {"STACKLAB_LAB": lab.name, "STACKLAB_RESULTS": str(tmp_path / "results"), "COLUMNS": "80"}
+    ours = {"STACKLAB_LAB": lab.name, "STACKLAB_RESULTS": str(tmp_path / "results"), "COLUMNS": "80"}
 
     def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
         command = [Path(sys.executable).with_name("fab"), *words]
-        return subprocess.run(command, cwd=ROOT, env=environment | variables, capture_output=True, text=True)
+        return subprocess.run(command, cwd=ROOT, env=os.environ | ours | variables, capture_output=True, text=True)
 
     return run
