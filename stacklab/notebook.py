@@ -35,7 +35,7 @@ LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "
 def begin() -> tuple[Lab, Host]:
     """The lab that is up, and its web host. From now on pictures are sharp, on the page, and of our style alone.
 
-    LabNotRunning, which names the command that starts it, if the lab is not up.
+    LabNotRunning, which names the command that starts it, if the lab is not up; HostRefused if it will not have us.
     """
     if (shell := get_ipython()) is not None:
         shell.run_line_magic("matplotlib", "inline")  # also where MPLBACKEND, or IPython's own configuration, says "qt"

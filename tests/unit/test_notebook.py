@@ -56,6 +56,28 @@ def test_a_lab_that_is_halted_says_how_it_is_started(monkeypatch):
         notebook.begin()
 
 
+BEGINS = """
+from types import SimpleNamespace as Of
+from stacklab import notebook
+status = {"state": "running"}
+notebook.open_lab = lambda: Of(name="x", kind="container", web=lambda: Of(url="https://192.0.2.7"), status=lambda: status)
+notebook.begin()"""
+DRAWS = """
+import matplotlib.pyplot as plt
+plt.plot([1, 2], [3, 4])
+plt.show()
+print(plt.get_backend(), plt.rcParams["text.usetex"], plt.rcParams["axes.facecolor"])"""
+
+
+def test_a_picture_is_on_the_page_whatever_ipython_and_matplotlib_are_told_at_home(trapped):
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in (BEGINS, DRAWS)])
+    nbclient.execute(book, timeout=600, startup_timeout=300)
+    outputs = book.cells[1].outputs
+    assert [output.data["image/png"][:8] for output in outputs if output.output_type == "display_data"] == ["iVBORw0K"]
+    (words,) = [output.text for output in outputs if output.output_type == "stream"]
+    assert "inline False white" in words
+
+
 def test_quick_is_the_rule_and_the_environment_can_ask_for_full_size(monkeypatch):
     monkeypatch.delenv("STACKLAB_FULL", raising=False)
     assert notebook.quick_mode()
