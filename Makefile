@@ -69,7 +69,8 @@ lab:
 
 notebooks: .venv/.lock
 	JUPYTER_CONFIG_PATH="$$PWD/notebooks/.jupyter" $(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) \
-	  --ip 127.0.0.1 --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	  --ip 127.0.0.1 --ServerApp.root_dir="$$PWD" --ServerApp.preferred_dir="$$PWD" \
+	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.tests
 	@bash provision/needs lab unit test hosts

@@ -14,7 +14,7 @@ FILES = {
     ".invoke.yaml": "run:\n  echo: true\n",
     ".ssh/config": "Host *\n  ProxyJump trap.invalid\n  User trap\n  Port 1\n",
     ".ssh/known_hosts": "@revoked other.invalid garbage\n\udcff\n",
-    ".jupyter/jupyter_server_config.py": "c.ServerApp.root_dir = '/nowhere'\n",
+    ".jupyter/jupyter_server_config.py": "c.ServerApp.root_dir = '/nowhere'\nc.ServerApp.preferred_dir = '/nowhere'\n",
     ".jupyter/jupyter_server_config.json": '{"ServerApp": {"root_dir": "/nowhere", "base_url": "/trap/"}}',
     ".jupyter/jupyter_lab_config.py": "c.ServerApp.root_dir = '/nowhere'\nc.LabApp.default_url = '/trap'\n",
     ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.matplotlib = 'qt'\n",

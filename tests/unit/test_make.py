@@ -2,11 +2,19 @@
 what it was asked, but where a real one must find the code.
 """
 
+import contextlib
+import html
+import json
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import sysconfig
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -168,6 +176,38 @@ def test_clean_leaves_results_and_what_a_link_leads_to(checkout, tmp_path):
     checkout.make("clean")
     assert (kept / "work").exists() and (checkout.folder / "results/run").exists()
     assert not (checkout.folder / ".venv").is_symlink()
+
+
+def test_the_page_that_make_notebooks_opens_is_there_whatever_jupyter_is_told_at_home(checkout, trapped, tmp_path):
+    folder, runtime = checkout.folder, tmp_path / "runtime"
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("*checkpoints*"))
+    checkout.make(".venv/.lock")
+    real = f'#!/bin/sh\ncase "$*" in *cache_tag*) cat "$TAG" ;; *) exec {sys.executable} "$@" ;; esac\n'
+    (folder / ".venv/bin/python").write_text(real)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    programs = {"PATH": f"{checkout.programs}:{os.environ['PATH']}", "TAG": str(checkout.tag), "BROWSER": "true"}
+    programs |= {"JUPYTER_PORT": str(port), "JUPYTER_RUNTIME_DIR": str(runtime)}
+    server = subprocess.Popen(
+        ["make", "notebooks"], cwd=folder, env=os.environ | programs, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 120
+        while not (opens := list(runtime.glob("jpserver-*-open.html"))) and server.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        assert opens, server.communicate()[0] if server.poll() is not None else "it does not start"
+        page = html.unescape(re.search(r'href="([^"]+)"', opens[0].read_text())[1])
+        assert f":{port}/" in page and "/lab/tree/notebooks/00_start_here.ipynb" in page
+        browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with browser.open(page, timeout=60) as answer:
+            assert answer.status == 200 and b"JupyterLab" in answer.read()
+        with browser.open(page.replace("/lab/tree/", "/api/contents/"), timeout=60) as answer:
+            assert json.load(answer)["path"] == "notebooks/00_start_here.ipynb"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.communicate(timeout=30)
 
 
 # ---------------------------------------------------------------- a real environment
