@@ -18,12 +18,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 FAB := $(PY) -m stacklab.command
 PYTEST := $(PY) -m pytest
-# A person's pip.conf may have packages go elsewhere, or hold them to other versions than the lock's; where they come
-# from, and through which proxy, it goes on saying.
-export PIP_USER := 0
-export PIP_CONSTRAINT := /dev/null
-unexport PIP_TARGET PIP_PREFIX PIP_ROOT
-# Nor is this environment's Python to be another, or to find another's packages (ROS and conda set such).
+# Its Python is not to be another, or to find another's packages (ROS and conda set such).
 unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 QUICK := eight-cases-quick
 # A file of tests stays on one CPU. A desk and a class, which mostly wait for a disk, are tried out at the same time; the
@@ -39,16 +34,15 @@ help:
 # was not finished.
 ASKED := $(if $(filter file,$(origin PYTHON)),$(PY),$(PYTHON))
 MADE_FOR := { pwd -P && $(ASKED) -c 'import sys; print(sys.implementation.cache_tag)' && cat requirements/desk.lock; }
-INSTALL = $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/$(1) || { \
+INSTALL = $(PY) -I provision/own_pip.py install -q --require-hashes -r requirements/$(1) || { \
   echo "pip could not install what requirements/$(1) names (above). Without a network: try again when it is there." \
+  "A certificate that is not yet valid or has expired: see that the clock is right ('date')." \
   "A package that was withdrawn, or whose hash is another: 'make lock' names those of today" >&2; exit 1; }
 .venv/.lock: $(shell $(MADE_FOR) 2>/dev/null | cmp -s - .venv/.lock || echo anew)
 	@bash provision/needs python
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(call INSTALL,desk.lock)
-	@$(PY) -c 'import fabric' 2>/dev/null || { echo "pip put the packages elsewhere than into .venv:" \
-	  "'python3 -m pip config list' names a target, a prefix or a root, which must go" >&2; exit 1; }
 	@$(PY) provision/checkout.py
 	@$(MADE_FOR) > $@
 	@chown -R --reference=. .venv 2>/dev/null || true  # root's, after sudo make lab, in somebody's folder

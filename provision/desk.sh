@@ -52,7 +52,8 @@ environment() {
     cmp -s "$source_dir/requirements/desk.lock" "$venv/.lock" && return
     say "Python environment $venv"
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    "$venv/bin/pip" install -q --disable-pip-version-check --no-deps --require-hashes -r "$source_dir/requirements/desk.lock" ||
+    "$venv/bin/python" -I "$source_dir/provision/own_pip.py" install -q --no-deps --require-hashes \
+        -r "$source_dir/requirements/desk.lock" ||
         fail "pip could not install what requirements/desk.lock names: is the network there? Run 'vagrant provision desk' when it is." \
             "(Without a network, take the box that was built from this checkout.)"
     echo "$folder" > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stacklab.pth"

@@ -90,7 +90,7 @@ environment() {
     [ -x "$home/venv/bin/python" ] || python3 -m venv "$home/venv"
     local from=()
     [ -d "$home/wheels" ] && from=(--no-index --find-links "$home/wheels")
-    "$home/venv/bin/pip" install -q --disable-pip-version-check --require-hashes "${from[@]}" -r "$lock" ||
+    "$home/venv/bin/python" -I "$source_dir/provision/own_pip.py" install -q --require-hashes "${from[@]}" -r "$lock" ||
         fail "pip could not install what provision/requirements.lock names: is the network there? Run this again when it is." \
             "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
     install -m 644 "$lock" "$stamp"

@@ -9,7 +9,7 @@ programs say is read and passed on. What belongs to the person is let through on
 - the way out: proxies, the certificates that are trusted behind one that looks into TLS, where pip gets packages
 - what is meant for the lab: STACKLAB_…
 
-pip, which the Makefile runs, is told by PIP_USER and PIP_CONSTRAINT there; Matplotlib by `plain_pictures`; paramiko, for
+pip is run by provision/own_pip.py, on the web host and the desk machine too; Matplotlib by `plain_pictures`; paramiko, for
 the lab's own machines, by `labs.host`. Standard library only.
 """
 

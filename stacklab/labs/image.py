@@ -20,6 +20,7 @@ INGREDIENTS = (
     BUILD,
     PROVISION / "image" / "customize",
     PROVISION / "image" / "packages.txt",
+    PROVISION / "own_pip.py",
     PROVISION / "packages.txt",
     PROVISION / "requirements.lock",
 )
