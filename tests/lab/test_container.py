@@ -303,3 +303,37 @@ def test_a_machine_that_cannot_boot_is_an_error_with_its_last_words(other):
     with pytest.raises(LabError, match="did not boot"):
         other.up()
     assert other.status()["state"] == "halted"
+
+
+# All that is loaded later is loaded by somebody who may not read this Python's own files, perhaps.
+AS_SOMEBODY = """import os, sys, fabric, paramiko, stacklab.show
+from stacklab import tasks
+from stacklab.labs import nspawn
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+assert not os.path.exists("/proc/1"), "it hides nothing here"
+tasks.status(sys.argv[1], json=True)
+"""
+
+
+def test_a_lab_runs_also_where_proc_hides_other_peoples_processes(lab, tmp_path):
+    """With hidepid=2 on a /proc of the test's own; by a user who has the lab's keys, and by one who has not."""
+    mount = "mount -t proc -o hidepid=2 proc /proc"
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", *mount.split()], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("NO HIDEPID HERE: it takes root and a kernel that gives each /proc its own")
+    command = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", AS_SOMEBODY, lab.name]
+    environment = os.environ | {"HOME": str(tmp_path)}
+
+    def status() -> tuple[str, str]:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        return json.loads(done.stdout)["state"] if done.stdout else "", done.stderr
+
+    keys = (lab._machine.key_path.parent, lab._machine.key_path, lab._machine.known_hosts_path)
+    owners = [path.stat().st_uid for path in keys]
+    assert status()[0] == "no right to look"
+    try:
+        for path in keys:
+            os.chown(path, 65534, -1)
+        assert status() == ("running", "")
+    finally:
+        for path, owner in zip(keys, owners, strict=True):
+            os.chown(path, owner, -1)

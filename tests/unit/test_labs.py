@@ -417,6 +417,37 @@ def test_the_desk_machine_needs_no_vagrant_but_cannot_halt_or_destroy():
         VagrantLab().destroy()
 
 
+VAGRANTS_OWN = """project=${VAGRANT_CWD:-$PWD}
+folder=${VAGRANT_DOTFILE_PATH:-$project/.vagrant}
+echo "$1 of $project" >> "$CALLS"
+case $1 in
+status) [ -e "$folder/machines/web/libvirt/id" ] && echo 1,web,state,poweroff || echo 1,web,state,not_created;;
+up) mkdir -p "$folder/machines/web/libvirt" && echo id > "$folder/machines/web/libvirt/id";;
+destroy) rm -r "$folder/machines/web";;
+esac"""
+
+
+@pytest.mark.parametrize("variable", ["VAGRANT_CWD", "VAGRANT_DOTFILE_PATH", "VAGRANT_VAGRANTFILE"])
+def test_vagrants_variables_for_another_project_never_have_that_ones_machine_halted_or_destroyed(monkeypatch, tmp_path, variable):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for project in (ours, theirs):
+        (project / ".vagrant/machines/web/libvirt").mkdir(parents=True)
+        (project / ".vagrant/machines/web/libvirt/id").write_text("id")
+    fake_program(tmp_path, monkeypatch, "vagrant", f"CALLS={tmp_path}/calls\n{VAGRANTS_OWN}")
+    monkeypatch.setattr(vagrant, "ROOT", ours)
+    monkeypatch.setattr(vagrant, "VAGRANT", ours / ".vagrant")
+    value = {"VAGRANT_CWD": theirs, "VAGRANT_DOTFILE_PATH": theirs / ".vagrant", "VAGRANT_VAGRANTFILE": "Theirs"}[variable]
+    monkeypatch.setenv(variable, str(value))
+    assert VagrantLab().status()["state"] == "halted"
+    VagrantLab().halt()
+    VagrantLab().destroy()
+    assert VagrantLab().status()["state"] == "absent"
+    assert (theirs / ".vagrant/machines/web/libvirt/id").exists() and not (ours / ".vagrant/machines/web").exists()
+    assert (tmp_path / "calls").read_text().splitlines() == [f"{word} of {ours}" for word in ("status", "halt", "destroy")]
+    with pytest.raises(LabNotRunning, match="vagrant up web"):
+        VagrantLab().web()
+
+
 def test_when_vagrant_fails_the_message_names_the_command(monkeypatch, tmp_path):
     made_by_vagrant()
     fake_program(tmp_path, monkeypatch, "vagrant", "echo 'the provider is broken' >&2; exit 3")
