@@ -178,6 +178,15 @@ def test_clean_leaves_results_and_what_a_link_leads_to(checkout, tmp_path):
     assert not (checkout.folder / ".venv").is_symlink()
 
 
+def test_clean_needs_nothing_but_a_shell_also_after_a_make_lab_that_was_interrupted(checkout):
+    checkout.make(".venv/.lock")
+    (checkout.folder / ".venv/.lock").unlink()
+    for python in (checkout.python, checkout.folder / ".venv/bin/python"):
+        python.write_text('#!/bin/sh\necho "$*" >> "$ASKED_OF_PYTHON"\nexit 97\n')
+    asked = checkout.make("clean")
+    assert not (checkout.folder / ".venv").exists() and all("cache_tag" in line for line in asked)
+
+
 def test_the_page_that_make_notebooks_opens_is_there_whatever_jupyter_is_told_at_home(checkout, trapped, tmp_path):
     folder, runtime = checkout.folder, tmp_path / "runtime"
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns("*checkpoints*"))

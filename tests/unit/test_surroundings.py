@@ -111,6 +111,12 @@ def test_the_doctor_asks_of_this_folder_whatever_vagrants_variables_say(trapped,
     assert "VAGRANT_CWD" not in told and "LC_ALL=C.UTF-8" in told and "LANG=" not in told
 
 
+def test_the_sites_own_tests_are_of_this_site_whatever_settings_are_exported_for_another(trapped):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/app/test_app_pages.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("words", [["--list"], ["status"], ["set", "--uwsgi-processes", "x"], ["experiment", "nope"]])
 def test_everyday_commands_say_the_same(words, trapped, tmp_path, monkeypatch):
     monkeypatch.setenv("STACKLAB_LAB", "no-such-lab")

@@ -179,3 +179,18 @@ def test_what_desk_is_told_of_web_is_what_the_vagrant_lab_reads(tmp_path, monkey
     monkeypatch.setattr(vagrant, "DESK", tmp_path / "desk.json")
     host = vagrant.VagrantLab().web()
     assert (host.address, host.user, host.port) == ("192.168.56.10", "vagrant", 22)
+
+
+def test_the_desks_fab_is_the_checkouts_own_and_not_the_one_that_pip_wrote(tmp_path):
+    desk = (ROOT / "provision/desk.sh").read_text()
+    ours = next(line for line in desk.splitlines() if line.startswith("fab_command()"))
+    functions = desk[desk.index("# Take the text") : desk.index("packages() {")] + ours
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/fab").write_text("#!python\nfrom fabric.main import program\n")
+    script = f"set -eu; venv={tmp_path}; source_dir={ROOT}; say() {{ echo $*; }}\n{functions}\nfab_command; fab_command"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/bin/fab\n"), done.stderr
+    (tmp_path / "bin/python").write_text('#!/bin/sh\necho "$1"\n')
+    (tmp_path / "bin/python").chmod(0o755)
+    assert subprocess.check_output([tmp_path / "bin/fab"], text=True) == f"{tmp_path}/bin/fab\n"
+    assert "from stacklab.command import main" in (tmp_path / "bin/fab").read_text()
