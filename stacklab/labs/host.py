@@ -17,6 +17,7 @@ from stacklab.labs.knownhosts import KnownHosts
 if TYPE_CHECKING:
     from fabric import Connection
 
+USERS_KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))  # OpenSSH's own
 CONNECT_TIMEOUT_S = 10
 LOOK_TIMEOUT_S = 5
 SEE = "; see 'fab status'"
@@ -91,10 +92,10 @@ class Stream:
 class Host:
     """One machine: `run`, `write`, `put`, `get`, `stream`. Connects when first used.
 
-    The host's key must already be known: in `known_hosts_path`, or in the user's own known_hosts
-    where that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's
-    agent and other keys may let us in beside `key_path`. Neither SSH's nor Fabric's configuration is read: no proxy, no
-    gateway, no other user comes from there.
+    The host's key must already be known: in `known_hosts_path`, or in the user's and the computer's own known_hosts where
+    that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's agent and
+    other keys may let us in beside `key_path`. Neither SSH's nor Fabric's configuration is read: no proxy, no gateway, no
+    other user comes from there.
     Errors: HostRefused, with the reason, if it will not have us or is another machine; LabNotRunning if it cannot be
     reached; HostError if a command fails there.
     """
@@ -149,7 +150,7 @@ class Host:
         )
         where = f"{self.user}@{self.address}:{self.port}"
         known_hosts = KnownHosts(
-            self.known_hosts_path or Path("~/.ssh/known_hosts").expanduser(),
+            [self.known_hosts_path] if self.known_hosts_path else [path.expanduser() for path in USERS_KNOWN_HOSTS],
             self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}",
         )
         known_hosts.pin(connection.client, where)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from stacklab.errors import HostRefused, Refusal
 
 
 class KnownHosts:
-    """What the known_hosts file `path` says of the machine at `name`: `keys` that are its own, and those that are `revoked`.
+    """What known_hosts files say of the machine at `name`: `keys` that are its own, and those that are `revoked`.
 
     As OpenSSH reads it: names may be patterns or hashed, and a line that cannot be read (or is a certificate authority's,
     whose certificates nobody here shows) is passed over.
     """
 
-    def __init__(self, path: Path, name: str):
-        self.path, self.name = path, name
+    def __init__(self, paths: Sequence[Path], name: str):
+        self.files, self.name = " or ".join(map(str, paths)), name
         self.keys, self.revoked = [], []
-        try:
-            lines = path.read_text(errors="replace").splitlines()
-        except OSError:
-            return
-        for line in lines:
-            self._read(line.strip())
+        for path in paths:
+            try:
+                lines = path.read_text(errors="replace").splitlines()
+            except OSError:
+                continue
+            for line in lines:
+                self._read(line.strip())
 
     def _read(self, line: str) -> None:
         from paramiko.hostkeys import HostKeyEntry
@@ -48,17 +50,18 @@ class KnownHosts:
 
     def refusal(self, where: str, key) -> HostRefused:
         """Why a machine that shows `key`, which is none of its own, is not taken for the one that is meant."""
-        shown = f"{where}: its host key ({key.get_name()}, {key.fingerprint})"
+        which = f"({key.get_name()}, {key.fingerprint})"
+        shown = f"{where}: its host key {which}"
         if key in self.revoked:
-            return HostRefused(f"{shown} is marked as revoked in {self.path}: do not go on", Refusal.REVOKED_KEY)
+            return HostRefused(f"{shown} is marked as revoked in {self.files}: do not go on", Refusal.REVOKED_KEY)
         if self.keys:
             return HostRefused(
-                f"{where} shows another host key than the one pinned in {self.path} ({key.get_name()}, {key.fingerprint}): it is "
-                "not the machine it was. If you rebuilt it, remove its old key; otherwise do not go on.",
+                f"{where} shows another host key than the one pinned in {self.files} {which}: it is not "
+                "the machine it was. If you rebuilt it, remove its old key; otherwise do not go on.",
                 Refusal.CHANGED_KEY,
             )
         return HostRefused(
-            f"{shown} is not in {self.path}, so it is not known who answers; log in once with 'ssh', and compare this "
+            f"{shown} is not in {self.files}, so it is not known who answers; log in once with 'ssh', and compare this "
             "fingerprint with the machine's own before you accept it",
             Refusal.UNKNOWN_KEY,
         )

@@ -10,6 +10,7 @@ import paramiko
 import pytest
 
 from stacklab.errors import HostError, HostRefused, LabNotRunning, Refusal
+from stacklab.labs import host as host_module
 from stacklab.labs.host import Host
 
 
@@ -359,6 +360,16 @@ def test_names_in_known_hosts_may_be_patterns_and_hashed(machine, form):
     host = machine.host()
     assert host.run("echo here") == "here\n"
     host.close()
+
+
+def test_a_key_that_the_computer_knows_need_not_be_known_to_the_user(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(host_module, "USERS_KNOWN_HOSTS", (tmp_path / "nothing", machine.known_hosts_path))
+    host = machine.host(known_hosts_path=None)
+    assert host.run("echo here") == "here\n"
+    host.close()
+    changed_key(machine, tmp_path, monkeypatch)
+    with pytest.raises(HostRefused, match="^changed host key"):
+        machine.host(known_hosts_path=None).run("true")
 
 
 def test_a_firewall_that_drops_everything_is_named(monkeypatch):
