@@ -30,13 +30,13 @@ class KnownHosts:
     def _read(self, line: str) -> None:
         from paramiko.hostkeys import HostKeyEntry
 
-        marker, _, rest = line.partition(" ") if line.startswith("@") else ("", "", line)
+        marker, *rest = line.split(None, 1) if line.startswith("@") else ("", line)
         try:
-            entry = HostKeyEntry.from_line(rest.strip())
+            entry = HostKeyEntry.from_line("".join(rest))
+            if entry and marker in ("", "@revoked") and self._is_meant(entry.hostnames):
+                (self.revoked if marker else self.keys).append(entry.key)
         except Exception:  # paramiko raises what it likes here
             return
-        if entry and marker in ("", "@revoked") and self._is_meant(entry.hostnames):
-            (self.revoked if marker else self.keys).append(entry.key)
 
     def _is_meant(self, patterns: list[str]) -> bool:
         from paramiko import HostKeys

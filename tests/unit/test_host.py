@@ -239,7 +239,8 @@ def test_a_persons_ssh_configuration_never_reaches_the_labs_own_machine(machine,
 def test_lines_of_known_hosts_that_cannot_be_read_are_passed_over(machine):
     good = machine.known_hosts_path.read_bytes()
     machine.known_hosts_path.write_bytes(
-        b"@cert-authority *.example.org ssh-rsa AAAA\n# a word\n\n\xff\xfe garbage\n[127.0.0.1]:1 ssh-rsa not-base64!\n" + good
+        b"@cert-authority *.example.org ssh-rsa AAAA\n# a word\n\n\xff\xfe garbage\n[127.0.0.1]:1 ssh-rsa not-base64!\n"
+        b"@\n@revoked\n@revoked * ssh-rsa AAAA\n|1|no|hash ssh-rsa AAAA\n|1| " + b" ".join(good.split()[1:]) + b"\n" + good
     )
     host = machine.host()
     assert host.run("echo here") == "here\n"
@@ -299,7 +300,7 @@ def no_right_to_look(machine, folder, monkeypatch):
 
 
 def revoke(machine, names):
-    line = f"@revoked {names} {machine.host_key.get_name()} {machine.host_key.get_base64()}\n"
+    line = f"@revoked\t{names} {machine.host_key.get_name()} {machine.host_key.get_base64()}\n"
     machine.known_hosts_path.write_text(machine.known_hosts_path.read_text() + line)
 
 
