@@ -1,9 +1,14 @@
 """The `ssh` lab, on a machine that the container lab lends it."""
 
+import json
+import subprocess
+import time
+
 import pytest
 
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.labs import open_lab
+from stacklab.labs.keys import new_key
 
 
 @pytest.fixture
@@ -29,10 +34,70 @@ def test_up_checks_the_host_and_leaves_it_as_it_is(lab, home):
         borrowed.destroy()
 
 
-def test_a_host_whose_key_the_user_never_accepted_is_refused(home):
-    (home / "known_hosts").write_text("")
-    with pytest.raises(LabNotRunning):
-        open_lab("stacklab@borrowed").up()
+def never_accepted(home, known):
+    (home / "known_hosts").write_text("@cert-authority * ssh-ed25519 AAAA\na broken line\n")
+
+
+def changed(home, known):
+    (home / "known_hosts").write_text(f"{known.split()[0]} {new_key('another')[1]}")
+
+
+def revoked(home, known):
+    (home / "known_hosts").write_text(f"{known}@revoked * {' '.join(known.split()[1:3])}\n")
+
+
+def wrong_user(home, known):
+    (home / "config").write_text((home / "config").read_text().replace("IdentityFile", "#"))
+
+
+def wrong_key(home, known):
+    write_key(home, new_key("another")[0])
+
+
+def key_that_is_none(home, known):
+    write_key(home, "no key at all\n")
+
+
+def write_key(home, text):
+    (home / "key").write_text(text)
+    (home / "key").chmod(0o600)
+    config = (home / "config").read_text().splitlines()
+    (home / "config").write_text("\n".join([*config[:-1], f" IdentityFile {home}/key", ""]))
+
+
+REFUSALS = {
+    never_accepted: "unknown host key", changed: "changed host key", revoked: "revoked host key",
+    wrong_user: "login refused", wrong_key: "login refused", key_that_is_none: "unusable key",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("refuse", REFUSALS)
+def test_a_refusal_is_named_by_status_and_up_alike_and_is_not_a_halt(fab, home, refuse):
+    refuse(home, (home / "known_hosts").read_text())
+    for words in (("status",), ("status", "--json"), ("up",), ("set", "--uwsgi-processes", "3")):
+        done = fab(*words, "--lab", "stacklab@borrowed")
+        assert done.returncode == 1 and done.stderr.startswith(f"fab {words[0]}: {REFUSALS[refuse]}: "), done.stderr
+        if words[-1] == "--json":
+            assert json.loads(done.stdout)["state"] == REFUSALS[refuse]
+        elif words == ("status",):
+            assert done.stdout == f"lab stacklab@borrowed (ssh): {REFUSALS[refuse]}\n"
+
+
+def test_a_key_with_a_passphrase_is_used_where_the_agent_holds_it(lab, home, tmp_path, monkeypatch):
+    write_key(home, lab._machine.key_path.read_text())
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        while not socket.exists():
+            time.sleep(0.05)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        subprocess.run(["ssh-add", "-q", home / "key"], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", home / "key"], check=True, stdout=subprocess.DEVNULL)
+        assert open_lab("stacklab@borrowed").status()["state"] == "running"
+    finally:
+        agent.terminate()
+        agent.wait()
+    assert open_lab("stacklab@borrowed").status()["state"] == "unusable key"
 
 
 def test_a_user_who_may_not_become_root_is_refused(lab, home):
