@@ -305,10 +305,10 @@ def test_a_machine_that_cannot_boot_is_an_error_with_its_last_words(other):
     assert other.status()["state"] == "halted"
 
 
-# All that is loaded later is loaded by somebody who may not read this Python's own files, perhaps.
-AS_SOMEBODY = """import os, sys, fabric, paramiko, stacklab.show
+# (What would be loaded later is loaded first: this Python's own files may be closed to others.)
+AS_SOMEBODY = """import encodings.idna, os, sys, fabric, paramiko, stacklab.show
 from stacklab import tasks
-from stacklab.labs import nspawn
+from stacklab.labs import container, ssh, vagrant
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 assert not os.path.exists("/proc/1"), "it hides nothing here"
 tasks.status(sys.argv[1], json=True)
