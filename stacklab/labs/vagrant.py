@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from contextlib import closing
@@ -18,7 +19,7 @@ from typing import Any
 
 import paramiko
 
-from stacklab.errors import HostRefused, LabError, LabNotRunning
+from stacklab.errors import HostRefused, LabError, LabNotRunning, Refusal
 from stacklab.files import ROOT
 from stacklab.labs.host import Host
 from stacklab.surroundings import VAGRANTS, own
@@ -28,6 +29,8 @@ VAGRANT = ROOT / ".vagrant"
 WEB = "web"
 FIND_TIMEOUT_S = 3
 STDERR = 2
+# In the words of Vagrant (the user who made the machine is another), of Docker and libvirt (we are not in their group), of Ruby.
+SOMEBODY_ELSES = re.compile(r"created with a user|permission denied|authentication unavailable|EACCES", re.IGNORECASE)
 
 # Vagrant's own SSH is how we first learn of the machine; from then on its key is pinned.
 ASK = "cat /etc/ssh/ssh_host_ed25519_key.pub && hostname -I"
@@ -198,7 +201,8 @@ def _ask_vagrant(*words: str) -> str:
         _command(*words), cwd=ROOT, env=own(VAGRANTS), text=True, capture_output=True, stdin=subprocess.DEVNULL, errors="replace"
     )
     if done.returncode != 0:
-        raise LabNotRunning(f"'vagrant {' '.join(words)}' failed: {done.stderr.strip() or done.stdout.strip()}")
+        failure = f"'vagrant {' '.join(words)}' failed: {done.stderr.strip() or done.stdout.strip()}"
+        raise HostRefused(failure, Refusal.NO_RIGHT) if SOMEBODY_ELSES.search(failure) else LabNotRunning(failure)
     return done.stdout
 
 

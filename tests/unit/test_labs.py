@@ -448,6 +448,18 @@ def test_vagrants_variables_for_another_project_never_have_that_ones_machine_hal
         VagrantLab().web()
 
 
+@pytest.mark.parametrize("words", [
+    "The VirtualBox VM was created with a user that doesn't match the current user running Vagrant.",
+    "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+    "Call to virConnectOpen failed: authentication unavailable: no polkit agent available",
+])  # fmt: skip
+def test_a_machine_that_vagrant_may_not_look_at_is_no_halt(monkeypatch, tmp_path, words):
+    made_by_vagrant()
+    fake_program(tmp_path, monkeypatch, "vagrant", f'echo "{words}" >&2; exit 1')
+    status = VagrantLab().status()
+    assert (status["state"], words in status["why"]) == ("no right to look", True)
+
+
 def test_when_vagrant_fails_the_message_names_the_command(monkeypatch, tmp_path):
     made_by_vagrant()
     fake_program(tmp_path, monkeypatch, "vagrant", "echo 'the provider is broken' >&2; exit 3")
