@@ -168,5 +168,5 @@ def test_no_generator_outlives_the_process_that_started_it(number, site, certifi
         generators = psutil.Process(desk.pid).children(recursive=True)
         assert generators
         os.kill(desk.pid, number)
-    _, left = psutil.wait_procs(generators, timeout=10)
+    _, left = psutil.wait_procs(generators, timeout=60)
     assert not left

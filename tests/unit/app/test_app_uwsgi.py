@@ -57,4 +57,4 @@ def test_a_changed_listen_is_taken_up_by_a_reload(tmp_path):
         wait_until(lambda: backlog(tmp_path) == 70, "the backlog is 70", seconds=20)
     finally:
         uwsgi.send_signal(signal.SIGINT)  # the master takes its workers with it
-        uwsgi.wait(10)
+        uwsgi.wait(60)
