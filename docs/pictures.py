@@ -1,7 +1,8 @@
 """Draw the README's plots from the runs in results/: `make pictures`.
 
-They need `fab experiment eight-cases`, `one-vs-three` and `channel-layers` at full size. A plot whose runs are not
-there stays as it is. (jupyterlab-on-desk.png is a browser's view; `make test-vagrant` leaves a new one in build/.)
+They need `fab experiment eight-cases`, `one-vs-three` and `channel-layers` at full size, and what there is of
+`fab experiment claims`. A plot whose runs are not there stays as it is. (jupyterlab-on-desk.png is a browser's view;
+`make test-vagrant` leaves a new one in build/.)
 """
 
 from pathlib import Path
@@ -19,6 +20,7 @@ from stacklab.runs.results import load_runs
 from stacklab.study import plots
 from stacklab.study.drawing import our_style
 from stacklab.study.summary import summarize
+from stacklab.study.verdicts import NOT_TESTED, judge_results
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -52,8 +54,18 @@ def chat() -> plt.Figure:
     return figure
 
 
+def claims() -> plt.Figure:
+    """A line a claim. ResultsError if none was tested here."""
+    judgements = judge_results(RESULTS)
+    if all(judgement.verdict == NOT_TESTED for judgement in judgements):
+        raise ResultsError("no claim was tested here; 'fab experiment claims' does")
+    figure, ax = plt.subplots(figsize=(12, 8.6), layout="constrained")
+    plots.claims(judgements, ax)
+    return figure
+
+
 if __name__ == "__main__":
-    for name, draw in {"eight-cases": eight_cases, "chat": chat}.items():
+    for name, draw in {"eight-cases": eight_cases, "chat": chat, "claims": claims}.items():
         try:
             with our_style():
                 draw().savefig(IMAGES / f"{name}.png", dpi=110)

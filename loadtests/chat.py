@@ -183,9 +183,9 @@ class Client(User):
         """One connection, from its first packet to its end. Returns the close code, if there was one."""
         self.attempts += 1
         source_address = self.share.source_address(self.index)
-        with self.crowd.gate:
-            row = Connection(self.index, self.room, None, source_address, None, self.share.now(), attempt=self.attempts)
-            self.connection = row
+        row = Connection(self.index, self.room, None, source_address, None, self.share.now(), attempt=self.attempts)
+        self.connection = row
+        with self.crowd.gate:  # a wait for it is a wait to come in, as the client feels it
             try:
                 self.socket = ChatSocket(self.share, f"load-{self.room}", source_address)
             except OSError as error:

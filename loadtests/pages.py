@@ -3,7 +3,8 @@
 Three ways to make them, each a Locust user class; `stacklab.bench.load` names one on the command line:
 
     Visitor    a closed loop: `users` visitors, each asks again `wait_s` after its answer
-    Timetable  an open schedule: requests start every 1/requests_per_s seconds, however slow answers are
+    Timetable  an open schedule: requests start every 1/requests_per_s seconds, or with `arrivals` "poisson" so often on
+               average and at random, however slow answers are
     Crowd      a closed loop without an end: the desk says how many ask for which path, and may say so again
 
 Requests of the ramp-up and of `warmup_s` at full load are written too, flagged, and not counted.
@@ -12,7 +13,10 @@ Rows (CSV): start_s, duration_s, status, bytes, error, warmup, scheduled_s, retr
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
+from collections.abc import Iterator
 
 import gevent
 from connection import Connection
@@ -24,6 +28,7 @@ from share import Share
 
 CONNECTS_PER_S = 200  # of a crowd that grows
 UNANSWERED_S = 0.2  # a visitor of a crowd waits so long before it tries again
+ARRIVALS_SEED = 1  # the same arrivals in all runs that are to be compared
 HOPELESS_AFTER_S = 3  # at full load without one answer: going on would only repeat the same error
 
 
@@ -103,6 +108,16 @@ def finish(environment) -> None:
     gevent.spawn(environment.runner.quit)
 
 
+def due_times(start_s: float, per_s: float, arrivals: str) -> Iterator[float]:
+    """When the requests of a schedule are due: `per_s` a second from `start_s` on.
+
+    "even": one after each 1/per_s. "poisson": after gaps that are exponentially distributed, seeded.
+    """
+    chance = random.Random(ARRIVALS_SEED)
+    gap_s = {"even": lambda: 1 / per_s, "poisson": lambda: chance.expovariate(per_s)}[arrivals]
+    return itertools.accumulate((gap_s() for _ in itertools.count()), initial=start_s)
+
+
 class Visitor(User):
     """One of `users` visitors; together they empty the pool."""
 
@@ -144,16 +159,13 @@ class Timetable(User):
             gevent.sleep(pool.start_s + load["ramp_s"] * index / load["users"] - pool.share.now())
             self.under_way.spawn(self._request, self._connection(), True, None)
 
-        number = 0
-        while True:
-            due_s = pool.full_load_s + number / load["requests_per_s"]
+        for due_s in due_times(pool.full_load_s, load["requests_per_s"], load["arrivals"]):
             if (wait_s := due_s - pool.share.now()) > 0:
                 gevent.sleep(wait_s)
             if (warmup := pool.take(due_s)) is None:
                 break
             connection = self.idle.pop() if self.idle else self._connection()
             self.under_way.spawn(self._request, connection, warmup, due_s)
-            number += 1
         self.under_way.join()
         finish(self.environment)
         raise StopUser

@@ -44,7 +44,7 @@ TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
     "logs": (tasks.logs, ()), "ca": (tasks.ca, ()), "doctor": (tasks.doctor, ()),
     "http": (tasks.http, (HttpLoad,)), "chat": (tasks.chat, (ChatLoad,)), "experiment": (tasks.experiment, ()),
     "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),
-    "report": (tasks.report, ()), "export": (tasks.export, ()),
+    "report": (tasks.report, ()), "export": (tasks.export, ()), "verdicts": (tasks.verdicts, ()),
 }  # fmt: skip
 
 

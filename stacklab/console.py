@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TextIO
 
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm as notebook_tqdm
 
 from stacklab import show
-from stacklab.bench.experiment import Estimate
+from stacklab.bench.experiment import Estimate, estimate, run_experiment
 from stacklab.bench.load import Progress
 from stacklab.bench.plan import Experiment, Planned
+from stacklab.labs import Lab
 from stacklab.runs.results import Run
 from stacklab.study.summary import summarize
+from stacklab.workload import Look
 
 # In a notebook the bar is a widget, and takes the width that it finds.
 BAR = "{bar} " if issubclass(tqdm, notebook_tqdm) else "|{bar:20}| "
@@ -52,6 +56,8 @@ class Bar:
         """Begin the line of the next run of an experiment."""
         self._end(whole=True)
         self._name = f"{number}/{total} {planned.point.label}, repeat {planned.repeat}: "
+        if isinstance(planned.point.workload, Look):  # which reports nothing until it has seen all
+            self.say(self._name.removesuffix(": "))
 
     def __call__(self, progress: Progress) -> None:
         self._last = progress
@@ -78,6 +84,23 @@ def estimate_text(experiment: Experiment, estimate: Estimate) -> str:
         f"{experiment.name}: {estimate.runs} {what} to measure{done}; about {show.duration(estimate.duration_s)} "
         f"and {max(1, estimate.disk_bytes >> 20)} MiB of disk"
     )
+
+
+def measure_plan(
+    plan: Experiment, lab: Lab, fresh: bool, on_block: Callable[[Experiment, Bar, int], None] = lambda plan, bar, repeat: None
+) -> list[Run]:
+    """What is left of an experiment, with a bar; first, how long that takes, and, where it is stopped, how it goes on."""
+    if fresh:
+        print(f"starting over; runs there are already are kept as {plan.name}.1 and so on")
+    print(estimate_text(plan, estimate(plan, fresh=fresh)))
+    try:
+        with Bar() as bar:
+            return run_experiment(
+                plan, lab, fresh=fresh, on_run=bar.on_run, on_block=partial(on_block, plan, bar), progress=bar
+            )
+    except KeyboardInterrupt:
+        print("\nstopped; without --fresh, the same command goes on from here")
+        raise
 
 
 def run_text(run: Run) -> str:

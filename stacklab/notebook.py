@@ -23,7 +23,7 @@ from stacklab.labs.host import Host
 from stacklab.stack import Applied
 from stacklab.study import plots
 from stacklab.study.summary import METRIC_NAMES
-from stacklab.study.verdicts import Judgement, is_time
+from stacklab.study.verdicts import NOT_TESTED, Judgement, is_time
 from stacklab.study.words import judgement_words
 
 MIB = 1 << 20
@@ -137,7 +137,7 @@ def show_judgement(judgement: Judgement) -> None:
     """A claim, its verdict, and the numbers behind it."""
     words = judgement_words(judgement)
     say(f"**{words['id']}**: {words['sentence']}. The runs say: **{words['verdict']}**.")
-    if words["tests"]:
+    if judgement.verdict != NOT_TESTED:
         say(f"Tested: `{words['of']}`")
         names = {"what": "measured", "than": "against", "figure": "estimate", "n": "pairs"}
         display(table(pd.DataFrame(words["tests"]).rename(columns=names)))

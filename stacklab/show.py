@@ -12,6 +12,7 @@ from stacklab.stack import Applied
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
     from stacklab.study.paired import MetricVerdict
+    from stacklab.study.verdicts import Judgement
 
 # Settings that can be seen in the running services themselves.
 OBSERVABLE = (
@@ -157,3 +158,20 @@ def _said(verdict: MetricVerdict) -> str:
         return "undecided: too few blocks"
     smallest = f"{verdict.detectable - 1:.0%}" if verdict.scale == "ratio" else f"{verdict.detectable:.3f}"
     return f"undecided: about {verdict.more_blocks:.0f} more blocks; smallest effect found so far: {smallest}"
+
+
+def verdicts_text(judgements: list[Judgement]) -> str:
+    """Each claim and its verdict; below it a line a test, those that decide nothing in brackets."""
+    from stacklab.study.words import judgement_words
+
+    lines = []
+    for judgement in judgements:
+        words = judgement_words(judgement)
+        lines += ["", f"{words['id']}  {words['sentence']}", f"     {words['verdict'].upper()}"]
+        for test, row in zip(words["tests"], judgement.tests.to_dict("records"), strict=True):
+            measured = f"{test['figure']} [{test['interval']}], n {test['n']}: " if row["scale"] else ""
+            line = f"{row['of'] or 'all'}: {test['what']}, {test['than']}: {measured}{test['verdict']}"
+            lines.append(f"     {line}" if row["decides"] else f"     ({line})")
+        if words["note"]:
+            lines.append(f"     {words['note']}")
+    return "\n".join(lines[1:])

@@ -10,7 +10,6 @@ import json as json_format
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from stacklab.console import Bar
     from stacklab.labs.host import Host
     from stacklab.runs.results import Run
+    from stacklab.study.verdicts import Judgement
 
 
 # ---------------------------------------------------------------- the machine
@@ -207,24 +207,22 @@ def experiment(
     name: str, quick: bool = False, repeats: str | int | None = None, seed: str | int = 1, fresh: bool = False,
     lab: str | None = None,
 ) -> list[Run]:
-    """Measure an experiment; goes on where it was interrupted."""
-    from stacklab import console
-    from stacklab.bench.experiment import estimate, run_experiment
-    from stacklab.bench.experiments import experiment_named
+    """Measure an experiment, or all of the claims'; it can go on."""
+    from stacklab.bench.experiment import estimate
+    from stacklab.bench.experiments import CLAIMS, enough_to_judge, experiment_named
+    from stacklab.console import measure_plan
 
-    plan = experiment_named(name, quick, whole_number("repeats", repeats), whole_number("seed", seed))
-    if fresh:
-        print(f"starting over; runs there are already are kept as {plan.name}.1 and so on")
-    print(console.estimate_text(plan, estimate(plan, fresh=fresh)))
-    try:
-        with console.Bar() as bar:
-            runs = run_experiment(
-                plan, open_lab(lab), fresh=fresh, on_run=bar.on_run, on_block=partial(_first_look, plan, bar), progress=bar
-            )
-    except KeyboardInterrupt:
-        print("\nstopped; without --fresh, the same command goes on from here")
-        raise
-    report(plan.name)
+    times, start = whole_number("repeats", repeats), whole_number("seed", seed)
+    plans = [experiment_named(name, quick, times, start)] if name != CLAIMS else enough_to_judge(quick, times, start)
+    if name == CLAIMS:
+        left_s = sum(estimate(plan, fresh=fresh).duration_s for plan in plans)
+        print(f"{len(plans)} experiments judge the claims; about {show.duration(left_s)} of them are left to measure")
+    runs = []
+    for plan in plans:
+        runs += measure_plan(plan, open_lab(lab), fresh, _first_look)
+        report(plan.name)
+    if name == CLAIMS:
+        verdicts()
     return runs
 
 
@@ -291,4 +289,11 @@ def export(name: str, out: str | None = None) -> list[Path]:
     return files
 
 
-# ---------------------------------------------------------------- this computer
+def verdicts(json: bool = False) -> list[Judgement]:
+    """What the results say of each of the post's claims."""
+    from stacklab.files import RESULTS
+    from stacklab.study.verdicts import judge_results
+
+    judgements = judge_results(RESULTS)
+    print(json_format.dumps([j.to_dict() for j in judgements], indent=1) if json else show.verdicts_text(judgements))
+    return judgements

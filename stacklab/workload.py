@@ -1,11 +1,14 @@
-"""`HttpLoad` and `ChatLoad`: what load is put on the stack. Pure: no I/O."""
+"""`HttpLoad` and `ChatLoad`: what load is put on the stack; `Look`: what is looked at without one. Pure: no I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from stacklab.errors import SettingsError
-from stacklab.settings import Checked, decimal, number, text
+from stacklab.settings import Checked, choice, decimal, number, switch, text
+
+ARRIVALS = ("even", "poisson")
+SIGHTS = ("clients_held", "daphne_processes", "sync_threads", "starts", "socket_shares")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +16,8 @@ class HttpLoad(Checked):
     """`requests` counted requests to `path` from one pool shared by `users`; warm-up comes on top.
 
     A closed loop (each user waits for its answer, then `wait_s`) unless `requests_per_s` is given:
-    then requests start on a schedule, however slow the answers are, which shows queueing delay.
+    then requests start on a schedule, however slow the answers are, which shows queueing delay. Its `arrivals` are
+    "even", or "poisson": at random, as those of many people who know nothing of each other.
     """
 
     path: str = text("/", "the path to ask for, with its query")
@@ -23,6 +27,7 @@ class HttpLoad(Checked):
     warmup_s: float = decimal(2.0, 0, 600, "seconds under full load before counting starts")
     wait_s: float = decimal(0.0, 0, 3600, "seconds a user waits after each answer")
     requests_per_s: float | None = decimal(None, 0.01, 100_000, "start requests on this schedule instead of a closed loop")
+    arrivals: str = choice("even", ARRIVALS, "how a schedule's requests follow each other: evenly, or at random")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,6 +37,8 @@ class HttpLoad(Checked):
             raise SettingsError(
                 f"wait_s={self.wait_s} and requests_per_s={self.requests_per_s} exclude each other: give one"
             )
+        if self.arrivals != "even" and not self.requests_per_s:
+            raise SettingsError(f"arrivals={self.arrivals} is not allowed in a closed loop: give requests_per_s too")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,4 +59,14 @@ class ChatLoad(Checked):
             raise SettingsError(f"rooms={self.rooms} is not allowed: there are only {self.clients} clients to fill them")
 
 
-Workload = HttpLoad | ChatLoad
+@dataclass(frozen=True, kw_only=True)
+class Look(Checked):
+    """No load: the `sight` is looked at, `rounds` times; what each of them is stands in `stacklab.bench.looks`."""
+
+    sight: str = choice("starts", SIGHTS, "what is looked at")
+    rounds: int = number(1, 1, 1000, "how many times")
+    verbosity: int = number(1, 0, 3, "daphne_processes: the N of daphne -v N")
+    ready: bool = switch(True, "starts: whether a unit counts as started only once it listens")
+
+
+Workload = HttpLoad | ChatLoad | Look

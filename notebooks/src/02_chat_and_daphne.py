@@ -141,7 +141,7 @@ plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 # %%
 smallest = min(run.workload.clients for run in runs)
 chosen = [run for run in runs if run.workload.clients == smallest]
-effects = [study.compare(chosen, metric) for metric in ("cpu_s_daphne", "pss_peak_bytes_daphne")]
+effects = [study.compare(chosen, metric) for metric in ("cpu_s_daphne_per_1000_deliveries", "pss_peak_bytes_daphne")]
 ratios = pd.concat(effects)[["metric", "point", "base", "estimate"]]
 notebook.table(ratios.assign(metric=ratios["metric"].map(study.METRIC_NAMES)))
 

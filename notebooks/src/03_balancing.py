@@ -148,7 +148,7 @@ notebook.show_judgement(judge(claims["C12"], judged))
 # And each method's CPU against round robin. An interval that meets the line detects nothing; no bar means too few sound repeats.
 
 # %%
-effects = study.compare(judged, "cpu_s_daphne", base="round_robin")
+effects = study.compare(judged, "cpu_s_daphne_per_1000_deliveries", base="round_robin")
 plots.comparison(effects);
 
 # %% [markdown]

@@ -1,4 +1,4 @@
-"""What is done to the stack while it is being measured: units killed or stopped for a while, a setting changed."""
+"""What is done to the stack while it is being measured: units killed, stopped or frozen for a while, a setting changed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ class Event:
     So that it comes when it should also where clients take long to connect. (Chat has no "warmup".)
 
     `kill`: these units (names with blanks between) get SIGKILL. `stop`: this unit is stopped for `for_s` seconds and
-    started again. `change`: these settings are applied.
+    started again. `freeze`: all processes of this unit stand still (SIGSTOP) for `for_s` seconds, and go on. `change`: these
+    settings are applied.
     """
 
     at_s: float
     kill: str = ""
     stop: str = ""
+    freeze: str = ""
     for_s: float = 0.0
     change: tuple[tuple[str, Any], ...] = ()
     phase: str = "load"
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.kill, self.stop, self.change))) != 1:
-            raise SettingsError(f"an event either kills units, stops a unit or changes settings, not {self.what!r}")
+        if sum(map(bool, (self.kill, self.stop, self.freeze, self.change))) != 1:
+            raise SettingsError(f"an event either kills units, stops or freezes a unit, or changes settings, not {self.what!r}")
         if self.phase not in PHASES:
             raise SettingsError(f"phase={self.phase!r} of an event must be one of {', '.join(PHASES)}")
 
@@ -45,6 +47,8 @@ class Event:
             return f"kill {self.kill}"
         if self.stop:
             return f"stop {self.stop} for {self.for_s:g} s"
+        if self.freeze:
+            return f"freeze {self.freeze} for {self.for_s:g} s"
         return ", ".join(f"{name}={value}" for name, value in self.change)
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +63,12 @@ class Event:
         if self.stop:
             # one command, so that the unit is started also if this computer is cut off meanwhile
             host.run(f"systemctl stop {self.stop}; sleep {self.for_s:g}; systemctl start {self.stop}", sudo=True)
+            return settings
+        if self.freeze:
+            # A unit of its own, so that the thaw comes also if this computer, and the connection, are gone by then.
+            kill = f"systemctl kill {self.freeze} --signal"
+            there = f"{kill}=STOP; sleep {self.for_s:g}; {kill}=CONT"
+            host.run(f"systemd-run --collect --quiet --wait sh -c '{there}'", sudo=True, timeout_s=60 + self.for_s)
             return settings
         changed = settings.replace(**dict(self.change))
         stack.apply(host, changed)

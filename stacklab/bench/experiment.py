@@ -23,6 +23,7 @@ from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import go_back, going_back, left_behind
 from stacklab.bench.load import Progress, run_load
+from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
 from stacklab.bench.plan import Experiment, Planned
 from stacklab.bench.resume import open_plan, require_disk, set_aside
@@ -39,11 +40,12 @@ from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
 from stacklab.surroundings import GIT, git, own
 from stacklab.version import code_version
-from stacklab.workload import ChatLoad, HttpLoad, Workload
+from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
 
 # For the estimate before an experiment starts, until a run on this machine says better.
 GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
+LOOK_S = 4.0  # each of its rounds
 BYTES_PER_REQUEST = 60
 BYTES_PER_RUN = 300_000
 
@@ -168,6 +170,8 @@ def measure(
     Chat begins with new processes (CHAT_BEGINS_WITH_NEW). The run goes to `folder`/`name` (by default
     results/adhoc/<time>). Raises ApplyError, LoadError, LabNotRunning; nothing is saved then.
     """
+    if isinstance(workload, Look):
+        return look_at(on, settings, workload, folder=folder, name=name, point=point, repeat=repeat, position=position)
     on.hold.take()
     applied = stack.apply(on.host, settings, anew=CHAT_BEGINS_WITH_NEW if isinstance(workload, ChatLoad) else ())
     with writing_run(folder, name) as draft:
@@ -246,6 +250,8 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
 
 def guessed_s(workload: Workload) -> float:
     """Seconds under load, before anything was measured here."""
+    if isinstance(workload, Look):
+        return LOOK_S * workload.rounds
     if isinstance(workload, ChatLoad):
         return workload.ramp_s + workload.duration_s
     per_s = workload.requests_per_s or GUESSED_REQUESTS_PER_S
@@ -256,6 +262,8 @@ def guessed_s(workload: Workload) -> float:
 
 def rows_of(workload: Workload) -> int:
     """About how many rows a run of it leaves (client's and server's)."""
+    if isinstance(workload, Look):
+        return workload.rounds
     if isinstance(workload, HttpLoad):
         return 2 * workload.requests
     receivers = workload.clients / workload.rooms

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 from stacklab.bench.events import Event
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, StackSettings
 from stacklab.stack.limits import raised_for
-from stacklab.workload import ChatLoad, HttpLoad
+from stacklab.study.claims import claim_experiments
+from stacklab.workload import ChatLoad, HttpLoad, Look
 
 
 def _named(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int, **slices: float) -> Experiment:
@@ -154,6 +156,109 @@ def sockets(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     return _named("sockets", points, quick, 1 if repeats is None else repeats, seed)
 
 
+def connections_limit(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Where nginx's connections bind: 100 users, who take two each, against 128 of them and against 4000. In slices."""
+    load = HttpLoad(users=100)
+    points = [Point(f"{n} connections", StackSettings(nginx_worker_connections=n), load) for n in (128, 4000)]
+    return _named("connections-limit", points, quick, repeats, seed, slice_s=3.0)
+
+
+def nginx_workers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """1, 2 and 4 nginx workers (and 8), to be held against the web host's CPUs, on a page that costs Django little. In slices."""
+    load = HttpLoad(users=100, path="/healthz")
+    counts = (1, 2, 4) if quick else (1, 2, 4, 8)
+    points = [Point(f"{n} workers", StackSettings(nginx_worker_processes=n), load) for n in counts]
+    return _named("nginx-workers", points, quick, repeats, seed, slice_s=3.0)
+
+
+def uwsgi_workers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Five processes, ten, and five of two threads each, on a page that computes and on one that waits. In slices."""
+    points = [
+        Point(f"{path}, {processes} × {threads}", StackSettings(uwsgi_processes=processes, uwsgi_threads=threads),
+              HttpLoad(users=50, path=path))
+        for path in ("/", "/io/?ms=50")
+        for processes, threads in ((5, 1), (10, 1), (5, 2))
+    ]  # fmt: skip
+    return _named("uwsgi-workers", points, quick, repeats, seed, slice_s=3.0)
+
+
+def one_process(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """A chat near the ceiling of one Daphne: what threads within it can do, and what three instances can."""
+    load = ChatLoad(clients=200, rooms=20, messages_per_s=1.5, duration_s=8 if quick else 20, ramp_s=4)
+    one = CHAT.replace(daphne_instances=1)
+    points = [
+        Point("1 instance", one, load),
+        Point("1 instance, 16 threads", one.replace(asgi_threads=16), load),
+        Point("3 instances by room", CHAT.replace(balance="hash"), load),
+    ]
+    return _named("one-process", points, quick, repeats, seed)
+
+
+def _looks(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int, usual: int = 3) -> Experiment:
+    """Looks are short: as many repeats in quick mode as at full size."""
+    return _named(name, points, quick, usual if repeats is None else repeats, seed)
+
+
+def clients_held(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """How many chat clients nginx holds at once, of one worker and of two: one comes in after the other, past the limit."""
+    look = Look(sight="clients_held")
+    cases = ((1, 128), (2, 128)) if quick else ((1, 128), (1, 256), (2, 128), (2, 256))
+    points = [
+        Point(f"{n} × {connections}", StackSettings(nginx_worker_processes=n, nginx_worker_connections=connections), look)
+        for n, connections in cases
+    ]
+    return _looks("clients-held", points, quick, repeats, seed)
+
+
+def daphne_verbosity(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """What `daphne -v N` starts, beside the instances there are."""
+    points = [Point(f"-v {n}", StackSettings(), Look(sight="daphne_processes", verbosity=n)) for n in (1, 2, 3)]
+    return _looks("daphne-verbosity", points, quick, repeats, seed)
+
+
+def asgi_threads(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Threads of one Daphne under sixteen synchronous requests at once, and how soon these are answered, by ASGI_THREADS."""
+    points = [
+        Point(f"ASGI_THREADS {'not set' if n is None else n}", StackSettings(asgi_threads=n), Look(sight="sync_threads"))
+        for n in (None, 4, 16)
+    ]
+    return _looks("asgi-threads", points, quick, repeats, seed, usual=5)
+
+
+def starts(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Three Daphnes started at once, again and again: as a plain unit would be, and with readiness as the lab has it."""
+    look = Look(sight="starts", rounds=5 if quick else 10)
+    points = [
+        Point(label, StackSettings(), look.replace(ready=label != "plain")) for label in ("plain", "with readiness")
+    ]
+    return _looks("starts", points, quick, repeats, seed, usual=3 if quick else 8)
+
+
+def socket_shares(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Sixty clients and what three instances write of them into their access logs, by round robin and by room."""
+    look = Look(sight="socket_shares")
+    points = [Point(method, CHAT.replace(balance=method), look) for method in ("round_robin", "hash")]
+    return _looks("socket-shares", points, quick, repeats, seed, usual=5)
+
+
+def freeze(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """All of uWSGI stands still for some seconds: what a closed loop of users sees of it, and what a schedule does.
+
+    Both ask about a hundred times a second. In the loop everybody waits while nothing is answered, and asks nothing: the
+    seconds of standstill are ten requests of thousands. A schedule asks on, as people do who know nothing of each other.
+    """
+    seconds = 15 if quick else 40
+    standstill = (Event(4 if quick else 10, freeze="uwsgi", for_s=2 if quick else 4),)
+    count = 100 * seconds
+    points = [
+        Point("closed loop", StackSettings(), HttpLoad(requests=count, users=10, wait_s=0.1), standstill),
+        Point("even schedule", StackSettings(), HttpLoad(requests=count, users=10, requests_per_s=100.0), standstill),
+        Point("Poisson arrivals", StackSettings(),
+              HttpLoad(requests=count, users=10, requests_per_s=100.0, arrivals="poisson"), standstill),
+    ]  # fmt: skip
+    return _named("freeze", points, quick, repeats, seed)
+
+
 EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "eight-cases": eight_cases,
     "one-vs-three": one_vs_three,
@@ -164,12 +269,33 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "outages": outages,
     "scaling": scaling,
     "sockets": sockets,
+    "freeze": freeze,
+    "connections-limit": connections_limit,
+    "nginx-workers": nginx_workers,
+    "uwsgi-workers": uwsgi_workers,
+    "one-process": one_process,
+    "clients-held": clients_held,
+    "daphne-verbosity": daphne_verbosity,
+    "asgi-threads": asgi_threads,
+    "starts": starts,
+    "socket-shares": socket_shares,
 }
 """The experiments by name: each takes quick, repeats and seed."""
+
+
+CLAIMS = "claims"
+"""What `fab experiment` calls all those together that decide a claim."""
+ENOUGH = 3  # repeats of whole runs, without which there is no interval worth the name
+
+
+def enough_to_judge(quick: bool = False, repeats: int | None = None, seed: int = 1) -> list[Experiment]:
+    """The experiments that decide the claims, with as many repeats as that takes."""
+    plans = [EXPERIMENTS[name](quick=quick, repeats=repeats, seed=seed) for name in claim_experiments()]
+    return [plan if repeats else replace(plan, repeats=max(plan.repeats, ENOUGH)) for plan in plans]
 
 
 def experiment_named(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """The experiment `name`; SettingsError, naming those there are, if there is none of that name."""
     if name not in EXPERIMENTS:
-        raise SettingsError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise SettingsError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}, and {CLAIMS}")
     return EXPERIMENTS[name](quick=quick, repeats=repeats, seed=seed)

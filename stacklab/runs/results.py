@@ -21,7 +21,7 @@ from stacklab.errors import ResultsError, SettingsError
 from stacklab.runs.sums import AGAIN, SUMS_FILE, check_sums
 from stacklab.runs.tables import SAMPLED, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
-from stacklab.workload import ChatLoad, HttpLoad, Workload
+from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
 
 FORMAT = 3
 FORMAT_HISTORY = {
@@ -37,7 +37,7 @@ PARTIAL_PREFIX = ".partial-"
 
 MARGIN_S = 1.0  # samples this long before and after a slice belong to it too: they are read between
 
-WORKLOADS: dict[str, type[HttpLoad] | type[ChatLoad]] = {"http": HttpLoad, "chat": ChatLoad}
+WORKLOADS: dict[str, type[Workload]] = {"http": HttpLoad, "chat": ChatLoad, "look": Look}
 
 
 class UnfinishedRunWarning(UserWarning):
@@ -169,8 +169,8 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """"http" or "chat"."""
-        return "http" if isinstance(self.workload, HttpLoad) else "chat"
+        """"http", "chat" or "look"."""
+        return next(kind for kind, of in WORKLOADS.items() if isinstance(self.workload, of))
 
     def to_dict(self) -> dict[str, Any]:
         """What run.json holds."""

@@ -18,9 +18,9 @@ from stacklab.runs.results import Run
 from stacklab.runs.tables import TABLES, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
 from stacklab.stack.services import family
-from stacklab.workload import ChatLoad, HttpLoad
+from stacklab.workload import ChatLoad, HttpLoad, Look
 
-RULES = HttpLoad.rules() | ChatLoad.rules() | StackSettings.rules()
+RULES = HttpLoad.rules() | ChatLoad.rules() | Look.rules() | StackSettings.rules()
 FACTORS = tuple(RULES)
 """Every field of workloads and settings: what can differ between the points of an experiment."""
 

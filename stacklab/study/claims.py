@@ -1,4 +1,4 @@
-"""`CLAIMS`: what the post says, each with the comparisons of runs that can decide it. Data; `analysis.judge` judges."""
+"""`CLAIMS`: what the post says, each with the comparisons that can decide it, and the experiments that measure them. Data."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 class Test:
     """One thing that must be so if a claim holds: `metric` of runs with the settings `of` is `expect` …
 
-    "less" or "more" than that of runs with the settings `than`, in pairs; or "at most" or "at least"
-    the number `than`.
+    "less" or "more" than that of runs with the settings `than`, in pairs; or "not less" or "not more" than it, by more
+    than the margin; or "at most" or "at least" the number `than`; or happens "sometimes": of many tries (the column
+    `tries`) at least once, where never, in so many that it is rarer than the share `than`, contradicts it.
+    `experiment` measures it.
     """
 
     __test__ = False  # not one of pytest's
@@ -21,19 +23,22 @@ class Test:
     expect: str
     of: Mapping[str, Any]
     than: Mapping[str, Any] | float
+    experiment: str = ""
+    tries: str = ""
 
 
 @dataclass(frozen=True)
 class Claim:
     """A statement of CLAIMS. It holds if all `tests` do, for `each` value of that factor by itself (None: pooled).
 
-    `note` says where to look if it has no tests: no comparison of runs can decide it.
+    `besides` are tests of what else one should know; they are shown, and decide nothing. `note` says how to read it.
     """
 
     id: str
     sentence: str
     tests: tuple[Test, ...] = ()
     each: str | None = None
+    besides: tuple[Test, ...] = ()
     note: str = ""
 
 
@@ -41,35 +46,75 @@ def _fastest_case() -> tuple[Test, ...]:
     best = {"nginx_worker_connections": 4000, "uwsgi_processes": 10}
     others = [(1024, 5), (1024, 10), (4000, 5)]
     return tuple(
-        Test("p50_s", "less", best, {"nginx_worker_connections": connections, "uwsgi_processes": processes})
-        for connections, processes in others
+        Test("p50_s", "less", best, {"nginx_worker_connections": c, "uwsgi_processes": p}, "eight-cases") for c, p in others
     )
 
 
+def _threads(path: str) -> Test:
+    """Two threads in each of five workers, against one."""
+    two, one = ({"uwsgi_threads": n, "uwsgi_processes": 5, "path": path} for n in (2, 1))
+    return Test("throughput_per_s", "not more", two, one, "uwsgi-workers")
+
+
+CEILING = {"clients": 200, "messages_per_s": 1.5}  # near what one process can do
+ONE, THREE = {"daphne_instances": 1, "asgi_threads": None}, {"daphne_instances": 3, "balance": "round_robin"}
+RARE = 0.05  # a start in twenty
+
 CLAIMS: tuple[Claim, ...] = (
     Claim("C1", "nginx serves at most worker_processes × worker_connections clients",
-          note="Raise the number of users past the limit and look at the errors: a proxied client takes two connections."),
+          (Test("held_of_limit", "at most", {}, 1.0, "clients-held"),), each="nginx_worker_processes",
+          besides=(Test("held_of_half", "at most", {}, 1.0, "clients-held"),),
+          note="A bound that is never reached supports the claim too: a proxied client takes two connections, so look at "
+               "how near to half of the product it came."),
     Claim("C2", "nginx's worker_processes should equal the number of CPUs",
-          note="Needs a web host with more than one core."),
+          (Test("throughput_per_s", "more", {"workers_per_cpu": 1.0}, {"workers_per_cpu": 0.5}, "nginx-workers"),
+           Test("throughput_per_s", "not less", {"workers_per_cpu": 1.0}, {"workers_per_cpu": 2.0}, "nginx-workers")),
+          note="Fewer workers than CPUs need a web host of two CPUs or more. On a computer of two, `fab halt`, "
+               "`fab up --no-pin` and `fab experiment nginx-workers --fresh` give it both, shared with the load."),
     Claim("C3", "raising nginx's worker_connections carries more traffic",
-          (Test("throughput_per_s", "more", {"nginx_worker_connections": 4000}, {"nginx_worker_connections": 1024}),)),
-    Claim("C4", "uWSGI gains from more processes",
-          (Test("throughput_per_s", "more", {"uwsgi_processes": 10}, {"uwsgi_processes": 5}),)),
+          (Test("throughput_per_s", "more", {"nginx_worker_connections": 4000}, {"nginx_worker_connections": 1024},
+                "eight-cases"),),
+          besides=(Test("throughput_per_s", "more", {"nginx_worker_connections": 4000, "users": 100},
+                        {"nginx_worker_connections": 128, "users": 100}, "connections-limit"),),
+          note="Judged by the post's eight cases, where the limit does not bind; beside it, a case in which it does."),
+    Claim("C4", "uWSGI gains from more processes, hardly from threads",
+          (Test("throughput_per_s", "more", {"uwsgi_processes": 10, "path": "/"}, {"uwsgi_processes": 5, "path": "/"},
+                "eight-cases"), _threads("/")),
+          besides=(Test("throughput_per_s", "more", {"uwsgi_processes": 10, "path": "/io/?ms=50"},
+                        {"uwsgi_processes": 5, "uwsgi_threads": 1, "path": "/io/?ms=50"}, "uwsgi-workers"),
+                   _threads("/io/?ms=50"))),
     Claim("C5", "4000 connections with 10 processes answers fastest of the cases, at each load",
           _fastest_case(), each="users"),
-    Claim("C6", "Daphne's -v N starts N workers", note="Look at the processes: -v is verbosity."),
-    Claim("C7", "ASGI_THREADS sets the number of threads for synchronous code",
-          note="Look at the threads of an instance under synchronous load."),
-    Claim("C8", "several instances behind a reverse proxy are the way to scale Channels",
-          note="See the experiments on the number of instances and on balancing."),
+    Claim("C6", "Daphne's -v N starts N workers",
+          (Test("daphne_processes", "at least", {"verbosity": 2}, 2, "daphne-verbosity"),
+           Test("daphne_processes", "at least", {"verbosity": 3}, 3, "daphne-verbosity")),
+          note="-v is verbosity."),
+    Claim("C7", "ASGI_THREADS sets the number of threads for synchronous code (by default CPUs × 5), and more are not always "
+                "faster",
+          (Test("sync_threads", "at most", {"asgi_threads": 4}, 4, "asgi-threads"),
+           Test("sync_of_default", "at most", {"asgi_threads": None}, 1, "asgi-threads"),
+           Test("sync_per_s", "not more", {"asgi_threads": 16}, {"asgi_threads": 4}, "asgi-threads")),
+          note="Sixteen requests at once for a page that waits: as many threads as the setting says, or one a request?"),
+    Claim("C8", "Channels cannot be scaled from inside one process: several instances behind a reverse proxy are the way",
+          (Test("latency_p50_s", "not less", {"daphne_instances": 1, "asgi_threads": 16} | CEILING, ONE | CEILING, "one-process"),
+           Test("latency_p50_s", "less", {"daphne_instances": 3, "balance": "hash"} | CEILING, ONE | CEILING, "one-process")),
+          note="At a load near one process's ceiling. On a web host with one CPU, instances have no more of it than one had."),
     Claim("C9", "three balanced Daphnes use less CPU and memory than one under the same load",
-          (Test("cpu_s_daphne", "less", {"daphne_instances": 3, "balance": "round_robin"}, {"daphne_instances": 1}),
-           Test("pss_peak_bytes_daphne", "less", {"daphne_instances": 3, "balance": "round_robin"}, {"daphne_instances": 1}))),
+          (Test("cpu_s_daphne_per_1000_deliveries", "less", THREE, {"daphne_instances": 1}, "one-vs-three"),
+           Test("pss_peak_bytes_daphne", "less", THREE, {"daphne_instances": 1}, "one-vs-three")), each="clients"),
     Claim("C10", "three Daphne services started at once sometimes leave one not running",
-          note="Start them many times, and tell running from listening."),
+          (Test("left_not_running", "sometimes", {"ready": False}, RARE, "starts", tries="starts"),),
+          besides=(Test("active_not_listening", "sometimes", {"ready": False}, RARE, "starts", tries="starts"),),
+          note="Running is not listening: what looks dead may only be on its way."),
     Claim("C11", "round robin spreads sockets evenly",
-          (Test("busiest_share", "at most", {"balance": "round_robin", "daphne_instances": 3}, 1.1),)),
+          (Test("busiest_share", "at most", THREE, 1.1, "socket-shares"),)),
     Claim("C12", "sockets of several clients show up on all three instances",
-          (Test("instances_silent", "at most", {"balance": "round_robin", "daphne_instances": 3}, 0),)),
+          (Test("instances_met_share", "at least", THREE, 1, "socket-shares"),)),
 )  # fmt: skip
 """The claims of CLAIMS, with the tests that runs can decide."""
+
+
+def claim_experiments() -> list[str]:
+    """The names of the experiments that decide the claims, those of many claims' first."""
+    named = [test.experiment for claim in CLAIMS for test in (*claim.tests, *claim.besides)]
+    return sorted(dict.fromkeys(named), key=lambda name: (-named.count(name), named.index(name)))

@@ -82,6 +82,23 @@ def level(runs: pd.DataFrame, metric: str, comparisons: int = 1) -> Effect:
     return Effect("value", estimate, low, high, len(sound), len(runs) - len(sound))
 
 
+def share(runs: pd.DataFrame, metric: str, tries: str, comparisons: int = 1) -> Effect:
+    """The "value" of how often something happened: the sum of `metric` over that of `tries`; `n` is that of the tries.
+
+    The interval is the exact one of Clopper and Pearson (1934): none of n tries still leaves room for a few.
+    """
+    runs = runs.dropna(subset=[metric])
+    sound = runs[runs["valid"].astype(bool)]
+    happened, n = int(sound[metric].sum()), int(sound[tries].sum())
+    disturbed = int(runs[tries].sum()) - n
+    if not n:
+        return Effect("value", np.nan, np.nan, np.nan, 0, disturbed)
+    tail = (1 - _widened(comparisons)) / 2
+    low = stats.beta.ppf(tail, happened, n - happened + 1) if happened else 0.0
+    high = stats.beta.isf(tail, happened + 1, n - happened) if happened < n else 1.0
+    return Effect("value", happened / n, float(low), float(high), n, disturbed)
+
+
 def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
     """Mean, lower and upper end of Student's t-interval; the ends are NaN below two values."""
     n = len(values)

@@ -50,6 +50,7 @@ def http_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
             "Distribution of response times: a line for each run, coloured by case.",
             "Further left is faster; a long upper tail leans to the right.",
         ),
+        *_tail_picture(runs),
         *_resource_pictures(resources),
         _picture(
             _single(lambda ax: plots.client_vs_server(summary, ax), height=5),
@@ -77,20 +78,21 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
                 "Each message is expected once by each member of its room. Losses are those of all runs of a case.",
             ),
         ]
+        cpu = plots.DAPHNE_CPU
     else:
-        said = []  # sockets that said nothing
+        said, cpu = [], "cpu_s_daphne"  # sockets that said nothing
     return [
         *said,
         _picture(
             _paired(
-                lambda ax: plots.daphne_cost_by_point(summary, ax),
+                lambda ax: plots.daphne_cost_by_point(summary, ax, metric=cpu),
                 lambda ax: plots.daphne_cost_by_point(summary, ax, metric="pss_peak_bytes_daphne"),
             ),
-            "What all Daphne instances together cost by case: CPU seconds under load, and peak memory.",
+            "What all Daphne instances together cost by case: CPU seconds, and peak memory.",
             "All instances together; a bar at the median of the repeats, a dot a run.",
         ),
         *_against_first(runs, summary, "latency_p95_s"),
-        *_against_first(runs, summary, "cpu_s_daphne"),
+        *_against_first(runs, summary, cpu),
         _picture(
             _single(lambda ax: plots.access_log_share(sockets, ax), height=1.6 + 0.5 * max(2, summary["point"].nunique())),
             "The share of sockets that each instance held, by case.",
@@ -104,6 +106,20 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
             "The slope is the memory of one more socket, while the sockets were opening.",
         ),
     ]
+
+
+def _tail_picture(runs: Sequence[Run]) -> list[Picture]:
+    """Where something was done to the stack: the distributions to their slowest, the closed loop's beside the schedule's."""
+    if not any(run.events for run in runs):
+        return []
+    what = ", ".join(dict.fromkeys(event["what"] for run in runs for event in run.events))
+    caption = (
+        "Each step to the right, from 90 to 99 to 99.9 %, is as wide as the one before. In a closed loop nobody asks while "
+        "nobody is answered, so a standstill shows in a few requests only (coordinated omission); on a schedule all those count "
+        "that were due meanwhile, from when they were due."
+    )
+    drawn = _single(lambda ax: plots.percentiles_to_the_tail(analysis.requests(runs), ax))
+    return [_picture(drawn, f"Response times by percentile, up to the slowest, on logarithmic axes. Meanwhile: {what}.", caption)]
 
 
 def _resource_pictures(resources: pd.DataFrame) -> list[Picture]:

@@ -6,6 +6,7 @@ everywhere. Suspect runs are drawn hollow (dots) or dashed (lines). Nothing to d
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,9 +19,14 @@ from matplotlib.ticker import PercentFormatter
 from stacklab.stack.services import SERVICE_COLOURS
 from stacklab.study import drawing
 from stacklab.study.analysis import open_at
-from stacklab.study.drawing import FAILED, INK, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
+from stacklab.study.drawing import FAILED, GRID, INK, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
 from stacklab.study.paired import UNDECIDED
 from stacklab.study.summary import METRIC_NAMES
+from stacklab.study.verdicts import MARGIN, NO_DIFFERENCE, NOT_TESTED, Judgement, as_claimed, least_as_claimed
+
+DAPHNE_CPU = "cpu_s_daphne_per_1000_deliveries"
+CLAIMS_SHOWN = (0.2, 5.0)
+VERDICT_STYLES = {"supported": (OKABE_ITO[0], "o"), "contradicted": (OKABE_ITO[3], "s"), NO_DIFFERENCE: (INK, "D")}
 
 
 def response_times_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -52,12 +58,15 @@ def throughput_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return drawing.finish(ax, "Throughput by case", "successful requests per second")
 
 
-def daphne_cost_by_point(summary: pd.DataFrame, ax: Axes | None = None, metric: str = "cpu_s_daphne") -> Axes:
-    """What all Daphne instances together cost, each run: `cpu_s_daphne` (CPU seconds) or `pss_peak_bytes_daphne`."""
+def daphne_cost_by_point(summary: pd.DataFrame, ax: Axes | None = None, metric: str = DAPHNE_CPU) -> Axes:
+    """What all Daphne instances together cost, each run: CPU seconds per 1000 deliveries, `cpu_s_daphne` (of runs in which
+    nobody said anything) or `pss_peak_bytes_daphne`.
+    """
     memory = metric.startswith("pss")
     ax = drawing.values_by_case(summary, metric, MIB if memory else 1, SERVICE_COLOURS["daphne"], ax)
     title = "Memory of all Daphnes" if memory else "CPU of all Daphnes"
-    return drawing.finish(ax, title, "peak PSS, MiB" if memory else "CPU seconds under load")
+    per = " per 1000 deliveries" if metric == DAPHNE_CPU else " under load"
+    return drawing.finish(ax, title, "peak PSS, MiB" if memory else f"CPU seconds{per}")
 
 
 def delivered_by_point(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -139,6 +148,65 @@ def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes
         handles.append(Line2D([], [], color=MUTED, linestyle="--", label="disturbed run"))
     drawing.legend(ax, handles)
     return drawing.finish(ax, "How many were answered within …", "share of requests", grid="both")
+
+
+def percentiles_to_the_tail(requests: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Response times by percentile, each further nine as wide as the one before; a line a run, a colour a point.
+
+    Counted as a person would, from when a request was due. Of `analysis.requests`.
+    """
+    ax = drawing.axes_for(ax, 6)
+    good = requests[~requests["warmup"].astype(bool) & requests["error"].isna()]
+    if not drawing.drawable(ax, good, "response_s"):
+        return ax
+    handles, longest = [], 100
+    for number, (label, rows) in enumerate(drawing.cases_of(good)):
+        colour, style = OKABE_ITO[number % len(OKABE_ITO)], ("-", "--", ":", "-.")[number % 4]
+        for _, run in rows.groupby(["experiment", "run"], observed=True):
+            waits_ms = np.sort(run["response_s"].to_numpy(dtype=float)) * 1000
+            one_in = len(waits_ms) / np.arange(len(waits_ms), 0, -1)
+            ax.plot(one_in, waits_ms, color=colour, linestyle=style, linewidth=1.8, drawstyle="steps-post")
+            longest = max(longest, len(waits_ms))
+        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.2, label=label))
+    drawing.log_axis(ax.yaxis)
+    ax.set_xscale("log")
+    nines = [n for n in (1, 2, 10, 100, 1000, 10_000, 100_000) if n <= longest]
+    ax.set_xticks(nines, ["fastest", "median", *(f"{100 - 100 / n:g} %" for n in nines[2:])])
+    ax.set(xlim=(1, longest), xlabel="share of requests answered within the time")
+    drawing.legend(ax, handles)
+    return drawing.finish(ax, "Response times, to the slowest", "response time, ms", grid="both")
+
+
+def claims(judgements: Sequence[Judgement], ax: Axes | None = None) -> Axes:
+    """A line a claim: how what was measured compares to what it says, with its interval, against the margin.
+
+    Of several tests the one that is least as claimed, among those that made the verdict. Full marks are decided.
+    """
+    ax = drawing.axes_for(ax, 10, height=1.4 + 0.62 * len(judgements))
+    if all(judgement.verdict == NOT_TESTED for judgement in judgements):
+        return drawing.nothing(ax, "No claim was tested.")
+    low_end, high_end = CLAIMS_SHOWN
+    ax.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color=GRID, zorder=0)
+    ax.axvline(1, color=MUTED, linewidth=1, zorder=1)
+    for place, judgement in enumerate(judgements):
+        colour, marker = VERDICT_STYLES.get(judgement.verdict, (MUTED, "o"))
+        decided = judgement.verdict not in (UNDECIDED, NOT_TESTED)
+        words = judgement.verdict
+        if (row := least_as_claimed(judgement)) is not None:
+            estimate, low, high = (float(np.clip(value, low_end, high_end)) for value in as_claimed(row))
+            ax.plot([low, high], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt", zorder=2)
+            for end, side in ((low, "<"), (high, ">")):
+                if end in CLAIMS_SHOWN:
+                    ax.plot(end, place, side, color=colour, markersize=7, clip_on=False, zorder=3)
+            ax.plot(estimate, place, marker, color=colour, markerfacecolor=colour if decided else "white", markersize=9,
+                    markeredgewidth=1.6, zorder=4)  # fmt: skip
+            words += f"\nn = {row['n']}" + (f", {row['disturbed']} more disturbed" if row["disturbed"] else "")
+        ax.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=colour)
+    drawing.log_axis(ax.xaxis)
+    ax.set_yticks(range(len(judgements)), [textwrap.fill(f"{j.claim.id}  {j.claim.sentence}", 52) for j in judgements])
+    ax.set(xlim=CLAIMS_SHOWN, ylim=(len(judgements) - 0.4, -0.6), xlabel="measured, as a multiple of what the claim is held "
+           f"against\nto the right as claimed · grey: within ± {MARGIN * 100:g} % · arrow: beyond the edge")  # fmt: skip
+    return drawing.finish(ax, "The post's claims, on this machine", "", grid="x")
 
 
 def access_log_share(connections: pd.DataFrame, ax: Axes | None = None) -> Axes:

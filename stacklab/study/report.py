@@ -17,6 +17,11 @@ from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+KINDS = {
+    "http": ("HTTP", words.http_row, pictures.http_pictures),
+    "chat": ("Chat", words.chat_row, pictures.chat_pictures),
+    "look": ("Looked at", words.look_row, lambda runs, summary: []),
+}
 MOST_POINTS = 16  # in one picture; the tables hold all
 
 
@@ -58,7 +63,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         count=len(runs),
         disturbed=[run for run in runs if not run.validity.valid],
         valid=[run for run in runs if run.validity.valid],
-        sections=[_section(kind, chosen) for kind in ("http", "chat") if (chosen := [run for run in runs if run.kind == kind])],
+        sections=[_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])],
         environment=words.environment(runs),
         commands=words.commands(runs),
     )
@@ -68,13 +73,12 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
     summary = summarize(runs)
     points = analysis.point_order(summary)
     drawn = [run for run in runs if (run.point or run.run) in points[:MOST_POINTS]]
-    draw = pictures.http_pictures if kind == "http" else pictures.chat_pictures
-    row = words.http_row if kind == "http" else words.chat_row
+    title, row, draw = KINDS[kind]
     sentences = words.setup(runs, points)
     if len(points) > MOST_POINTS:
         sentences.append(f"The pictures show the first {MOST_POINTS} of {len(points)} cases; the table holds all.")
     return Section(
-        title="HTTP" if kind == "http" else "Chat",
+        title=title,
         sentences=sentences,
         table=[row(point, summary[summary["point"] == point]) for point in points],
         judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],

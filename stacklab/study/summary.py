@@ -13,6 +13,7 @@ from stacklab.runs.results import Run
 from stacklab.runs.validity import disconnects
 from stacklab.stack.services import family
 from stacklab.study.analysis import FACTORS, labels_of, response_s
+from stacklab.study.looks import summarize_look
 
 METRIC_NAMES = {
     "throughput_per_s": "throughput",
@@ -39,6 +40,15 @@ METRIC_NAMES = {
     "pss_peak_bytes_daphne": "peak memory of all Daphnes",
     "busiest_share": "sockets on the busiest instance, as a multiple of an even share",
     "instances_silent": "instances that no socket met",
+    "instances_met_share": "share of the instances that sockets met",
+    "held_of_limit": "clients held, as a multiple of worker_processes × worker_connections",
+    "held_of_half": "clients held, as a multiple of half that",
+    "daphne_processes": "processes of one Daphne",
+    "sync_threads": "threads that came with sixteen synchronous requests",
+    "sync_of_default": "these, as a multiple of CPUs × 5",
+    "sync_per_s": "synchronous answers a second",
+    "left_not_running": "share of starts that left an instance not running",
+    "active_not_listening": "share of starts after which an active instance did not listen yet",
     "instances_per_room": "instances that a room is spread over",
     "crossed_share": "deliveries that crossed between instances",
 }
@@ -60,10 +70,13 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     `cpu_s_<service>_per_1000_requests`.
 
     Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early
-    end until its client is connected again), `instances_silent` (instances that no socket met), `busiest_share`
+    end until its client is connected again), `instances_silent` (instances that no socket met), `instances_met_share`,
+    `busiest_share`
     (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `arrived`, `delivered_share`, `lost`
     (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `silence_max_s` (longest time
     in which nobody received anything), `latency_p50_s` …, `cpu_s_per_1000_deliveries` (of those that arrived) ….
+
+    Looks: see `summarize_look`.
     """
     rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
     return pd.concat([labels_of(runs, FACTORS), pd.DataFrame(rows)], axis=1)
@@ -79,7 +92,7 @@ def percentiles(seconds: pd.Series, prefix: str = "") -> dict[str, float]:
 def _summary(run: Run) -> dict[str, Any]:
     row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
     row |= {"reasons": " ".join(run.validity.reasons)}
-    row |= _summarize_http(run) if run.kind == "http" else _summarize_chat(run)
+    row |= SUMMARIES[run.kind](run)
     return row | _summarize_resources(run, row.get("counted") or row.get("arrived"))
 
 
@@ -122,6 +135,7 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
             "away_p50_s": _away_s(opened).median(),
             "away_max_s": _away_s(opened).max(),
             "instances_silent": max(0, run.settings.daphne_instances - len(met)),
+            "instances_met_share": len(met) / run.settings.daphne_instances,
             "busiest_share": met.max() / met.sum() * run.settings.daphne_instances if len(met) else np.nan,
         }
     if run.has("messages"):
@@ -181,3 +195,4 @@ def _used(samples: pd.DataFrame, window: np.ndarray) -> float:
     return float(end - begin)
 
 
+SUMMARIES = {"http": _summarize_http, "chat": _summarize_chat, "look": summarize_look}

@@ -4,26 +4,34 @@ Verdicts follow from Student's t-intervals over runs, never over requests: thous
 that run's luck (see `effects`). Where several comparisons are made at once, the intervals are widened so that all
 of them hold together with 95 % (Bonferroni); a verdict is given only where such an interval leaves out "no difference",
 or lies wholly within ± MARGIN of it. Blocks in which a run was disturbed are left out whole.
+
+A claim that holds only if all its tests do is supported if each of them is, at its own 95 %, without any correction: to
+be wrong, the one that does not hold must have been wrong (the intersection-union test: Berger 1982, Technometrics 24,
+295-300). That any one of them contradicts it, or makes no difference, has as many chances to be wrong as there are
+tests, and takes the widened intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
-from stacklab.runs.results import Run
+from stacklab.runs.results import Run, load_runs
 from stacklab.study.analysis import FACTORS, factors, fields, point_order, rank
 from stacklab.study.claims import CLAIMS, Claim, Test
-from stacklab.study.effects import EFFECT_COLUMNS, Effect, contrast, level
+from stacklab.study.effects import CONFIDENCE, EFFECT_COLUMNS, Effect, contrast, level, share
 from stacklab.study.paired import UNDECIDED, same
 from stacklab.study.summary import summarize
 
 MARGIN = 0.05  # a ratio this close to 1 makes no difference
+NOT_TESTED = "not tested"
 NO_DIFFERENCE = f"makes no difference within ± {MARGIN * 100:g} %"
 
 
@@ -65,68 +73,139 @@ class Judgement:
     """What the runs say of a claim.
 
     `verdict`: "supported", "contradicted", "makes no difference within ± 5 %", "undecided" or "not tested".
-    `tests` has one row a test: metric, of, than, expect, `each` value, scale, estimate, low, high, n,
-    disturbed, verdict.
+    `tests` has one row a test: metric, of, than, expect, `each` value, `decides` (False: beside the claim), scale, estimate,
+    low, high, n, disturbed, `low_all` and `high_all` (the interval widened for all tests of the claim together), margin,
+    `limit` (the number that a value is held against), `more_blocks` (about how many more would decide it; NaN where it is
+    decided, or nobody can say), verdict, and the `command` that would measure it.
     """
 
     claim: Claim
     verdict: str
     tests: pd.DataFrame = field(repr=False)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields, ready for JSON; what is not there is null."""
+        rows = [{name: _plain(value) for name, value in row.items()} for row in self.tests.to_dict("records")]
+        return {"id": self.claim.id, "sentence": self.claim.sentence, "verdict": self.verdict, "note": self.claim.note,
+                "tests": rows}  # fmt: skip
+
+
+TEST_COLUMNS = (
+    "metric", "of", "than", "expect", "each", "decides", *EFFECT_COLUMNS, "low_all", "high_all", "margin", "limit",
+    "more_blocks", "verdict", "command",
+)  # fmt: skip
+
 
 def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
-    """What `runs` say of `claim`.
-
-    "contradicted" if a test's interval lies on the other side, "supported" if all lie on the expected
-    side; the intervals of one claim hold together with 95 % (Bonferroni).
+    """What `runs` say of `claim`: "contradicted" if one test's interval lies on the other side, "supported" if those of all
+    lie on the expected one. A test that they cannot decide is "not tested", and leaves undecided what the others support.
     """
-    table = pd.concat([fields(runs), summarize(runs).drop(columns=list(FACTORS), errors="ignore")], axis=1)
-    cases = [
-        (test, group, part)
-        for test in claim.tests
-        for group, part in ([(None, table)] if claim.each not in table else table.groupby(claim.each))
-        if _applies(test, part)
-    ]
-    rows = []
-    for test, group, part in cases:
-        effect = _tested(test, claim, part, factors(runs), comparisons=len(cases))
-        rows.append(
-            {"metric": test.metric, "of": _words(test.of), "than": _words(test.than), "expect": test.expect}
-            | {"each": "" if group is None else f"{claim.each}={group}"}
-            | asdict(effect)
-            | {"verdict": _judged(test, effect)}
-        )
-    tests = pd.DataFrame(rows, columns=["metric", "of", "than", "expect", "each", *EFFECT_COLUMNS, "verdict"])
-    return Judgement(claim, _together(list(tests["verdict"])), tests)
+    table = _table(runs)
+    return _judge(claim, lambda test: table)
 
 
 def judge_all(runs: Sequence[Run]) -> list[Judgement]:
     """The judgements on those claims of `CLAIMS` of which `runs` can say anything."""
-    judgements = [judge(claim, runs) for claim in CLAIMS if claim.tests]
-    return [judgement for judgement in judgements if len(judgement.tests)]
+    table = _table(runs)
+    judgements = [_judge(claim, lambda test: table) for claim in CLAIMS]
+    return [judgement for judgement in judgements if judgement.verdict != NOT_TESTED]
 
 
-def _tested(test: Test, claim: Claim, table: pd.DataFrame, varying: Sequence[str], comparisons: int) -> Effect:
+def judge_results(root: Path) -> list[Judgement]:
+    """All `CLAIMS`, each test by the runs of its own experiment in the folder `root`: at full size, or the quick ones if
+    more of their blocks are sound.
+    """
+
+    @cache
+    def of_experiment(name: str) -> pd.DataFrame:
+        folders = [folder for folder in (root / name, root / f"{name}-quick") if folder.is_dir()]
+        tables = [_table(load_runs(folder)) for folder in folders]
+        return max(tables, key=_sound_blocks, default=_table(()))
+
+    return [_judge(claim, lambda test: of_experiment(test.experiment)) for claim in CLAIMS]
+
+
+def _judge(claim: Claim, table_of: Callable[[Test], pd.DataFrame]) -> Judgement:
+    cases = []
+    for test in (*claim.tests, *claim.besides):
+        table = table_of(test)
+        groups = [(f"{claim.each}={value}", part) for value, part in table.groupby(claim.each)] if claim.each in table else []
+        tested = [(test, each, part) for each, part in groups or [("", table)] if _applies(test, part)]
+        cases += tested or [(test, "", None)]
+    comparisons = sum(table is not None and test in claim.tests for test, _, table in cases)
+    rows = [_row(claim, test, each, table, comparisons) for test, each, table in cases]
+    tests = pd.DataFrame(rows, columns=list(TEST_COLUMNS))
+    return Judgement(claim, _together(list(tests.loc[tests["decides"].astype(bool), "verdict"])), tests)
+
+
+def _row(claim: Claim, test: Test, each: str, table: pd.DataFrame | None, comparisons: int) -> dict[str, Any]:
+    decides = test in claim.tests
+    row = {"metric": test.metric, "of": _words(test.of), "than": _words(test.than), "expect": test.expect, "each": each,
+           "decides": decides, "margin": MARGIN, "limit": np.nan if isinstance(test.than, Mapping) else float(test.than),
+           "command": f"fab experiment {test.experiment}"}  # fmt: skip
+    if table is None:
+        return row | {"scale": "", "n": 0, "disturbed": 0, "verdict": NOT_TESTED}
+    own = _tested(test, claim, table, comparisons=1)
+    wide = _tested(test, claim, table, comparisons) if decides else own
+    said = _judged(test, own, wide)
+    more = _more_blocks(test, own, table) if said == UNDECIDED else np.nan
+    return row | asdict(own) | {"low_all": wide.low, "high_all": wide.high, "more_blocks": more, "verdict": said}
+
+
+# Columns that stand for a setting: runs that are compared by one need not agree in the other.
+STANDS_FOR = {"workers_per_cpu": "nginx_worker_processes"}
+
+
+def _table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run: all that it was set to, and its summary."""
+    if not runs:
+        return pd.DataFrame()
+    table = pd.concat([fields(runs), summarize(runs).drop(columns=list(FACTORS), errors="ignore")], axis=1)
+    cpus = np.array([_cpus(run) for run in runs], dtype=float)
+    return table.assign(workers_per_cpu=table["nginx_worker_processes"].to_numpy(dtype=float) / cpus)
+
+
+def _cpus(run: Run) -> float:
+    """Those that the web host may use; NaN if the run does not say."""
+    pinned = run.environment.get("pinned_cpus")
+    return float(len(pinned)) if pinned else run.environment.get("web", {}).get("cpus") or np.nan
+
+
+def _sound_blocks(table: pd.DataFrame) -> int:
+    return int(table.groupby(["experiment", "repeat"])["valid"].all().sum()) if len(table) else 0
+
+
+def _tested(test: Test, claim: Claim, table: pd.DataFrame, comparisons: int) -> Effect:
     """The effect that a test is about: of pairs, or of each run's own value where it is held against a number."""
+    if test.tries:
+        return share(table[_having(table, test.of)], test.metric, test.tries, comparisons)
     if not isinstance(test.than, Mapping):
         return level(table[_having(table, test.of)], test.metric, comparisons)
     # How large luck is, only runs say that the claim is about: others may be far more, or less, unruly.
-    sides = [side for each in claim.tests for side in (each.of, each.than) if isinstance(side, Mapping)]
-    table = table[np.logical_or.reduce([_having(table, side) for side in sides])]
-    apart = [name for name in varying if name not in test.of and name not in test.than]
+    alike = [other for other in claim.tests if other.experiment == test.experiment and test in claim.tests]
+    sides = [side for each in (test, *alike) for side in (each.of, each.than) if isinstance(side, Mapping)]
+    table = table[np.logical_or.reduce([_having(table, side) for side in sides if _knows(table, side)])]
+    named = {STANDS_FOR.get(name, name) for name in (*test.of, *test.than)}
+    varying = [name for name in FACTORS if name in table and len({repr(value) for value in table[name]}) > 1]
+    apart = [name for name in varying if name not in named]
     return contrast(table, test.metric, _having(table, test.of), _having(table, test.than), apart, comparisons)
+
+
+def _knows(table: pd.DataFrame, side: Mapping[str, Any]) -> bool:
+    return all(name in table for name in side)
 
 
 def _having(table: pd.DataFrame, settings: Mapping[str, Any]) -> pd.Series:
     """Which rows have these settings."""
-    return pd.Series(np.logical_and.reduce([table[name] == value for name, value in settings.items()]), index=table.index)
+    marks = [table[name].isna() if value is None else table[name] == value for name, value in settings.items()]
+    return pd.Series(np.logical_and.reduce([np.ones(len(table), dtype=bool), *marks]), index=table.index)
 
 
 def _applies(test: Test, table: pd.DataFrame) -> bool:
     if test.metric not in table:
         return False
     sides = [test.of, test.than] if isinstance(test.than, Mapping) else [test.of]
-    return all(table.loc[_having(table, side), test.metric].notna().any() for side in sides)
+    return all(_knows(table, side) and table.loc[_having(table, side), test.metric].notna().any() for side in sides)
 
 
 def _makes_none(effect: Effect) -> bool:
@@ -142,31 +221,93 @@ def _direction(effect: Effect, less: str, more: str) -> str:
     return more if effect.low > effect.neutral else UNDECIDED
 
 
-def _judged(test: Test, effect: Effect) -> str:
-    """The verdict of one test. A limit that is met exactly ("at most", "at least") is met."""
-    if np.isnan(effect.low):
+def _limit(test: Test, effect: Effect) -> float:
+    """What an effect is held against."""
+    if not isinstance(test.than, Mapping):
+        return float(test.than)
+    if effect.scale == "ratio" and test.expect.startswith("not"):
+        return 1 + MARGIN if test.expect == "not more" else 1 / (1 + MARGIN)
+    return effect.neutral
+
+
+def _judged(test: Test, own: Effect, wide: Effect) -> str:
+    """The verdict of one test: support by its `own` interval, all else by the `wide` one. A limit that is met is met."""
+    if np.isnan(own.low):
         return UNDECIDED
-    if test.expect == "at most":
-        wanted, other = effect.high <= test.than, effect.low > test.than
-    elif test.expect == "at least":
-        wanted, other = effect.low >= test.than, effect.high < test.than
-    elif _makes_none(effect):
+    limit = _limit(test, own)
+    if test.expect == "sometimes":
+        wanted, other = own.low > 0, wide.high < limit
+    elif test.expect in ("at most", "not more"):
+        wanted, other = own.high <= limit, wide.low > limit
+    elif test.expect in ("at least", "not less"):
+        wanted, other = own.low >= limit, wide.high < limit
+    elif _makes_none(wide):
         return NO_DIFFERENCE
     else:
-        below, above = effect.high < effect.neutral, effect.low > effect.neutral
-        wanted, other = (below, above) if test.expect == "less" else (above, below)
+        below, above = (lambda effect: effect.high < limit), (lambda effect: effect.low > limit)
+        if _makes_none(own):
+            return UNDECIDED
+        wanted, other = (below(own), above(wide)) if test.expect == "less" else (above(own), below(wide))
     return "supported" if wanted else "contradicted" if other else UNDECIDED
+
+
+def _more_blocks(test: Test, effect: Effect, table: pd.DataFrame) -> float:
+    """About how many more sound blocks would decide, if they are like those there are: intervals shrink with their root."""
+    of = table[_having(table, test.of)]
+    blocks = _sound_blocks(of)
+    if blocks < 2 or np.isnan(effect.low):
+        return 2.0 - min(blocks, 1)
+    if test.tries:  # nothing happened yet: how many tries without it make it rare?
+        needed = np.log((1 - CONFIDENCE) / 2) / np.log(1 - float(test.than))
+        return float(np.ceil((needed - effect.n) / effect.n * blocks))
+    scale = np.log if effect.scale == "ratio" else float
+    half = (scale(effect.high) - scale(effect.low)) / 2
+    away = abs(scale(effect.estimate) - scale(_limit(test, effect)))
+    if effect.scale == "ratio" and test.expect in ("less", "more"):
+        away = max(away, np.log1p(MARGIN) - away)
+    return float(np.ceil(blocks * max((half / away) ** 2 - 1, 1 / blocks))) if away > 0 else np.nan
 
 
 def _together(verdicts: Sequence[str]) -> str:
     """A claim's verdict from those of its tests: one contradiction contradicts it, support takes all."""
-    if not verdicts:
-        return "not tested"
+    if set(verdicts) <= {NOT_TESTED}:
+        return NOT_TESTED
     for verdict in ("contradicted", UNDECIDED, NO_DIFFERENCE):
         if verdict in verdicts:
             return verdict
-    return "supported"
+    return UNDECIDED if NOT_TESTED in verdicts else "supported"
+
+
+def as_claimed(row: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Estimate, low and high of a row of `Judgement.tests`, as multiples of what it is held against, so that more is more as
+    claimed. NaN where no ratio can be taken.
+    """
+    values = np.array([row["estimate"], row["low"], row["high"]], dtype=float)
+    if row["scale"] == "value":
+        values = values / row["limit"] if row["limit"] else np.full(3, np.nan)
+    elif row["scale"] != "ratio":
+        values = np.full(3, np.nan)
+    if row["expect"] in ("less", "not more", "at most"):
+        with np.errstate(divide="ignore"):
+            values = (1 / values)[[0, 2, 1]]
+    return tuple(values.tolist())
+
+
+def least_as_claimed(judgement: Judgement) -> dict[str, Any] | None:
+    """Of the tests that made the verdict, the row of the one that is least as claimed; None if none has an interval."""
+    rows = judgement.tests[judgement.tests["decides"].astype(bool)]
+    rows = [row for row in rows.to_dict("records") if row["verdict"] == judgement.verdict and np.isfinite(as_claimed(row)[0])]
+    return min(rows, key=lambda row: as_claimed(row)[0], default=None)
 
 
 def _words(side: Mapping[str, Any] | float) -> str:
-    return ", ".join(f"{name}={value}" for name, value in side.items()) if isinstance(side, Mapping) else f"{side:g}"
+    if not isinstance(side, Mapping):
+        return f"{side:g}"
+    return ", ".join(f"{name}={'none' if value is None else value}" for name, value in side.items())
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON knows it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

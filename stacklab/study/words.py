@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from stacklab.runs.results import Run
 from stacklab.settings import StackSettings
 from stacklab.study import analysis
 from stacklab.study.summary import METRIC_NAMES, PERCENTILES
-from stacklab.study.verdicts import Judgement
+from stacklab.study.verdicts import NOT_TESTED, Judgement
 
 MIB = 1 << 20
+SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
+        "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share", "lines_per_client")
+"""What looks add to a summary, as far as a table shows it."""
 
 
 def when(runs: Sequence[Run]) -> str:
@@ -26,7 +29,8 @@ def when(runs: Sequence[Run]) -> str:
 
 def setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """What was asked, in two or three sentences."""
-    by_size = sorted(runs, key=lambda run: run.workload.users if run.kind == "http" else run.workload.clients)
+    size = {"http": "users", "chat": "clients", "look": "rounds"}
+    by_size = sorted(runs, key=lambda run: getattr(run.workload, size[run.kind]))
     loads = "; ".join(dict.fromkeys(_load_words(run) for run in by_size))
     repeats = len({(run.experiment, run.repeat) for run in runs})
     times = "once" if repeats == 1 else f"{repeats} times, in random order within each repeat"
@@ -46,8 +50,10 @@ def _load_words(run: Run) -> str:
         return f"slices of {run.end_s - run.start_s:.0f} s of {run.workload.path} by {run.workload.users} users"
     load = run.workload
     if run.kind == "http":
-        pace = f" on a schedule of {load.requests_per_s:g} requests/s" if load.requests_per_s else ""
+        pace = f" on a schedule of {load.requests_per_s:g} requests/s, {load.arrivals}" if load.requests_per_s else ""
         return f"{load.requests:,} requests for {load.path} by {load.users:,} users{pace}"
+    if run.kind == "look":
+        return f"a look at {load.sight.replace('_', ' ')}" + (f", {load.rounds} times" if load.rounds > 1 else "")
     return (
         f"{load.clients:,} clients in {load.rooms:,} rooms, each sending {load.messages_per_s:g} messages/s "
         f"of {load.size_bytes} characters for {load.duration_s:g} s"
@@ -86,9 +92,15 @@ def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "dropped": _sum(rows, "disconnects"),
         "back after, s": _median(rows, "away_max_s", 1),
         "longest silence, s": _median(rows, "silence_max_s", 1),
-        "Daphne CPU s": _median(rows, "cpu_s_daphne", 1),
+        "Daphne CPU s per 1000": _median(rows, "cpu_s_daphne_per_1000_deliveries", 1),
         "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
     }
+
+
+def look_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
+    seen = {METRIC_NAMES.get(name, name.replace("_", " ")): _median(rows, name, 1, with_range=True)
+            for name in SEEN if name in rows and rows[name].notna().any()}  # fmt: skip
+    return {"case": point, "looks": _counted_runs(rows)} | seen
 
 
 def _counted_runs(rows: pd.DataFrame) -> str:
@@ -125,23 +137,38 @@ def judgement_words(judgement: Judgement) -> dict[str, Any]:
         "id": judgement.claim.id,
         "sentence": judgement.claim.sentence,
         "verdict": judgement.verdict,
-        "of": "; ".join(dict.fromkeys(row["of"] for row in rows)),
+        "note": judgement.claim.note,
+        "of": "; ".join(dict.fromkeys(row["of"] for row in rows if row["of"])),
         "tests": [_test_words(row) for row in rows],
     }
 
 
 def _test_words(row: dict[str, Any]) -> dict[str, str]:
     what = METRIC_NAMES.get(row["metric"], row["metric"])
-    figure = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}"}[row["scale"]].format(row["estimate"])
+    formats = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}", "": "–"}
     interval = "none" if np.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
     return {
         "what": what + (f", {row['each']}" if row["each"] else ""),
-        "than": f"{row['expect']} {row['than']}" if row["scale"] == "value" else row["than"],
-        "figure": figure,
+        "than": f"{row['expect']} than {row['than']}" if np.isnan(row["limit"]) else f"{row['expect']} {row['than']}",
+        "figure": formats[row["scale"]].format(row["estimate"]),
         "interval": interval,
-        "n": f"{row['n']}" + (f" ({row['disturbed']} left out)" if row["disturbed"] else ""),
-        "verdict": row["verdict"],
+        "n": counted(row),
+        "verdict": said(row),
     }
+
+
+def counted(row: Mapping[str, Any]) -> str:
+    """How many pairs or runs a test had, and how many more of them were left out."""
+    return f"{row['n']}" + (f" ({row['disturbed']} of {row['n'] + row['disturbed']} disturbed)" if row["disturbed"] else "")
+
+
+def said(row: Mapping[str, Any]) -> str:
+    """The verdict of a test; what would decide it, or measure it, where there is none."""
+    if row["verdict"] == NOT_TESTED:
+        return f"{NOT_TESTED} ({row['command']})"
+    if np.isnan(row["more_blocks"]):
+        return row["verdict"]
+    return f"{row['verdict']} (about {row['more_blocks']:.0f} more block{'s' if row['more_blocks'] > 1 else ''})"
 
 
 def environment(runs: Sequence[Run]) -> list[tuple[str, str]]:

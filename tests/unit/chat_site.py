@@ -38,6 +38,7 @@ class ChatSite:
         self.lose_every = self.double_every = None
         self.close_after: dict[int, int] = {}  # {number of the arrival: close code after its first message}
         self.refuse: set[int] = set()  # numbers of arrivals answered with 503
+        self.handshake_s = 0.0  # before one is answered
         self.delay_s = 0.0  # from a message's arrival to its delivery
         self.history: list[dict] | None = None  # a list: keep history, and let clients resume
 
@@ -115,6 +116,7 @@ class Member:
             if self.number in site.refuse:
                 self._send(RejectConnection(status_code=503))
                 return False
+            time.sleep(site.handshake_s)
             self.room = event.target.split("/")[-2]
             self._send(AcceptConnection())
             self._send(Ping(b"still there?"))

@@ -357,7 +357,9 @@ def test_an_event_kills_stops_or_changes_one_of_them():
     assert Event(at_s=1, kill="daphne@1").to_dict() == {"at_s": 1, "phase": "load", "what": "kill daphne@1"}
     assert Event(at_s=1, change=(("daphne_instances", 1),)).what == "daphne_instances=1"
     assert Event(at_s=1, stop="redis-server", for_s=2.5).what == "stop redis-server for 2.5 s"
-    mixed = ({}, {"kill": "nginx", "change": (("a", 1),)}, {"kill": "nginx", "stop": "nginx"})
+    assert Event(at_s=1, freeze="uwsgi", for_s=2.5).what == "freeze uwsgi for 2.5 s"
+    two = ({"change": (("a", 1),)}, {"stop": "nginx"}, {"freeze": "nginx"})
+    mixed = ({}, *({"kill": "nginx"} | other for other in two))
     for wrong in (*mixed, {"kill": "nginx", "phase": "later"}):
         with pytest.raises(SettingsError):
             Event(at_s=1, **wrong)

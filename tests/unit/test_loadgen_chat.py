@@ -81,6 +81,15 @@ def test_every_connection_has_a_row_with_its_room_and_a_proper_goodbye(chat):
     assert ramp.max() - ramp.min() > 0.2
 
 
+def test_who_waits_for_the_generators_own_gate_waits_to_come_in(chat, site):
+    site.handshake_s = 1.0
+    _, connections = chat(clients=104, rooms=2, messages_per_s=0.0, ramp_s=0.0, duration_s=1.0, cpus=[0])
+    # A hundred go through at once; the others are let in when the first of these are done, and wait as long again.
+    waited = connections.connect_s.sort_values()
+    assert (waited.tail(4) >= 2.0).all(), waited.tail(8)
+    assert connections.connect_start_s.max() - connections.connect_start_s.min() < waited.max() - 1.0
+
+
 def test_idle_clients_send_nothing(chat, site):
     messages, _ = chat(messages_per_s=0.0)
     assert messages.empty and not site.heard

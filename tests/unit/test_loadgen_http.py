@@ -108,6 +108,16 @@ def test_an_open_schedule_keeps_its_times_however_slow_the_answers(load):
     assert rows.start_s.max() - rows.start_s.min() < 1.5
 
 
+def test_poisson_arrivals_come_at_random_as_often_and_are_the_same_in_each_run(load):
+    rows = load(requests=300, users=2, requests_per_s=300.0, arrivals="poisson")
+    gaps = rows.scheduled_s.dropna().diff().iloc[1:]
+    assert gaps.mean() == pytest.approx(1 / 300, rel=0.25)
+    assert 0.7 < gaps.std() / gaps.mean() < 1.3, "of exponential gaps the spread is the mean"
+    assert (gaps < gaps.mean() / 4).mean() > 0.1 and gaps.max() > 3 * gaps.mean()
+    again = load(requests=300, users=2, requests_per_s=300.0, arrivals="poisson").scheduled_s.dropna().diff().iloc[1:]
+    assert abs(gaps.to_numpy() - again.to_numpy()).max() < 1e-5
+
+
 def test_users_wait_after_each_answer(load):
     rows = load(requests=6, users=1, wait_s=0.2)
     assert rows.start_s.sort_values().diff().iloc[1:].min() >= 0.2

@@ -89,6 +89,8 @@ def every_plot(cases, chats, killed):
         "gauge_over_time": lambda ax=None: plots.gauge_over_time(study.gauges(cases[:1]), ["nginx_active"], ax),
         "interval_closing": lambda ax=None: plots.interval_closing([0.9, 0.95, 0.92] * 5, LOOKS, ax),
         "comparison": lambda ax=None: plots.comparison(study.compare(cases, "p50_s", by="uwsgi_processes"), ax),
+        "percentiles_to_the_tail": lambda ax=None: plots.percentiles_to_the_tail(study.requests(cases), ax),
+        "claims": lambda ax=None: plots.claims([study.judge(claim, [*cases, *chats]) for claim in study.CLAIMS], ax),
     }
 
 
@@ -142,6 +144,8 @@ def test_with_nothing_to_show_every_plot_says_so(name, cases, chats, killed):
         "memory_over_time": lambda: plots.memory_over_time(study.resources([])),
         "interval_closing": lambda: plots.interval_closing([], LOOKS[:0]),
         "comparison": lambda: plots.comparison(study.compare(cases[:1], "p50_s")),
+        "percentiles_to_the_tail": lambda: plots.percentiles_to_the_tail(study.requests([])),
+        "claims": lambda: plots.claims([study.judge(claim, []) for claim in study.CLAIMS]),
     }
     ax = nothing.get(name, lambda: getattr(plots, name)(summary))()
     assert len(ax.texts) == 1
@@ -246,7 +250,8 @@ def test_daphnes_cost_is_cpu_or_memory(chats):
     summary = study.summarize(chats)
     cpu = plots.daphne_cost_by_point(summary)
     memory = plots.daphne_cost_by_point(summary, metric="pss_peak_bytes_daphne")
-    assert cpu.get_ylabel() == "CPU seconds under load"
+    assert cpu.get_ylabel() == "CPU seconds per 1000 deliveries"
+    assert plots.daphne_cost_by_point(summary, metric="cpu_s_daphne").get_ylabel() == "CPU seconds under load"
     assert memory.get_ylabel() == "peak PSS, MiB"
     assert memory.patches[0].get_height() == pytest.approx(63.6e6 / (1 << 20), rel=0.01)
 
@@ -276,7 +281,7 @@ def test_names_that_do_not_fit_beside_each_other_stand_aslant_and_whole():
         for n in range(6)
     ]
     _, (left, _) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    plots.daphne_cost_by_point(pd.DataFrame(rows), left)
+    plots.daphne_cost_by_point(pd.DataFrame(rows), left, metric="cpu_s_daphne")
     labels = left.get_xticklabels()
     assert [label.get_text() for label in labels] == [row["point"] for row in rows]
     assert {label.get_rotation() for label in labels} == {35}

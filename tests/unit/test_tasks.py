@@ -195,6 +195,17 @@ def test_every_task_and_flag_is_explained():
                 assert flag.name in commandline.FLAGS, f"{name} {flag.name}"
 
 
+def test_verdicts_need_no_lab_and_say_what_each_claim_lacks(tmp_path):
+    (tmp_path / "results").mkdir()
+    done = fab("verdicts", "--json", STACKLAB_RESULTS=str(tmp_path / "results"))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert [claim["id"] for claim in said] == [f"C{n}" for n in range(1, 13)]
+    assert {claim["verdict"] for claim in said} == {"not tested"}
+    assert all(test["command"].startswith("fab experiment ") for claim in said for test in claim["tests"])
+    assert "not tested (fab experiment clients-held)" in fab("verdicts", STACKLAB_RESULTS=str(tmp_path / "none")).stdout
+
+
 # ---------------------------------------------------------------- what is printed
 
 

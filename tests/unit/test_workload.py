@@ -15,6 +15,7 @@ def loads(of) -> st.SearchStrategy:
     """Every load of a class that is allowed."""
     values = st.fixed_dictionaries({name: fits(rule) for name, rule in of.rules().items()})
     if of is HttpLoad:
+        values = values.map(lambda v: v if v["requests_per_s"] else v | {"arrivals": "even"})
         allowed = values.filter(lambda v: not (v["requests_per_s"] and v["wait_s"]))
     else:
         allowed = values.map(lambda v: v | {"rooms": min(v["rooms"], v["clients"])})
@@ -66,3 +67,11 @@ def test_there_are_no_more_rooms_than_clients():
 def test_an_unknown_field_is_named():
     with pytest.raises(SettingsError, match="HttpLoad has no field clients; its fields are path, requests, "):
         HttpLoad.parse({"clients": "10"})
+
+
+def test_a_closed_loop_has_no_arrivals_to_choose():
+    assert HttpLoad(requests_per_s=5.0, arrivals="poisson").arrivals == "poisson"
+    with pytest.raises(SettingsError, match="arrivals=poisson is not allowed in a closed loop: give requests_per_s too"):
+        HttpLoad(arrivals="poisson")
+    with pytest.raises(SettingsError, match="one of even, poisson"):
+        HttpLoad(requests_per_s=5.0, arrivals="bursts")

@@ -1,0 +1,71 @@
+"""`Room`: a few chat clients at the desk's own pace, one after the other, for what is looked at. (Load is Locust's.)"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import websocket
+
+TIMEOUT_S = 5.0
+
+
+class Room:
+    """Sockets that stay open while the block runs, over TLS verified with the lab's CA in the file `ca`."""
+
+    def __init__(self, url: str, ca: Path):
+        self._url, self._tls = url, ssl.create_default_context(cafile=ca)
+        self._sockets: list[websocket.WebSocket] = []
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._sockets:
+            client.shutdown()
+
+    def enter(self, room: str) -> str | None:
+        """One more client comes into `room`. None once it is welcomed, or what went wrong, in words."""
+        client = websocket.WebSocket()
+        try:
+            # A connection of our own: the library's would go by a person's proxy, and trust whom they trust.
+            client.connect(f"wss{self._url.removeprefix('https')}/ws/chat/{room}/", origin=self._url, socket=self._connected())
+            client.recv()  # the welcome
+        except (OSError, websocket.WebSocketException) as error:
+            client.shutdown()
+            return f"{type(error).__name__}: {error}"
+        self._sockets.append(client)
+        return None
+
+    def _connected(self) -> ssl.SSLSocket:
+        url = urlsplit(self._url)
+        plain = socket.create_connection((url.hostname, url.port or 443), timeout=TIMEOUT_S)
+        try:
+            return self._tls.wrap_socket(plain, server_hostname=url.hostname)
+        except OSError:
+            plain.close()
+            raise
+
+    def say_something(self) -> None:
+        """Each client sends one message."""
+        for number, client in enumerate(self._sockets, start=1):
+            client.send(json.dumps({"type": "message", "text": "look", "n": number, "sent_s": 0.0}))
+
+    def held(self) -> int:
+        """How many of the clients are still there: an end that has come is noticed, whatever came before it."""
+        return sum(self._is_open(client) for client in self._sockets)
+
+    @staticmethod
+    def _is_open(client: websocket.WebSocket) -> bool:
+        try:
+            while client.connected and (client.sock.pending() or select.select([client.sock], [], [], 0)[0]):
+                opcode, _ = client.recv_data(control_frame=True)
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    return False
+        except (OSError, websocket.WebSocketException):
+            return False
+        return client.connected

@@ -1,0 +1,83 @@
+"""What looks saw, in numbers: one row of a summary a look. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stacklab.runs.results import Run
+from stacklab.runs.seen import read_seen
+
+THREADS_PER_CPU = 5  # that the post gives ASGI_THREADS by default
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def summarize_look(run: Run) -> dict[str, Any]:
+    """The columns that a look adds to its row of `summarize`.
+
+    clients_held: `clients_held` at once, `first_refused` (number of the first that did not come in), and the held as a
+    multiple of worker_processes × worker_connections, `held_of_limit`, and of half of that, `held_of_half`.
+    daphne_processes: `daphne_processes`, `daphne_threads`.
+    sync_threads: `sync_threads` (those that came with the requests), `sync_of_default` (as a multiple of CPUs × 5),
+    `sync_per_s` (answers a second).
+    starts: `starts` made; of these `left_not_running` (an instance did not listen in the end) and `active_not_listening`
+    (systemd called all active, and not all listened).
+    socket_shares: as of a chat run, by the instances' own access logs: `busiest_share`, `instances_met_share`;
+    `lines_per_client` (each said one thing: 1 means that messages are not logged).
+    """
+    return _SUMMARIES[run.workload.sight](run, read_seen(run.path))
+
+
+def _clients_held(run: Run, rows: Rows) -> dict[str, Any]:
+    limit = run.settings.nginx_worker_processes * run.settings.nginx_worker_connections
+    [held] = [row["held"] for row in rows if "held" in row]
+    refused = [row["number"] for row in rows if row.get("error")]
+    first = min(refused, default=np.nan)
+    return {"clients_held": held, "first_refused": first, "held_of_limit": held / limit, "held_of_half": 2 * held / limit}
+
+
+def _daphne_processes(run: Run, rows: Rows) -> dict[str, Any]:
+    if not any(row["listens"] for row in rows):
+        return {}  # it did not start: nothing was seen
+    return {"daphne_processes": len(rows), "daphne_threads": sum(row["threads"] for row in rows)}
+
+
+def _sync_threads(run: Run, rows: Rows) -> dict[str, Any]:
+    answers = [row for row in rows if row.get("status") == 200]
+    threads = [row["threads"] for row in rows if "threads" in row]
+    cpus = next(row["cpus"] for row in rows if "cpus" in row)
+    if not answers:
+        return {}
+    spent_s = max(row["start_s"] + row["duration_s"] for row in answers) - min(row["start_s"] for row in answers)
+    grown = max(threads) - threads[0]
+    return {"sync_threads": grown, "sync_of_default": grown / (THREADS_PER_CPU * cpus), "sync_per_s": len(answers) / spent_s}
+
+
+def _starts(run: Run, rows: Rows) -> dict[str, Any]:
+    asked = run.settings.daphne_instances
+    return {
+        "starts": len(rows),
+        "left_not_running": sum(row["listening"] < asked for row in rows),
+        "active_not_listening": sum(row["active"] == asked and row["listening_at_return"] < asked for row in rows),
+    }
+
+
+def _socket_shares(run: Run, rows: Rows) -> dict[str, Any]:
+    lines = np.array([row["lines"] for row in rows if "log" in row])
+    clients, instances = sum("number" in row and row["error"] is None for row in rows), run.settings.daphne_instances
+    if not lines.sum():
+        return {}
+    return {
+        "busiest_share": lines.max() / lines.sum() * instances,
+        "instances_met_share": (lines > 0).sum() / instances,
+        "lines_per_client": lines.sum() / clients,
+    }
+
+
+_SUMMARIES: dict[str, Callable[[Run, Rows], dict[str, Any]]] = {
+    "clients_held": _clients_held, "daphne_processes": _daphne_processes, "sync_threads": _sync_threads,
+    "starts": _starts, "socket_shares": _socket_shares,
+}  # fmt: skip

@@ -1,0 +1,64 @@
+"""Clients at the desk's own pace, and what is looked at with them, against a local chat server."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from certificates import make_ca
+from chat_site import ChatSite
+
+from stacklab.bench import looks
+from stacklab.bench.looks import gained
+from stacklab.bench.room import Room
+from stacklab.settings import StackSettings
+from stacklab.workload import Look
+
+
+@pytest.fixture
+def site(certificates):
+    with ChatSite(*certificates[1:]) as site:
+        yield site
+
+
+def test_clients_come_in_stay_and_speak(site, certificates):
+    with Room(site.url, certificates[0]) as room:
+        assert [room.enter("a"), room.enter("b")] == [None, None]
+        room.say_something()
+        assert room.held() == 2
+    assert {frame["text"] for frame in site.heard} == {"look"} and site.origins == {site.url}
+
+
+def test_who_is_refused_or_loses_the_socket_is_not_held(site, certificates):
+    site.refuse, site.close_after = {2}, {1: 1012}
+    with Room(site.url, certificates[0]) as room:
+        assert room.enter("a") is None
+        assert "503" in room.enter("a")
+        assert room.enter("b") is None
+        room.say_something()  # the first is closed for it
+        end_s = time.monotonic() + 10
+        while room.held() > 1 and time.monotonic() < end_s:
+            time.sleep(0.05)
+        assert room.held() == 1
+
+
+def test_a_certificate_of_another_ca_is_refused_whatever_the_environment_says(site, certificates, tmp_path, monkeypatch):
+    monkeypatch.setenv("WEBSOCKET_CLIENT_CA_BUNDLE", str(certificates[0]))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    wrong, _, _ = make_ca(tmp_path, "another")
+    with Room(site.url, wrong) as room:
+        assert "CERTIFICATE_VERIFY_FAILED" in room.enter("a")
+    with Room(site.url, certificates[0]) as room:
+        assert room.enter("a") is None
+
+
+@pytest.mark.parametrize(("most", "held", "tried"), [(10, 10, 10), (30, 12, 12 + looks.REFUSED_IN_A_ROW)])
+def test_clients_are_tried_past_the_limit_or_until_enough_were_refused(site, certificates, most, held, tried, monkeypatch):
+    monkeypatch.setattr(looks, "BEYOND", most / 64)
+    site.refuse = set(range(13, 99))
+    on = SimpleNamespace(host=SimpleNamespace(url=site.url), ca=certificates[0])
+    rows = looks.SIGHTS["clients_held"](on, StackSettings(nginx_worker_connections=64), Look(sight="clients_held"))
+    assert rows[-1] == {"held": held} and len(rows) == tried + 1
+
+
+def test_a_log_that_is_new_counts_from_its_first_line():
+    assert gained({"daphne1.log": 5}, {"daphne1.log": 7, "daphne2.log": 3}) == {"daphne1.log": 2, "daphne2.log": 3}
