@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,21 +166,23 @@ def _socket_shares(on: Bench, settings: StackSettings, look: Look) -> list[dict[
         rows = [{"number": number, "error": room.enter(f"look-{number % 10}")} for number in range(1, clients + 1)]
         room.say_something()
         end_s = time.monotonic() + LOGGED_WITHIN_S
-        while (total := sum(gained(before, after := _log_lines(on.host)).values())) < clients and time.monotonic() < end_s:
+        while sum(row["sockets"] for row in (logs := gained(before, _log_lines(on.host)))) < clients and time.monotonic() < end_s:
             time.sleep(0.2)
-    return [*rows, *({"log": log, "lines": lines} for log, lines in gained(before, after).items()), {"lines_in_all": total}]
+    return [*rows, *logs]
 
 
-def gained(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    """How many lines each log has more."""
-    return {log: lines - before.get(log, 0) for log, lines in after.items()}
+def gained(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    """What each log has more: {log, sockets, lines}."""
+    more = {log: [now - then for now, then in zip(counts, before.get(log, (0, 0)), strict=True)] for log, counts in after.items()}
+    return [{"log": log, "sockets": sockets, "lines": lines} for log, (sockets, lines) in more.items()]
 
 
-def _log_lines(host: Host) -> dict[str, int]:
-    """{log: its lines that tell of a new socket} of each instance there is."""
-    said = host.run("grep -c WSCONNECT /var/log/daphne/daphne*.log /dev/null || true", sudo=True)
-    counts = dict(line.rsplit(":", 1) for line in said.splitlines())
-    return {Path(log).name: int(count) for log, count in counts.items() if log != "/dev/null"}
+def _log_lines(host: Host) -> dict[str, tuple[int, int]]:
+    """{log: its lines that tell of an open socket, all its lines} of each instance there is."""
+    count = """awk '/"WSCONNECT / {sockets[FILENAME]++} {lines[FILENAME]++}
+        END {for (log in lines) print log, sockets[log] + 0, lines[log]}' /var/log/daphne/daphne*.log"""
+    rows = [line.split() for line in host.run(count, sudo=True).splitlines()]
+    return {Path(log).name: (int(sockets), int(lines)) for log, sockets, lines in rows}
 
 
 SIGHTS: dict[str, Callable[[Bench, StackSettings, Look], list[dict[str, Any]]]] = {

@@ -26,7 +26,7 @@ def summarize_look(run: Run) -> dict[str, Any]:
     starts: `starts` made; of these `left_not_running` (an instance did not listen in the end) and `active_not_listening`
     (systemd called all active, and not all listened).
     socket_shares: as of a chat run, by the instances' own access logs: `busiest_share`, `instances_met_share`;
-    `lines_per_client` (each said one thing: 1 means that messages are not logged).
+    `lines_per_socket` (each said one thing: 2, of its opening, means that messages are not logged).
     """
     return _SUMMARIES[run.workload.sight](run, read_seen(run.path))
 
@@ -66,14 +66,14 @@ def _starts(run: Run, rows: Rows) -> dict[str, Any]:
 
 
 def _socket_shares(run: Run, rows: Rows) -> dict[str, Any]:
-    lines = np.array([row["lines"] for row in rows if "log" in row])
-    clients, instances = sum("number" in row and row["error"] is None for row in rows), run.settings.daphne_instances
-    if not lines.sum():
+    logs, instances = [row for row in rows if "log" in row], run.settings.daphne_instances
+    sockets = np.array([row["sockets"] for row in logs])
+    if not sockets.sum():
         return {}
     return {
-        "busiest_share": lines.max() / lines.sum() * instances,
-        "instances_met_share": (lines > 0).sum() / instances,
-        "lines_per_client": lines.sum() / clients,
+        "busiest_share": sockets.max() / sockets.sum() * instances,
+        "instances_met_share": (sockets > 0).sum() / instances,
+        "lines_per_socket": sum(row["lines"] for row in logs) / sockets.sum(),
     }
 
 

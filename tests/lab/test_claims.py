@@ -58,7 +58,7 @@ def test_starts_are_looked_at_again_and_again(look):
 
 def test_sixty_clients_meet_three_instances_twenty_each_and_their_words_are_not_logged(look):
     rows, _ = look(turns=(StackSettings(), {"sight": "socket_shares"}))
-    assert rows.loc["turns", ["busiest_share", "instances_met_share", "lines_per_client"]].tolist() == pytest.approx([1, 1, 1])
+    assert rows.loc["turns", ["busiest_share", "instances_met_share", "lines_per_socket"]].tolist() == pytest.approx([1, 1, 2])
 
 
 # ---------------------------------------------------------------- a standstill

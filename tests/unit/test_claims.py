@@ -269,9 +269,9 @@ LOOKS = [
      [{"active": 3, "listening_at_return": 0, "listening": 3}, {"active": 3, "listening_at_return": 3, "listening": 2}],
      {"starts": 2, "left_not_running": 1, "active_not_listening": 1}),
     (Look(sight="socket_shares"), StackSettings(daphne_instances=2),
-     [{"number": 1, "error": None}, {"number": 2, "error": None}, {"log": "daphne1.log", "lines": 2},
-      {"log": "daphne2.log", "lines": 0}, {"lines_in_all": 2}],
-     {"busiest_share": 2.0, "instances_met_share": 0.5, "lines_per_client": 1.0}),
+     [{"number": 1, "error": None}, {"number": 2, "error": None}, {"log": "daphne1.log", "sockets": 2, "lines": 4},
+      {"log": "daphne2.log", "sockets": 0, "lines": 0}],
+     {"busiest_share": 2.0, "instances_met_share": 0.5, "lines_per_socket": 2.0}),
 ]  # fmt: skip
 
 

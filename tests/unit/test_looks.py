@@ -61,4 +61,5 @@ def test_clients_are_tried_past_the_limit_or_until_enough_were_refused(site, cer
 
 
 def test_a_log_that_is_new_counts_from_its_first_line():
-    assert gained({"daphne1.log": 5}, {"daphne1.log": 7, "daphne2.log": 3}) == {"daphne1.log": 2, "daphne2.log": 3}
+    rows = gained({"daphne1.log": (5, 10)}, {"daphne1.log": (7, 14), "daphne2.log": (3, 6)})
+    assert rows == [{"log": "daphne1.log", "sockets": 2, "lines": 4}, {"log": "daphne2.log", "sockets": 3, "lines": 6}]
