@@ -166,8 +166,10 @@ def _socket_shares(on: Bench, settings: StackSettings, look: Look) -> list[dict[
         rows = [{"number": number, "error": room.enter(f"look-{number % 10}")} for number in range(1, clients + 1)]
         room.say_something()
         end_s = time.monotonic() + LOGGED_WITHIN_S
-        while sum(row["sockets"] for row in (logs := gained(before, _log_lines(on.host)))) < clients and time.monotonic() < end_s:
+        logs = gained(before, _log_lines(on.host))
+        while sum(row["sockets"] for row in logs) < clients and time.monotonic() < end_s:
             time.sleep(0.2)
+            logs = gained(before, _log_lines(on.host))
     return [*rows, *logs]
 
 
