@@ -58,6 +58,8 @@ lab:
 	$(FAB) up provision
 	$(FAB) experiment eight-cases --quick $(if $(BLOCKS),--repeats $(BLOCKS))
 	@echo
+	@$(FAB) verdicts
+	@echo
 	@echo "Look at it:        results/$(QUICK)/report.html"
 	@echo "Go on from there:  make notebooks"
 

@@ -161,17 +161,23 @@ def _said(verdict: MetricVerdict) -> str:
 
 
 def verdicts_text(judgements: list[Judgement]) -> str:
-    """Each claim and its verdict; below it a line a test, those that decide nothing in brackets."""
+    """Each claim and its verdict; below it a line a test, those that decide nothing in brackets. Last, what is not tested."""
+    from stacklab.study.verdicts import NOT_TESTED
     from stacklab.study.words import judgement_words
 
-    lines = []
+    lines, untested = [], {}
     for judgement in judgements:
-        words = judgement_words(judgement)
-        lines += ["", f"{words['id']}  {words['sentence']}", f"     {words['verdict'].upper()}"]
-        for test, row in zip(words["tests"], judgement.tests.to_dict("records"), strict=True):
+        words, rows = judgement_words(judgement), judgement.tests.to_dict("records")
+        if judgement.verdict == NOT_TESTED:
+            untested[words["id"]] = dict.fromkeys(row["command"] for row in rows if row["decides"])
+            continue
+        lines += [f"{words['id']}  {words['sentence']}", f"     {words['verdict'].upper()}"]
+        for test, row in zip(words["tests"], rows, strict=True):
             measured = f"{test['figure']} [{test['interval']}], n {test['n']}: " if row["scale"] else ""
             line = f"{row['of'] or 'all'}: {test['what']}, {test['than']}: {measured}{test['verdict']}"
             lines.append(f"     {line}" if row["decides"] else f"     ({line})")
-        if words["note"]:
-            lines.append(f"     {words['note']}")
-    return "\n".join(lines[1:])
+        lines += [f"     {words['note']}"] * bool(words["note"]) + [""]
+    if untested:
+        lines += [f"{NOT_TESTED}; 'fab experiment claims' measures whatever is missing:"]
+        lines += [f"{name:<4} {' and '.join(commands)}" for name, commands in untested.items()]
+    return "\n".join(lines).rstrip("\n")

@@ -69,6 +69,8 @@ class Experiment:
             raise SettingsError(f"the points of {self.name} need different labels, not {labels}")
         if self.slice_s and not all(isinstance(p.workload, HttpLoad) and not p.workload.requests_per_s for p in self.points):
             raise SettingsError(f"the points of {self.name} cannot be slices: only a closed loop of HTTP requests can")
+        if self.slice_s and any(point.events for point in self.points):
+            raise SettingsError(f"the points of {self.name} cannot be slices: events happen in whole runs only")
 
     def block(self, repeat: int) -> list[Planned]:
         """The points in their order of that repeat; the same for the same seed."""

@@ -302,7 +302,10 @@ def test_verdicts_come_from_each_claims_own_experiment_and_from_where_more_is_so
     assert all(set(one) == {"id", "sentence", "verdict", "note", "tests"} for one in said)
     assert {"metric", "estimate", "low", "high", "n", "disturbed", "margin", "verdict"} <= set(said[5]["tests"][0])
     assert said[0]["tests"][0]["command"] == "fab experiment clients-held"
-    assert "not tested (fab experiment clients-held)" in show.verdicts_text(judgements)
+    text = show.verdicts_text(judgements)
+    assert "\nC1   fab experiment clients-held\n" in text
+    assert "\nC4   fab experiment eight-cases and fab experiment uwsgi-workers\n" in text
+    assert text.startswith("C6  Daphne's -v N starts N workers\n     CONTRADICTED\n")
 
 
 # ---------------------------------------------------------------- the picture

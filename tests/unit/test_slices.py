@@ -5,6 +5,7 @@ import json
 import pytest
 import synthetic
 
+from stacklab.bench.events import Event
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import SettingsError
 from stacklab.runs import load_runs
@@ -101,6 +102,11 @@ def test_the_plan_of_slices_names_one_folder_a_block_and_shuffles_each():
     assert orders == [tuple(planned.point.label for planned in plan.block(repeat)) for repeat in range(1, 7)]
     assert plan.to_dict()["slice_s"] == 3.0
     assert "slice_s" not in Experiment(name="e", points=points).to_dict()
+
+
+def test_events_would_pass_a_slice_by_and_are_refused():
+    with pytest.raises(SettingsError, match="events happen in whole runs only"):
+        Experiment(name="e", points=(Point("a", FIVE, HttpLoad(), (Event(1, kill="nginx"),)),), slice_s=3.0)
 
 
 @pytest.mark.parametrize("load", [ChatLoad(), HttpLoad(requests_per_s=100)])

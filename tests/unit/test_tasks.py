@@ -203,7 +203,21 @@ def test_verdicts_need_no_lab_and_say_what_each_claim_lacks(tmp_path):
     assert [claim["id"] for claim in said] == [f"C{n}" for n in range(1, 13)]
     assert {claim["verdict"] for claim in said} == {"not tested"}
     assert all(test["command"].startswith("fab experiment ") for claim in said for test in claim["tests"])
-    assert "not tested (fab experiment clients-held)" in fab("verdicts", STACKLAB_RESULTS=str(tmp_path / "none")).stdout
+    assert "\nC1   fab experiment clients-held\n" in fab("verdicts", STACKLAB_RESULTS=str(tmp_path / "none")).stdout
+
+
+def test_claims_are_all_experiments_that_decide_one_measured_in_turn_and_judged(monkeypatch, capsys):
+    from stacklab import console
+    from stacklab.study.claims import claim_experiments
+
+    measured = []
+    monkeypatch.setattr(console, "measure_plan", lambda plan, *_: measured.append((plan.name, plan.repeats)) or [])
+    monkeypatch.setattr(tasks, "report", lambda name: None)
+    monkeypatch.setattr(tasks, "verdicts", lambda: measured.append("verdicts"))
+    tasks.experiment("claims", quick=True, lab="no-such-lab")
+    assert [name for name, _ in measured[:-1]] == [f"{name}-quick" for name in claim_experiments()] and measured[-1] == "verdicts"
+    assert all(repeats >= 3 for _, repeats in measured[:-1])
+    assert f"{len(claim_experiments())} experiments judge the claims; about " in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- what is printed
