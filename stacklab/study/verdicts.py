@@ -75,8 +75,8 @@ class Judgement:
     `verdict`: "supported", "contradicted", "makes no difference within ± 5 %", "undecided" or "not tested".
     `tests` has one row a test: metric, of, than, expect, `each` value, `decides` (False: beside the claim), scale, estimate,
     low, high, n, disturbed, `low_all` and `high_all` (the interval widened for all tests of the claim together), margin,
-    `limit` (the number that a value is held against), `more_blocks` (about how many more would decide it; NaN where it is
-    decided, or nobody can say), verdict, and the `command` that would measure it.
+    `limit` (the number that a value is held against), `more_blocks` and `more_minutes` (about how much more would decide it;
+    NaN where it is decided, or nobody can say), verdict, and the `command` that would measure it.
     """
 
     claim: Claim
@@ -92,7 +92,7 @@ class Judgement:
 
 TEST_COLUMNS = (
     "metric", "of", "than", "expect", "each", "decides", *EFFECT_COLUMNS, "low_all", "high_all", "margin", "limit",
-    "more_blocks", "verdict", "command",
+    "more_blocks", "more_minutes", "verdict", "command",
 )  # fmt: skip
 
 
@@ -149,7 +149,8 @@ def _row(claim: Claim, test: Test, each: str, table: pd.DataFrame | None, compar
     wide = _tested(test, claim, table, comparisons) if decides else own
     said = _judged(test, own, wide)
     more = _more_blocks(test, own, table) if said == UNDECIDED else np.nan
-    return row | asdict(own) | {"low_all": wide.low, "high_all": wide.high, "more_blocks": more, "verdict": said}
+    row |= asdict(own) | {"low_all": wide.low, "high_all": wide.high, "verdict": said}
+    return row | {"more_blocks": more, "more_minutes": more * _block_s(table) / 60}
 
 
 # Columns that stand for a setting: runs that are compared by one need not agree in the other.
@@ -266,6 +267,12 @@ def _more_blocks(test: Test, effect: Effect, table: pd.DataFrame) -> float:
     if effect.scale == "ratio" and test.expect in ("less", "more"):
         away = max(away, np.log1p(MARGIN) - away)
     return float(np.ceil(blocks * max((half / away) ** 2 - 1, 1 / blocks))) if away > 0 else np.nan
+
+
+def _block_s(table: pd.DataFrame) -> float:
+    """Seconds from the start of a block to that of the next, as they were; NaN of a single one."""
+    starts = table.groupby(["experiment", "repeat"])["started_s"].min().sort_values() if "started_s" in table else pd.Series()
+    return float(starts.diff().median()) if len(starts) > 1 else np.nan
 
 
 def _together(verdicts: Sequence[str]) -> str:

@@ -168,7 +168,8 @@ def said(row: Mapping[str, Any]) -> str:
         return f"{NOT_TESTED} ({row['command']})"
     if np.isnan(row["more_blocks"]):
         return row["verdict"]
-    return f"{row['verdict']} (about {row['more_blocks']:.0f} more block{'s' if row['more_blocks'] > 1 else ''})"
+    minutes = "" if np.isnan(row["more_minutes"]) else f", {max(1, row['more_minutes']):.0f} min"
+    return f"{row['verdict']} (about {row['more_blocks']:.0f} more block{'s' if row['more_blocks'] > 1 else ''}{minutes})"
 
 
 def environment(runs: Sequence[Run]) -> list[tuple[str, str]]:

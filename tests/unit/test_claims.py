@@ -36,6 +36,7 @@ def made_up(experiment: str, metrics_of, repeats: int = MANY, noise: float = 0.0
             started_s=float(planned.repeat), ended_s=2.0, validity=Validity(tuple(reasons)),
         )  # fmt: skip
         run._known["summary"] = {name: value * luck for name, value in metrics_of(point).items()}
+        run._known["summary"]["started_s"] = 60.0 * planned.repeat
         runs.append(run)
     return runs
 
@@ -222,6 +223,7 @@ def test_disturbed_blocks_decide_nothing_and_are_counted():
 def test_what_would_decide_is_told_and_is_enough():
     few = judge(BY_ID["C3"], eight(1.1, repeats=3, noise=0.25)).tests.iloc[0]
     assert few.verdict == UNDECIDED and few.more_blocks > 3
+    assert few.more_minutes == few.more_blocks  # one a minute
     assert "undecided (about" in show.verdicts_text([judge(BY_ID["C3"], eight(1.1, repeats=3, noise=0.25))])
     starts = judge(BY_ID["C10"], started(0, repeats=3)).tests.iloc[0]
     assert judge(BY_ID["C10"], started(0, repeats=3 + int(starts.more_blocks))).verdict == "contradicted"
