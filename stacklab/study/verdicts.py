@@ -301,10 +301,13 @@ def as_claimed(row: Mapping[str, Any]) -> tuple[float, float, float]:
 
 
 def least_as_claimed(judgement: Judgement) -> dict[str, Any] | None:
-    """Of the tests that made the verdict, the row of the one that is least as claimed; None if none has an interval."""
-    rows = judgement.tests[judgement.tests["decides"].astype(bool)]
-    rows = [row for row in rows.to_dict("records") if row["verdict"] == judgement.verdict and np.isfinite(as_claimed(row)[0])]
-    return min(rows, key=lambda row: as_claimed(row)[0], default=None)
+    """Of the tests that made the verdict, or else of all that were made, the row of the one that is least as claimed; None if
+    there is none.
+    """
+    rows = judgement.tests[judgement.tests["decides"].astype(bool)].to_dict("records")
+    made = [row for row in rows if row["scale"] and np.isfinite(as_claimed(row)[0])]
+    chosen = [row for row in made if row["verdict"] == judgement.verdict] or made
+    return min(chosen, key=lambda row: as_claimed(row)[0], default=None)
 
 
 def _words(side: Mapping[str, Any] | float) -> str:
