@@ -134,6 +134,9 @@ def _judge(claim: Claim, table_of: Callable[[Test], pd.DataFrame]) -> Judgement:
         cases += tested or [(test, "", None)]
     comparisons = sum(table is not None and test in claim.tests for test, _, table in cases)
     rows = [_row(claim, test, each, table, comparisons) for test, each, table in cases]
+    for row, (test, _, table) in zip(rows, cases, strict=True):
+        if table is None and test.otherwise and len(table_of(test)):  # its experiment was measured, and cannot tell
+            row["command"] = test.otherwise
     tests = pd.DataFrame(rows, columns=list(TEST_COLUMNS))
     return Judgement(claim, _together(list(tests.loc[tests["decides"].astype(bool), "verdict"])), tests)
 

@@ -242,7 +242,9 @@ def test_one_web_host_of_one_cpu_cannot_say_what_fewer_workers_do_and_how_is_tol
     judgement = judge(BY_ID["C2"], runs)
     assert judgement.verdict == UNDECIDED
     assert judgement.tests["verdict"].tolist() == [NOT_TESTED, "supported"]
-    assert "fab up --no-pin" in show.verdicts_text([judgement])
+    text = show.verdicts_text([judgement])
+    assert "not tested (needs a web host of two CPUs: fab halt, fab up --no-pin, fab experiment nginx-workers --fresh)" in text
+    assert judge(BY_ID["C2"], []).tests["command"].tolist() == ["fab experiment nginx-workers"] * 2
 
 
 # ---------------------------------------------------------------- from disk
