@@ -182,7 +182,7 @@ def gained(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int,
 def _log_lines(host: Host) -> dict[str, tuple[int, int]]:
     """{log: its lines that tell of an open socket, all its lines} of each instance there is."""
     count = """awk '/"WSCONNECT / {sockets[FILENAME]++} {lines[FILENAME]++}
-        END {for (log in lines) print log, sockets[log] + 0, lines[log]}' /var/log/daphne/daphne*.log"""
+        END {for (name in lines) print name, sockets[name] + 0, lines[name]}' /var/log/daphne/daphne*.log"""
     rows = [line.split() for line in host.run(count, sudo=True).splitlines()]
     return {Path(log).name: (int(sockets), int(lines)) for log, sockets, lines in rows}
 
