@@ -145,12 +145,13 @@ def judgement_words(judgement: Judgement) -> dict[str, Any]:
 
 def _test_words(row: dict[str, Any]) -> dict[str, str]:
     what = METRIC_NAMES.get(row["metric"], row["metric"])
-    formats = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}", "": "–"}
+    formats = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}"}
+    figure = "–" if np.isnan(row["estimate"]) else formats[row["scale"]].format(row["estimate"])
     interval = "none" if np.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
     return {
         "what": what + (f", {row['each']}" if row["each"] else ""),
         "than": f"{row['expect']} than {row['than']}" if np.isnan(row["limit"]) else f"{row['expect']} {row['than']}",
-        "figure": formats[row["scale"]].format(row["estimate"]),
+        "figure": figure,
         "interval": interval,
         "n": counted(row),
         "verdict": said(row),
@@ -169,7 +170,8 @@ def said(row: Mapping[str, Any]) -> str:
     if np.isnan(row["more_blocks"]):
         return row["verdict"]
     minutes = "" if np.isnan(row["more_minutes"]) else f", {max(1, row['more_minutes']):.0f} min"
-    return f"{row['verdict']} (about {row['more_blocks']:.0f} more block{'s' if row['more_blocks'] > 1 else ''}{minutes})"
+    blocks = f"{row['more_blocks']:.0f} {'more' if row['n'] else 'sound'} block{'s' if row['more_blocks'] > 1 else ''}"
+    return f"{row['verdict']} ({'' if row['n'] else 'all were disturbed; '}about {blocks}{minutes})"
 
 
 def environment(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -218,6 +218,8 @@ def test_disturbed_blocks_decide_nothing_and_are_counted():
     assert judgement.verdict == "supported"
     assert judgement.tests.iloc[0][["n", "disturbed"]].tolist() == [16, 24]
     assert "16 (24 of 40 disturbed)" in show.verdicts_text([judgement])
+    none = show.verdicts_text([judge(BY_ID["C3"], runs[len(sound) :])])
+    assert "– [none], n 0 (24 of 24 disturbed): undecided (all were disturbed; about 2 sound blocks, 2 min)" in none
 
 
 def test_what_would_decide_is_told_and_is_enough():
