@@ -191,7 +191,7 @@ def claims(judgements: Sequence[Judgement], ax: Axes | None = None) -> Axes:
     for place, judgement in enumerate(judgements):
         colour, marker = VERDICT_STYLES.get(judgement.verdict, (MUTED, "o"))
         decided = judgement.verdict not in (UNDECIDED, NOT_TESTED)
-        words = judgement.verdict
+        words, disturbed = judgement.verdict, judgement.tests["disturbed"].max()
         if (row := least_as_claimed(judgement)) is not None:
             estimate, low, high = (float(np.clip(value, low_end, high_end)) for value in as_claimed(row))
             ax.plot([low, high], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt", zorder=2)
@@ -201,6 +201,8 @@ def claims(judgements: Sequence[Judgement], ax: Axes | None = None) -> Axes:
             ax.plot(estimate, place, marker, color=colour, markerfacecolor=colour if decided else "white", markersize=9,
                     markeredgewidth=1.6, zorder=4)  # fmt: skip
             words += f"\nn = {row['n']}" + (f", {row['disturbed']} more disturbed" if row["disturbed"] else "")
+        elif disturbed:
+            words += f"\nall {disturbed} were disturbed"
         ax.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=colour)
     drawing.log_axis(ax.xaxis)
     ax.set_yticks(range(len(judgements)), [textwrap.fill(f"{j.claim.id}  {j.claim.sentence}", 52) for j in judgements])
