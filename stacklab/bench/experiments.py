@@ -230,7 +230,7 @@ def starts(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
     # Three times 24 starts without a fault are what it takes to call one rare (Clopper and Pearson, below 5 %).
     rounds = {"plain": 24 if quick else 40, "with readiness": 4 if quick else 10}
     points = [
-        Point(label, StackSettings(), Look(sight="starts", ready=label != "plain", rounds=times)) for label, times in rounds.items()
+        Point(label, StackSettings(), Look(sight="starts", ready=label != "plain", rounds=n)) for label, n in rounds.items()
     ]
     return _looks("starts", points, quick, repeats, seed)
 
