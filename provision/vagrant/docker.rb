@@ -3,6 +3,7 @@
 require "digest"
 require "open3"
 require "tmpdir"
+require_relative "cpus"
 require_relative "engine"
 
 module StackLab
@@ -91,14 +92,11 @@ module StackLab
       raise Failed, "#{first.what}\n#{first.todo}" if first.state == "fail"
     end
 
-    # web gets the first CPUs and desk the next, so that the load's CPU is not taken from what is measured.
+    # Each on cores of its own. An engine elsewhere, or in a machine of its own, has other CPUs than /sys here tells of.
     def self.pin(name)
       all = Integer(run("info", "--format", "{{.NCPU}}"))
-      return [] if all < 2
-
-      each = [CPUS, all / 2].min
-      first = name == "web" ? 0 : each
-      ["--cpuset-cpus=#{first}-#{first + each - 1}"]
+      set = Cpus.of(name, CPUS, all == Etc.nprocessors ? Cpus.cores : Array.new(all) { |cpu| [cpu] })
+      set ? ["--cpuset-cpus=#{set}"] : []
     end
 
     # What `docker WORDS` prints; Failed with its own words. With a block, its lines are handed on as they come.

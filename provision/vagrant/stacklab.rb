@@ -71,6 +71,12 @@ module StackLab
     machine.qemuargs(value: "max,erms=off,la57=off,pku=off,smap=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off")
   end
 
+  # libvirt's: each machine on cores of its own. (VirtualBox, VMware and Parallels have no such choice.)
+  def self.pin(settings, name)
+    set = Cpus.of(name, CPUS, Cpus.cores)
+    settings.cpuset = set if set
+  end
+
   def self.ports
     { "STACKLAB_JUPYTER_PORT" => JUPYTER_PORT, "STACKLAB_SITE_PORT" => SITE_PORT }
   end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import platform
 import shutil
 import subprocess
@@ -32,7 +31,7 @@ from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
 from stacklab.bench.unreached import telling_why
 from stacklab.errors import LabError
 from stacklab.files import RESULTS, ROOT
-from stacklab.labs import Lab
+from stacklab.labs import Lab, cpus
 from stacklab.labs.host import Host
 from stacklab.runs.draft import writing_run
 from stacklab.runs.results import RUN_FILE, DamagedRunWarning, Run, UnfinishedRunWarning, load_runs, read_run
@@ -56,7 +55,8 @@ CHAT_BEGINS_WITH_NEW = ("daphne", "nginx")
 
 MACHINE = """nproc
 awk '/MemTotal/ {print $2}' /proc/meminfo
-sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1"""
+echo $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)
+echo $(cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | sort -u)"""
 
 
 # ---------------------------------------------------------------- one run
@@ -92,10 +92,11 @@ def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterat
         ca.write_text(certificate)
         go_back(host)
         status = lab.status()
-        yield Bench(
-            lab, host, hold, ca, environment(lab, host, status),
-            status.get("generator_cpus"), status.get("client_addresses") or (),
-        )
+        with cpus.out_of_the_way(status.get("pinned_cpus"), status.get("generator_cpus")):
+            yield Bench(
+                lab, host, hold, ca, environment(lab, host, status),
+                status.get("generator_cpus"), status.get("client_addresses") or (),
+            )
 
 
 @contextmanager
@@ -116,13 +117,15 @@ def alone(lock: Path, experiment: str) -> Iterator[None]:
 
 def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
     """The machines and the versions, as run.json keeps them."""
-    cpus, memory_kib, *model = host.run(MACHINE).splitlines()
+    count, memory_kib, model, governor, *_ = [*host.run(MACHINE).split("\n"), "", ""]
+    here = cpus.look(cpus.allowed())
     return {
         "versions": stack.versions(host),
-        "web": {"cpus": int(cpus), "memory_bytes": int(memory_kib) * 1024, "model": (model or [""])[0]},
+        "web": {"cpus": int(count), "memory_bytes": int(memory_kib) * 1024, "model": model, "governor": governor},
         "desk": {
-            "os": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total, "locust": version("locust"),
+            "os": platform.platform(), "python": platform.python_version(), "cpus": len(here),
+            "memory_bytes": psutil.virtual_memory().total, "locust": version("locust"), **cpus.describe(here),
+            "power": cpus.power(),
         },
         "lab": lab.name,
         "kind": lab.kind,
@@ -188,7 +191,7 @@ def measure(
         problems = list(samples.problems)
         if stack.current(on.host) != happened.settings:
             problems.append("The settings were changed by somebody else during the run.")
-        problems += on.hold.problems
+        problems += [*on.hold.problems, *power_changed(on)]
         problems += [f"The load ended before this was to happen: {what}." for what in happened.missed]
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
@@ -198,6 +201,13 @@ def measure(
         )
         draft.record(replace(run, validity=check(run, problems)))
     return draft.run
+
+
+def power_changed(on: Bench) -> list[str]:
+    """A sentence if the CPUs are driven otherwise now than when the session began."""
+    before, now = on.environment["desk"]["power"], cpus.power()
+    changed = [f"{name} was {before.get(name)}, then {now.get(name)}" for name in {**before, **now} if before.get(name) != now.get(name)]
+    return [f"The computer's power changed meanwhile: {'; '.join(changed)}."] if changed else []
 
 
 def from_networks(addresses: Sequence[str], workload: Workload) -> list[str]:

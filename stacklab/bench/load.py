@@ -27,6 +27,7 @@ import psutil
 
 from stacklab.errors import LoadError
 from stacklab.files import ROOT
+from stacklab.labs.cpus import allowed
 from stacklab.surroundings import own
 from stacklab.workload import HttpLoad, Workload
 
@@ -159,7 +160,7 @@ class Generator:
         self.out = out
         self.cpus = cpus
         self.samples: list[tuple[float, str, float]] = []
-        count = 1 if self.http else min(workload.clients, len(cpus) if cpus else max(1, (os.cpu_count() or 1) - 1))
+        count = 1 if self.http else min(workload.clients, max(1, len(cpus) if cpus else len(allowed()) - 1))
         self.clock_offset_s = time.time() - time.monotonic()
         self._spec = {
             "url": url,

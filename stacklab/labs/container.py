@@ -34,7 +34,7 @@ class ContainerLab:
         self._machine = Machine(name)
 
     def up(self, pin: bool = True) -> Host:
-        """Make and boot the machine if need be; the Host answers. `pin`: see `labs.machine.split_cpus`.
+        """Make and boot the machine if need be; the Host answers. `pin`: see `labs.cpus.split`.
 
         A machine that runs with other CPUs than asked for is booted again.
         """

@@ -22,7 +22,7 @@ from typing import Any
 
 from stacklab.errors import LabError
 from stacklab.files import ROOT, write_json
-from stacklab.labs import network, nspawn, storage
+from stacklab.labs import cpus, network, nspawn, storage
 from stacklab.labs.image import ensure_image, image_name, image_path
 from stacklab.labs.keys import new_key
 from stacklab.labs.network import Subnet
@@ -125,18 +125,6 @@ def machine_name(subnet: Subnet) -> str:
     return subnet.interface
 
 
-def split_cpus(allowed: set[int]) -> tuple[list[int] | None, list[int] | None]:
-    """(CPUs of the machine, CPUs left for the load generator): half each, the machine's first.
-
-    (None, None) where there is only one: then nothing can be kept apart.
-    """
-    cpus = sorted(allowed)
-    if len(cpus) < 2:
-        return None, None
-    half = len(cpus) // 2
-    return cpus[:half], cpus[half:]
-
-
 def up(name: str, *, pin: bool, owner: int) -> None:
     """Make the machine if it is not there, boot it if it does not run, and wait until its SSH port answers.
 
@@ -151,7 +139,7 @@ def up(name: str, *, pin: bool, owner: int) -> None:
         elif record["image"] != image_name():
             say(f"lab {name} is of an older base image; 'fab destroy', then 'fab up' makes it of the present one")
         _give_keys(machine, owner)
-        pinned, generator = split_cpus(os.sched_getaffinity(0)) if pin else (None, None)
+        pinned, generator = cpus.split(cpus.look(cpus.allowed())) if pin else (None, None)
         if _must_boot(machine_name(subnet), pinned):
             record = {**record, "pinned_cpus": pinned, "generator_cpus": generator}
             _boot(machine, record, subnet)

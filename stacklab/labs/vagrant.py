@@ -8,7 +8,6 @@ is there.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import paramiko
 
 from stacklab.errors import HostRefused, LabError, LabNotRunning, Refusal
 from stacklab.files import ROOT
+from stacklab.labs import cpus
 from stacklab.labs.host import Host
 from stacklab.surroundings import VAGRANTS, own
 
@@ -128,7 +128,7 @@ def _split_cpus(host: Host) -> tuple[list[int], list[int]] | tuple[None, None]:
         if not host.is_on_this_computer():
             return None, None
         pinned = [int(cpu) for cpu in host.run(ITS_CPUS).split()]
-    left = sorted(os.sched_getaffinity(0) - set(pinned))
+    left = cpus.beside(cpus.look(cpus.allowed()), pinned)
     return (pinned, left) if left else (None, None)
 
 

@@ -289,7 +289,8 @@ def _machine(numbers: Mapping[str, float]) -> list[str]:
 
 
 def _one_cpu(run: Run) -> Iterator[str]:
-    if on_one_computer(run) and run.environment.get("desk", {}).get("cpus") == 1:
+    desk = run.environment.get("desk", {})
+    if on_one_computer(run) and desk.get("cores", desk.get("cpus")) == 1:
         yield "Web host and load generator share the computer's only CPU: each takes time from the other."
 
 

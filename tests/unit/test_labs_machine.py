@@ -96,19 +96,6 @@ def test_the_machines_network_file_comes_before_systemds_own():
     assert path.rsplit("/", 1)[1] < "80-container-host0.network"
 
 
-@pytest.mark.parametrize(
-    ("allowed", "split"),
-    [
-        ({3}, (None, None)),
-        ({0, 1}, ([0], [1])),
-        ({1, 2, 5}, ([1], [2, 5])),
-        (set(range(8)), ([0, 1, 2, 3], [4, 5, 6, 7])),
-    ],
-)
-def test_the_machine_gets_the_first_half_of_the_cpus(allowed, split):
-    assert machine.split_cpus(allowed) == split
-
-
 def test_a_new_key_is_one_that_ssh_reads_and_never_the_same_twice(tmp_path):
     private, public = keys.new_key("a lab")
     (tmp_path / "key").write_text(private)

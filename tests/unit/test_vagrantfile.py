@@ -147,6 +147,36 @@ def test_a_teachers_own_place_has_the_public_box_and_another_network_is_a_choice
 
 
 @needs("ruby")
+@pytest.mark.parametrize(
+    ("siblings", "most", "web", "desk"),
+    [
+        (["0,4", "1,5", "2,6", "3,7"] * 2, 2, "0,4", "2,6"),  # as a laptop counts them …
+        (["0-1"] * 2 + ["2-3"] * 2, 1, "0", "2"),  # … and as a virtual machine does
+        (["0", "1"], 2, "0", "1"),
+        (["0-1", "0-1"], 2, "", ""),
+        ([None] * 4, 8, "0,1", "2,3"),
+    ],
+)
+def test_web_and_desk_never_share_a_core(tmp_path, siblings, most, web, desk):
+    for number, text in enumerate(siblings):
+        (tmp_path / f"cpu{number}/topology").mkdir(parents=True)
+        if text:
+            (tmp_path / f"cpu{number}/topology/thread_siblings_list").write_text(text + "\n")
+    ask = f"cores = StackLab::Cpus.cores({len(siblings)}, {str(tmp_path)!r})"
+    say = "; ".join(f"puts StackLab::Cpus.of({name!r}, {most}, cores).to_s" for name in ("web", "desk"))
+    done = subprocess.run(
+        ["ruby", "-r", ROOT / "provision/vagrant/cpus.rb", "-e", f"{ask}; {say}"], text=True, capture_output=True, check=True
+    )
+    assert done.stdout.split("\n")[:2] == [web, desk]
+
+
+@needs("ruby")
+def test_libvirts_machines_are_kept_apart_where_there_are_cores_for_both():
+    sets = {name: each["providers"]["libvirt"]["settings"].get("cpuset") for name, each in read()["machines"].items()}
+    assert sets["web"] is None or not set(sets["web"].split(",")) & set(sets["desk"].split(","))
+
+
+@needs("ruby")
 def test_emulation_is_a_choice():
     settings = read()["providers"]["libvirt"]["settings"]
     assert (settings["driver"], settings["cpu_mode"], settings["cpus"]) == ("kvm", "host-model", 2)
