@@ -206,7 +206,9 @@ def measure(
 def power_changed(on: Bench) -> list[str]:
     """A sentence if the CPUs are driven otherwise now than when the session began."""
     before, now = on.environment["desk"]["power"], cpus.power()
-    changed = [f"{name} was {before.get(name)}, then {now.get(name)}" for name in {**before, **now} if before.get(name) != now.get(name)]
+    changed = [
+        f"{name} was {before.get(name)}, then {now.get(name)}" for name in before | now if before.get(name) != now.get(name)
+    ]
     return [f"The computer's power changed meanwhile: {'; '.join(changed)}."] if changed else []
 
 

@@ -33,22 +33,33 @@ def numbers_of(run: Run) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
-def uneven(block: Sequence[Mapping[str, float]], usual: Sequence[Sequence[Mapping[str, float]]] = ()) -> list[str]:
-    """Why the slices of a `block`, given by their `numbers`, cannot be compared: it was much harder for one than for another.
+Block = Sequence[Mapping[str, float]]
+"""The `numbers` of its slices."""
 
-    The limits are for quiet computers; where `usual` blocks of this computer differ as much within themselves, they grow
-    with that (TIMES_USUAL its median): a computer that is always a little disturbed gets wider intervals, never none.
+
+def uneven(block: Block, before: Sequence[Block] = (), calibrated: Mapping[str, float] | None = None) -> list[str]:
+    """Why the slices of a `block` cannot be compared: it was much harder for one than for another.
+
+    The limits are for quiet computers; where this computer's blocks usually differ as much within themselves (those
+    `before`, or by its calibration), they grow with that: a computer that is always a little disturbed gets wider
+    intervals, never none.
     """
     reasons = []
+    usual = usually_uneven(before)
     for name, (limit, words) in UNEVEN.items():
         spread = _spread(block, name)
-        limit = max(limit, TIMES_USUAL * float(np.median([_spread(one, name) for one in usual] or [0.0])))
+        limit = max(limit, TIMES_USUAL * max(usual[name], (calibrated or {}).get(name, 0.0)))
         if spread > limit:
             reasons.append(f"Within the block {words} differed by {spread:.2f}, more than {limit:.2f}.")
     return reasons
 
 
-def _spread(block: Sequence[Mapping[str, float]], name: str) -> float:
+def usually_uneven(blocks: Sequence[Block]) -> dict[str, float]:
+    """How much the slices of one of `blocks` differ in each disturbance, in the median block."""
+    return {name: float(np.median([_spread(one, name) for one in blocks] or [0.0])) for name in UNEVEN}
+
+
+def _spread(block: Block, name: str) -> float:
     values = [numbers[name] for numbers in block if name in numbers]
     return max(values) - min(values) if values else 0.0
 

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
-from stacklab.runs.disturbance import generator_gauge, generator_share, load_window, numbers_of, on_one_computer
+from stacklab.runs import flow
+from stacklab.runs.calibration import Calibration
+from stacklab.runs.disturbance import TIMES_USUAL, generator_gauge, generator_share, load_window, numbers_of, on_one_computer
 from stacklab.runs.results import Run, Validity
 from stacklab.workload import ChatLoad, HttpLoad
 
@@ -23,9 +25,6 @@ MAX_STEAL_SHARE = 0.02  # of the CPU time that the machine wanted
 MAX_OTHERS_CORES = 0.25  # that other work on the same computer may use
 MAX_SAMPLER_SHARE = 0.05  # of one core
 MAX_GAP_INTERVALS = 3  # between two samples
-LITTLE_TOLERANCE = 0.1  # between the users asked for and those that Little's law finds
-MIN_REQUESTS = 30  # fewer in a slice say nothing of it
-RATES_TOLERANCE = 0.05  # between the client's count of requests in a slice and nginx's
 MAX_LAG_S = 0.05  # of a scheduled request's start, for the 95th percentile
 MAX_LAG_SHARE = 0.25  # of the median latency, for the 95th percentile of the generator's own lag …
 MIN_LAG_S = 0.005  # … which is no matter below this
@@ -41,15 +40,17 @@ EXPECTED_TABLES = {
 }
 
 
-def check(run: Run, problems: Sequence[str] = ()) -> Validity:
+def check(run: Run, problems: Sequence[str] = (), calibration: Calibration | None = None) -> Validity:
     """Whether the run may decide, with a sentence for each reason why not, and whether the service did well.
 
-    `problems`: what was noticed while measuring. A slice shares its block with what it is compared to: what disturbs
-    all of a block alike costs it nothing (see `uneven`).
+    `problems`: what was noticed while measuring. `calibration`: this machine's, if there is one; what is usual on it is no
+    reason. A slice shares its block with what it is compared to: what disturbs all of a block alike costs it nothing (see
+    `uneven`).
     """
     numbers = numbers_of(run)
-    reasons = [*problems, *_heard(run, _tables, _settings, _http, _chat, _generator, _one_cpu, _samples, _clock)]
-    reasons += [] if run.whole else _machine(numbers)
+    reasons = [*problems, *_heard(run, _tables, _settings, flow.window, _http, _chat, _generator, _one_cpu, _samples, _clock)]
+    reasons += _heard(run, lambda run: flow.ceiling(run, calibration), lambda run: flow.drift(run, calibration))
+    reasons += [] if run.whole else _machine(numbers, calibration)
     failures = _heard(run, _answers, _sockets, _messages)
     return Validity(tuple(dict.fromkeys(reasons)), tuple(dict.fromkeys(failures)), numbers)
 
@@ -63,26 +64,6 @@ def _heard(run: Run, *rules: Callable[[Run], Iterator[str]]) -> list[str]:
         except ResultsError as error:
             said.append(f"A table cannot be read: {error}.")
     return said
-
-
-def little_users(requests: pd.DataFrame, wait_s: float) -> float:
-    """How many users a closed loop must have had: throughput × (response time + wait), Little's law.
-
-    It looks at the time between the first and the last start of a counted request, in which all users
-    are at work: requests under way on average (warm-up's stragglers too), plus those in their wait.
-    NaN if that time is empty.
-    """
-    counted = requests.loc[~requests["warmup"].astype(bool), "start_s"]
-    if counted.empty:
-        return float("nan")
-    first, last = counted.min(), counted.max()
-    if not last > first:
-        return float("nan")
-    starts = requests["start_s"].to_numpy()
-    ends = starts + requests["duration_s"].to_numpy()
-    under_way_s = np.clip(np.minimum(ends, last) - np.maximum(starts, first), 0, None).sum()
-    throughput = np.count_nonzero((starts >= first) & (starts < last)) / (last - first)
-    return float(under_way_s / (last - first) + throughput * wait_s)
 
 
 def _tables(run: Run) -> Iterator[str]:
@@ -122,8 +103,9 @@ def _http(run: Run) -> Iterator[str]:
         # A request that was sent again, on a fresh connection, may have been logged on the old one too.
         again, lost = int(requests["retried"].sum()), max(0, asked - len(counted))
         yield from _foreign(run, run.workload.path, len(requests) + again + lost)
+        yield from flow.rates(run, requests)
     if run.workload.requests_per_s is None:
-        yield from _little(run, counted, requests)
+        yield from flow.little(run, counted, requests)
     else:
         lag = (counted["start_s"] - counted["scheduled_s"]).quantile(0.95)
         if lag > MAX_LAG_S:
@@ -149,12 +131,12 @@ def _foreign(run: Run, path: str, most: int) -> Iterator[str]:
 
 
 def _slice(run: Run, requests: pd.DataFrame) -> Iterator[str]:
-    if len(requests) < MIN_REQUESTS:
-        yield f"Only {len(requests)} requests began in this slice; {MIN_REQUESTS} are the least that says anything."
+    if len(requests) < flow.MIN_REQUESTS:
+        yield f"Only {len(requests)} requests began in this slice; {flow.MIN_REQUESTS} are the least that says anything."
     if run.has("server"):
         logged, answered = len(run.table("server")), int((requests["status"] > 0).sum())
         yield from _foreign(run, run.workload.path, most=logged)
-        if abs(logged - answered) > RATES_TOLERANCE * answered + MIN_REQUESTS:
+        if abs(logged - answered) > flow.RATES_TOLERANCE * answered + flow.MIN_REQUESTS:
             yield f"nginx logged {logged:,} requests of this slice, the client made {answered:,}: some are not ours, or missing."
 
 
@@ -166,18 +148,6 @@ def _answers(run: Run) -> Iterator[str]:
     failed = counted["error"].dropna()
     if len(failed):
         yield f"{len(failed):,} of {len(counted):,} counted requests failed: {_kinds(failed)}."
-
-
-def _little(run: Run, counted: pd.DataFrame, requests: pd.DataFrame) -> Iterator[str]:
-    users = run.workload.users
-    if len(counted) <= users:
-        return  # each user asked once or not at all: there was no loop
-    found = little_users(requests, run.workload.wait_s)
-    if abs(found / users - 1) > LITTLE_TOLERANCE:
-        yield (
-            f"Little's law does not hold: throughput × (response time + wait) makes {found:.1f} users, "
-            f"{users} were asked for ({found / users - 1:+.0%})."
-        )
 
 
 def _chat(run: Run) -> Iterator[str]:
@@ -276,14 +246,15 @@ def _typical_latency_s(run: Run) -> float:
     return float(run.table(name)[column].median()) if run.has(name) else float("nan")
 
 
-def _machine(numbers: Mapping[str, float]) -> list[str]:
+def _machine(numbers: Mapping[str, float], calibration: Calibration | None) -> list[str]:
     said = []
-    if numbers.get("steal_share", 0) > MAX_STEAL_SHARE:
+    usual = calibration.usual if calibration else {}
+    if numbers.get("steal_share", 0) > max(MAX_STEAL_SHARE, TIMES_USUAL * usual.get("steal_share", 0)):
         share = f"{numbers['steal_share']:.1%}"
         said.append(f"Steal: {share} of the CPU time that the computer wanted went to other virtual machines.")
     if numbers.get("sampler_cores", 0) > MAX_SAMPLER_SHARE:
         said.append(f"The sampler itself took {numbers['sampler_cores']:.1%} of a core.")
-    if numbers.get("others_cores", 0) > MAX_OTHERS_CORES:
+    if numbers.get("others_cores", 0) > max(MAX_OTHERS_CORES, TIMES_USUAL * usual.get("others_cores", 0)):
         said.append(f"Other work on the web host's computer took {numbers['others_cores']:.1f} cores while the load was on.")
     return said
 

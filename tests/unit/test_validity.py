@@ -9,9 +9,11 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stacklab.runs.calibration import Calibration
 from stacklab.runs.disturbance import load_window, uneven
+from stacklab.runs.flow import little_users
 from stacklab.runs.results import Run
-from stacklab.runs.validity import check, disconnects, little_users
+from stacklab.runs.validity import check, disconnects
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad
 
@@ -199,16 +201,112 @@ def test_a_host_that_says_less_of_itself_is_not_doubted_for_that(http):
 def test_littles_law_finds_users_that_were_not_there(http):
     reason = the_reason(replace(http, workload=LOAD.replace(users=40)))
     assert "Little's law" in reason
-    assert "makes 19.9 users, 40 were asked for (-50%)" in reason
+    assert "makes 18.6 users, 40 were asked for (-54%)" in reason
+
+
+def test_time_that_requests_did_not_spend_in_nginx_is_found(http, tmp_path):
+    """As the client sees it, the law holds: it is its own queue in which they waited."""
+    run = with_table(http, tmp_path, "server", lambda table: table.assign(duration_s=table["duration_s"] * 0.5))
+    assert "Little's law does not hold: nginx's throughput" in the_reason(run)
+
+
+def test_a_few_milliseconds_outside_nginx_are_the_way_and_no_matter(tmp_path):
+    """A light page and few users: most of a user's time is the client's, and nothing waits."""
+    assert synthetic.http_run(tmp_path, "one", workload=LOAD.replace(users=1, requests=900), per_s=900).validity.valid
+
+
+def test_a_load_that_was_over_at_once_says_nothing(http, tmp_path):
+    def short(table):
+        counted = table.index[~table["warmup"]]
+        table.loc[counted, "start_s"] = table["start_s"][counted[0]] + np.arange(len(counted)) * 1e-5
+        return table
+
+    reasons = check(with_table(http, tmp_path, "requests", short)).reasons
+    assert any("counted for 0.0" in reason and "0.5 s are the least" in reason for reason in reasons)
+
+
+def test_a_chat_of_a_moment_says_nothing(chat):
+    assert not any("the least" in reason for reason in check(chat).reasons)
+    at = load_window(chat)[0]
+    moment = replace(chat, path=chat.path, whole=None)
+    moment._known["load window"] = (at, at + 0.1)
+    assert any("counted for 0.10 s only" in reason for reason in check(moment).reasons)
+
+
+def test_a_client_and_a_server_that_count_another_rate_are_found(http, tmp_path):
+    def stretched(table):
+        first = table["end_s"].min()
+        return table.assign(end_s=first + (table["end_s"] - first) * 1.3)
+
+    reasons = check(with_table(http, tmp_path, "server", stretched)).reasons
+    assert any("requests a second, nginx" in reason and "one of the two is wrong" in reason for reason in reasons)
+
+
+def drifting(tmp_path, change: float) -> Run:
+    """A run whose throughput ends `change` times as high as it began, all of it as the client and nginx alike saw it."""
+    run = synthetic.http_run(tmp_path, f"drift-{change:g}", workload=LOAD.replace(requests=6000))
+    first, ahead = run.table("requests")["start_s"].min(), np.log(change) / 6.5
+
+    def slower(times):
+        return first + (1 - np.exp(-ahead * (times - first))) / ahead if ahead else times
+
+    def stretched(requests):
+        ends = slower(requests["start_s"] + requests["duration_s"])
+        starts = slower(requests["start_s"])
+        return requests.assign(start_s=starts, duration_s=ends - starts)
+
+    (folder := tmp_path / f"{change:g}").mkdir()
+    changed = with_table(run, folder, "requests", stretched)
+    (folder / "server.parquet").unlink()
+    synthetic.server_view(changed.table("requests")).to_parquet(folder / "server.parquet")
+    return changed
+
+
+@pytest.mark.parametrize("change", [0.6, 1.6])
+def test_a_run_that_drifts_is_found(tmp_path, change):
+    assert any("Throughput drifted by" in reason for reason in check(drifting(tmp_path, change)).reasons)
+
+
+def test_a_run_that_drifts_no_more_than_is_usual_here_is_not(tmp_path):
+    assert not any("drifted" in reason for reason in check(drifting(tmp_path, 1.1)).reasons)
+    run = drifting(tmp_path, 0.6)
+    restless = calibrated(noise={"throughput_per_s": 0.3})
+    assert not any("drifted" in reason for reason in check(run, calibration=restless).reasons)
+    happened = ({"what": "kill daphne@1", "began_s": 0.0, "ended_s": 0.0},)
+    assert not any("drifted" in reason for reason in check(replace(run, events=happened)).reasons)
+
+
+def calibrated(**known) -> Calibration:
+    return Calibration(**{
+        "machine": {}, "made_s": 0.0, "quick": False, "blocks": 20, "disturbed": 0, "slice_s": 3.0, "noise": {},
+        "false_share": {}, "false_share_claims": 0.04, "smallest": {}, "ceiling_per_s": None, "sampler_cores": 0.02, **known,
+    })  # fmt: skip
+
+
+def test_a_generator_beyond_half_its_ceiling_is_found(http):
+    [reason] = check(http, calibration=calibrated(ceiling_per_s=1500.0)).reasons
+    assert "more than half of the 1,500 that it can make at most" in reason
+    assert check(http, calibration=calibrated(ceiling_per_s=4000.0)).valid
+    assert check(http, calibration=calibrated(ceiling_per_s=None)).valid
+
+
+def test_what_is_usual_on_this_machine_is_no_reason(tmp_path):
+    run = synthetic.http_run(tmp_path, "run", steal=0.08)
+    assert not check(run).valid
+    assert check(run, calibration=calibrated(usual={"steal_share": 0.05})).valid
+    assert not check(run, calibration=calibrated(usual={"steal_share": 0.02})).valid
+    uneven_block = [QUIET, QUIET | {"steal_share": 0.2}]
+    assert uneven(uneven_block) and not uneven(uneven_block, calibrated={"steal_share": 0.1})
 
 
 def test_littles_law_holds_with_waits(tmp_path):
     load = HttpLoad(requests=1500, users=30, ramp_s=1.0, warmup_s=0.5, wait_s=0.05)
     run = synthetic.http_run(tmp_path, "run", workload=load, per_s=300)
     assert check(run).valid
-    without = replace(run, workload=load.replace(wait_s=0.0))
     assert "Little's law" not in "".join(check(run).reasons)
-    assert little_users(without.table("requests"), 0.0) < little_users(run.table("requests"), 0.05)
+    requests = run.table("requests")
+    loop = (requests["start_s"].to_numpy(), requests["duration_s"].to_numpy(), *load_window(run))
+    assert little_users(*loop, wait_s=0.0) < little_users(*loop, wait_s=0.05)
 
 
 def test_on_a_schedule_late_starts_are_found_and_littles_law_is_not_asked(http, tmp_path):
@@ -361,7 +459,9 @@ def test_where_nobody_says_anything_load_counts_from_when_all_are_connected(tmp_
 def test_littles_law_counts_the_users_of_any_closed_loop(users, per_s, wait_s, seed):
     load = HttpLoad(requests=users * 40, users=users, ramp_s=0.5, warmup_s=0.5, wait_s=wait_s)
     requests = synthetic.closed_loop(load, per_s, np.random.default_rng(seed))
-    assert little_users(requests, wait_s) == pytest.approx(users, rel=0.08)
+    counted = requests.loc[~requests["warmup"], "start_s"]
+    loop = requests["start_s"].to_numpy(), requests["duration_s"].to_numpy(), counted.min(), counted.max()
+    assert little_users(*loop, wait_s) == pytest.approx(users, rel=0.08)
 
 
 def test_settings_that_differ_only_in_what_cannot_be_observed_are_not_doubted(tmp_path):
