@@ -43,7 +43,7 @@ TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
     "status": (tasks.status, ()), "set": (tasks.set_, (StackSettings,)), "reset": (tasks.reset, ()),
     "logs": (tasks.logs, ()), "ca": (tasks.ca, ()), "doctor": (tasks.doctor, ()),
     "http": (tasks.http, (HttpLoad,)), "chat": (tasks.chat, (ChatLoad,)), "experiment": (tasks.experiment, ()),
-    "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),
+    "calibrate": (tasks.calibrate, ()), "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),
     "report": (tasks.report, ()), "export": (tasks.export, ()), "verdicts": (tasks.verdicts, ()),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stacklab.runs.calibration import MINUTES, Calibration, in_words
 from stacklab.settings import StackSettings
 from stacklab.stack import Applied
 
@@ -146,7 +147,32 @@ def comparison_text(comparison: Comparison) -> str:
         found = f"{sign} {verdict.estimate:.3f} [{verdict.low:.3f}, {verdict.high:.3f}]"
         lines.append(f"{METRIC_NAMES[verdict.metric]:40s} {found:28s} {_said(verdict)}")
     left_out = f", {comparison.disturbed} more were disturbed and are left out" if comparison.disturbed else ""
-    lines += ["", f"{comparison.blocks} blocks{left_out}; {duration(comparison.duration_s)} under load", str(comparison.path)]
+    lines += ["", f"{comparison.blocks} blocks{left_out}; {duration(comparison.duration_s)} under load"]
+    return "\n".join([*lines, in_words(comparison.calibration), str(comparison.path)])
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """What a machine can tell, as a table of metrics and a few lines."""
+    from stacklab.study.summary import METRIC_NAMES
+
+    left_out = f" ({calibration.disturbed} more were disturbed)" if calibration.disturbed else ""
+    lines = [
+        f"a page against itself, {calibration.blocks} sound blocks of two slices of {calibration.slice_s:g} s{left_out}", "",
+        f"{'':40s} {'noise':>7s} {'called':>10s}   smallest effect found, after",
+        f"{'':40s} {'':>7s} {'different':>10s}   " + "".join(f"{f'{minutes} min':>9s}" for minutes in MINUTES),
+    ]  # fmt: skip
+    for metric, noise in calibration.noise.items():
+        found = [calibration.smallest[metric].get(str(minutes)) for minutes in MINUTES]
+        smallest = "".join(f"{'none' if effect is None else f'{effect:.1%}':>9s}" for effect in found)
+        lines.append(f"{METRIC_NAMES[metric]:40s} {noise:7.1%} {calibration.false_share[metric]:10.1%}   {smallest}")
+    ceiling = f"{calibration.ceiling_per_s:,.0f} requests/s" if calibration.ceiling_per_s else "not measured: no empty page here"
+    usual = {"steal_share": "{:.1%} of the CPU time stolen", "others_cores": "{:.2f} cores taken by other work"}
+    lines += [
+        "", f"claims' tests that find a difference where there is none: {calibration.false_share_claims:.1%}",
+        f"the load generator's ceiling: {ceiling}", f"the sampler takes {calibration.sampler_cores or 0:.3f} cores",
+        "usual here: " + ", ".join(words.format(calibration.usual[name]) for name, words in usual.items() if name in calibration.usual),
+        str(calibration.path),
+    ]  # fmt: skip
     return "\n".join(lines)
 
 

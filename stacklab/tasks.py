@@ -28,6 +28,7 @@ from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
+    from stacklab.runs.calibration import Calibration
     from stacklab.bench.plan import Experiment
     from stacklab.console import Bar
     from stacklab.labs.host import Host
@@ -233,6 +234,17 @@ def _first_look(plan: Experiment, bar: Bar, repeat: int) -> None:
             path = write_report_of(plan.name)
         if repeat == 1:
             bar.say(f"a first look, while more comes: {path}")
+
+
+def calibrate(quick: bool = False, json: bool = False, lab: str | None = None) -> Calibration:
+    """What can this machine tell? A page against itself, six minutes."""
+    from stacklab import console
+    from stacklab.bench.calibration import calibrate as measure_itself
+
+    with console.Bar(sys.stderr if json else sys.stdout) as bar:
+        seen = measure_itself(open_lab(lab), quick=quick, on_slice=bar.on_run)
+    print(json_format.dumps(seen.to_dict(), indent=1) if json else show.calibration_text(seen))
+    return seen
 
 
 def compare(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stacklab.study.paired import BETTER, LOOK_ERROR, LOOKS, UNDECIDED, WORSE, MetricVerdict, verdict
+from stacklab.study.paired import BETTER, LOOKS, UNDECIDED, WORSE, MetricVerdict
+from stacklab.study.power import compared
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -61,15 +62,6 @@ NOISES: dict[str, Noise] = {
     ),
     "noise that remembers": lambda rng, n: drawn_by_lot(rng, walk(rng, 2 * n)),
 }
-
-
-def compared(values: np.ndarray, margin: float = 0.05) -> MetricVerdict:
-    """The verdict at which a comparison of throughput stops: the first that decides, or the last."""
-    for blocks in LOOKS:
-        said = verdict("throughput_per_s", values[:blocks], "ratio", margin, LOOK_ERROR)
-        if said.decided:
-            break
-    return said
 
 
 def tried(noise: Noise, effect: float, times: int, seed: int = 1) -> list[MetricVerdict]:

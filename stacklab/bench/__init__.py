@@ -9,5 +9,5 @@ __getattr__ = hands_out(__name__, {
         "balancing", "channel_layers", "eight_cases", "experiment_named", "failover", "instances", "one_vs_three", "outages",
         "scaling",
     ), "experiments"),
-    "Event": "events", "compare": "comparison",
+    "Event": "events", "compare": "comparison", "calibrate": "calibration",
 })  # fmt: skip

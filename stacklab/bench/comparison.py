@@ -19,6 +19,7 @@ from stacklab.bench.slices import BETWEEN_SLICES_S, slicing
 from stacklab.errors import SettingsError
 from stacklab.files import RESULTS
 from stacklab.labs import Lab
+from stacklab.runs.calibration import Calibration, calibration_for
 from stacklab.runs.results import RUN_FILE, Run, read_run
 from stacklab.workload import HttpLoad
 
@@ -44,6 +45,7 @@ class Comparison:
     """What `blocks` sound blocks say of B against A, after `duration_s` under load; `disturbed` blocks were left out.
 
     `each` is what every sound block showed of the first of DECIDE, B to A: the dots of a picture, no verdict.
+    `calibration` is what is known of the machine.
     """
 
     a: str
@@ -54,6 +56,7 @@ class Comparison:
     metrics: tuple[MetricVerdict, ...]
     path: Path
     each: tuple[float, ...] = ()
+    calibration: Calibration | None = None
 
     @property
     def decided(self) -> bool:
@@ -66,7 +69,7 @@ class Comparison:
         return {
             "a": self.a, "b": self.b, "blocks": self.blocks, "disturbed": self.disturbed, "duration_s": self.duration_s,
             "metrics": [{name: finite(value) for name, value in asdict(verdict).items()} for verdict in self.metrics],
-            "path": str(self.path),
+            "machine": self.calibration and self.calibration.figures(), "path": str(self.path),
         }  # fmt: skip
 
 
@@ -111,9 +114,10 @@ def compare(
         if fresh:
             set_aside(name, folder.parent)
         open_plan(plan, folder, on.lab.name, on.environment)
+        calibration = calibration_for(on.environment, folder)
         judged = _Judge(plan, folder, margin, on_look, on_block)
         if judged.over:
-            return judged.close()
+            return replace(judged.close(), calibration=calibration)
         end_s = time.monotonic() + budget_s
         left = (repeat for repeat in count(1) if not judged.kept(repeat))
         try:
@@ -132,7 +136,7 @@ def compare(
                     ])  # fmt: skip
         except KeyboardInterrupt:
             pass  # what is whole is judged
-    return judged.close()
+    return replace(judged.close(), calibration=calibration)
 
 
 class _Judge:

@@ -33,6 +33,7 @@ from stacklab.errors import LabError
 from stacklab.files import RESULTS, ROOT
 from stacklab.labs import Lab, cpus
 from stacklab.labs.host import Host
+from stacklab.runs.calibration import calibration_for
 from stacklab.runs.draft import writing_run
 from stacklab.runs.results import RUN_FILE, DamagedRunWarning, Run, UnfinishedRunWarning, load_runs, read_run
 from stacklab.runs.validity import check
@@ -75,6 +76,14 @@ class Bench:
     environment: dict[str, Any]
     generator_cpus: Sequence[int] | None
     client_addresses: Sequence[str]
+
+    def power_changed(self) -> list[str]:
+        """A sentence if this computer's CPUs are driven otherwise now than when the session began."""
+        before, now = self.environment["desk"]["power"], cpus.power()
+        changed = [
+            f"{name} was {before.get(name)}, then {now.get(name)}" for name in before | now if before.get(name) != now.get(name)
+        ]
+        return [f"The computer's power changed meanwhile: {'; '.join(changed)}."] if changed else []
 
 
 @contextmanager
@@ -191,7 +200,7 @@ def measure(
         problems = list(samples.problems)
         if stack.current(on.host) != happened.settings:
             problems.append("The settings were changed by somebody else during the run.")
-        problems += [*on.hold.problems, *power_changed(on)]
+        problems += [*on.hold.problems, *on.power_changed()]
         problems += [f"The load ended before this was to happen: {what}." for what in happened.missed]
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,
@@ -199,17 +208,8 @@ def measure(
             started_s=started_s, ended_s=ended_s, under_load_s=under_load_s(out, workload), events=happened.done,
             clock_offset_s=samples.clock_offset_s, clock_error_s=samples.clock_error_s,
         )
-        draft.record(replace(run, validity=check(run, problems)))
+        draft.record(replace(run, validity=check(run, problems, calibration_for(on.environment, folder))))
     return draft.run
-
-
-def power_changed(on: Bench) -> list[str]:
-    """A sentence if the CPUs are driven otherwise now than when the session began."""
-    before, now = on.environment["desk"]["power"], cpus.power()
-    changed = [
-        f"{name} was {before.get(name)}, then {now.get(name)}" for name in before | now if before.get(name) != now.get(name)
-    ]
-    return [f"The computer's power changed meanwhile: {'; '.join(changed)}."] if changed else []
 
 
 def from_networks(addresses: Sequence[str], workload: Workload) -> list[str]:

@@ -16,6 +16,7 @@ from stacklab.bench.crowd import CONNECTS_PER_S, Crowd, crowd
 from stacklab.bench.plan import Experiment, Planned, block_name
 from stacklab.bench.sampling import Sampling, sampling
 from stacklab.errors import ApplyError, LabError
+from stacklab.runs.calibration import calibration_for
 from stacklab.runs.disturbance import uneven
 from stacklab.runs.draft import writing_run
 from stacklab.runs.results import MARGIN_S, NOT_CHECKED, PARTIAL_PREFIX, Run, Validity
@@ -61,6 +62,11 @@ class Slicer:
         self._settings: StackSettings | None = None  # what we applied last
         self._users = 0
         self._usual: list[list[dict[str, float]]] = []  # the numbers of the blocks so far
+        self._calibration = calibration_for(on.environment, folder)
+
+    def under_the_same_load(self, experiment: Experiment, folder: Path) -> Slicer:
+        """For slices of another plan, of no more users, kept in another folder."""
+        return Slicer(self._on, experiment, folder, self._samples, self._load, self._on_slice)
 
     def block(self, repeat: int) -> Run:
         """Each point once, in that repeat's order, saved as one run.
@@ -105,9 +111,10 @@ class Slicer:
                 started_s=started_s, ended_s=ended_s, under_load_s=ended_s - started_s,
                 clock_offset_s=offset_s, clock_error_s=error_s, slices=parts,
             )
-            problems = [*self._samples.problems[problems_before:], *on.hold.problems]
-            found = [check(cut, problems) for cut in run.cut()]
-            together = uneven([validity.numbers for validity in found], self._usual)
+            problems = [*self._samples.problems[problems_before:], *on.hold.problems, *on.power_changed()]
+            found = [check(cut, problems, self._calibration) for cut in run.cut()]
+            calibrated = self._calibration.uneven if self._calibration else None
+            together = uneven([validity.numbers for validity in found], self._usual, calibrated)
             self._usual.append([validity.numbers for validity in found])
             found = [replace(validity, reasons=(*validity.reasons, *together)) for validity in found]
             slices = [part | {"validity": validity.to_dict()} for part, validity in zip(parts, found, strict=True)]

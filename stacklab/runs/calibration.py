@@ -59,6 +59,10 @@ class Calibration:
         """That of the metric which is called different most often."""
         return max(self.false_share.values(), default=float("nan"))
 
+    def figures(self) -> dict[str, Any]:
+        """What stands beside a verdict: its share of false differences, and the smallest effect that it finds."""
+        return {"false_share": self.worst_false_share, "smallest": dict(self.smallest), "path": str(self.path)}
+
     def save(self) -> None:
         """Write it into its folder, for good."""
         write_json(self.path / FILE, {name: value for name, value in self.to_dict().items() if name != "path"})

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from stacklab.errors import ResultsError
+from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run
 from stacklab.study import analysis, drawing, pictures, words
 from stacklab.study.pictures import Picture
@@ -65,6 +66,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         valid=[run for run in runs if run.validity.valid],
         sections=[_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])],
         environment=words.environment(runs),
+        calibrated=in_words(calibration_of(runs)),
         commands=words.commands(runs),
     )
 
