@@ -166,12 +166,12 @@ def calibration_text(calibration: Calibration) -> str:
         smallest = "".join(f"{'none' if effect is None else f'{effect:.1%}':>9s}" for effect in found)
         lines.append(f"{METRIC_NAMES[metric]:40s} {noise:7.1%} {calibration.false_share[metric]:10.1%}   {smallest}")
     ceiling = f"{calibration.ceiling_per_s:,.0f} requests/s" if calibration.ceiling_per_s else "not measured: no empty page here"
-    usual = {"steal_share": "{:.1%} of the CPU time stolen", "others_cores": "{:.2f} cores taken by other work"}
+    words = {"steal_share": "{:.1%} of the CPU time stolen", "others_cores": "{:.2f} cores taken by other work"}
+    usual = ", ".join(words[name].format(value) for name, value in calibration.usual.items())
     lines += [
         "", f"claims' tests that find a difference where there is none: {calibration.false_share_claims:.1%}",
         f"the load generator's ceiling: {ceiling}", f"the sampler takes {calibration.sampler_cores or 0:.3f} cores",
-        "usual here: " + ", ".join(words.format(calibration.usual[name]) for name, words in usual.items() if name in calibration.usual),
-        str(calibration.path),
+        f"usual here: {usual}", str(calibration.path),
     ]  # fmt: skip
     return "\n".join(lines)
 

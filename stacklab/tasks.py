@@ -28,10 +28,10 @@ from stacklab.workload import ChatLoad, HttpLoad, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
-    from stacklab.runs.calibration import Calibration
     from stacklab.bench.plan import Experiment
     from stacklab.console import Bar
     from stacklab.labs.host import Host
+    from stacklab.runs.calibration import Calibration
     from stacklab.runs.results import Run
     from stacklab.study.verdicts import Judgement
 

@@ -59,7 +59,7 @@ def calibrate(
     sound = [run for run in blocks if run.validity.valid]
     if len(sound) < LEAST_BLOCKS:
         why = next((reason for run in blocks for reason in run.validity.reasons), "the time was too short")
-        raise LabError(f"{len(sound)} of {len(blocks)} blocks were sound, too few to calibrate by: {why} Try again in a quiet hour")
+        raise LabError(f"{len(sound)} of {len(blocks)} blocks were sound, too few: {why} Try again when the computer is idle")
     known = _judged(sound, block_s=_between(blocks) if not quick else 2 * (SLICE_S + 1 + BETWEEN_SLICES_S))
     calibration = Calibration(
         machine=machine_of(on.environment), made_s=time.time(), quick=quick, blocks=len(sound),
@@ -88,9 +88,9 @@ def _judged(sound: Sequence[Run], block_s: float) -> dict:
     rows = summarize(slices).assign(side=[cut.point for cut in slices])
     rng = np.random.default_rng(SEED)
     noises = power.noises(rows, METRICS)
+    within = [int(minutes * 60 // block_s) for minutes in MINUTES]
     smallest = {
-        metric: {str(minutes): power.smallest_effect(noise, int(minutes * 60 // block_s), rng) for minutes in MINUTES}
-        for metric, noise in noises.items()
+        metric: dict(zip(MINUTES, power.smallest_effects(noise, within, rng), strict=True)) for metric, noise in noises.items()
     }
     numbers = [[cut.validity.numbers for cut in run.cut()] for run in sound]
     usual = {name: _median(numbers, name) for name in (*UNEVEN, "sampler_cores")}
@@ -100,7 +100,7 @@ def _judged(sound: Sequence[Run], block_s: float) -> dict:
         "false_share": {metric: power.false_share(noise, rng) for metric, noise in noises.items()},
         "false_share_claims": max(power.claims_false_share(noises[m], BLOCKS, rng) for m in CLAIMED if m in noises),
         "smallest": {
-            metric: {minutes: effect for minutes, effect in found.items() if np.isfinite(effect)}
+            metric: {str(minutes): effect for minutes, effect in found.items() if np.isfinite(effect)}
             for metric, found in smallest.items()
         },
         "sampler_cores": usual.pop("sampler_cores"),
