@@ -56,6 +56,7 @@ lab:
 	@bash provision/needs python lab
 	@$(PYTHON) -B -m stacklab.labs.asroot image & image=$$!; $(MAKE) .venv/.lock && wait $$image
 	$(FAB) up provision
+	-$(FAB) calibrate --quick  # a computer too busy for it has a lab all the same
 	$(FAB) experiment eight-cases --quick $(if $(BLOCKS),--repeats $(BLOCKS))
 	@echo
 	@$(FAB) verdicts

@@ -170,7 +170,7 @@ def eight_cases(root: Path, repeats: int = 3, requests: int = 1000, spread: floa
                 folder, f"r{repeat}-{position:02}-users-{users}-connections-{connections}-processes-{processes}",
                 StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes),
                 HttpLoad(requests=requests * users // 100, users=users),
-                per_s=900 * float(np.exp(rng.normal(0, spread))), seed=int(rng.integers(1 << 30)), start_s=at,
+                per_s=500 * float(np.exp(rng.normal(0, spread))), seed=int(rng.integers(1 << 30)), start_s=at,
                 point=f"{users} users, {connections}/{processes}",
                 repeat=repeat, position=position, **(dict(fail=7, steal=0.05) if (repeat, position) == (1, 2) else {}),
             )  # fmt: skip

@@ -71,7 +71,7 @@ def measured(folder, repeat: int, faster: float = 1.3, steal: float = 0.0) -> li
     return [
         synthetic.http_run(
             folder, planned.name, planned.point.settings, LOAD, seed=repeat * 10 + planned.position, steal=steal,
-            per_s=900 * (faster if planned.point is B else 1) * float(np.exp(rng.normal(0, 0.01))),
+            per_s=500 * (faster if planned.point is B else 1) * float(np.exp(rng.normal(0, 0.01))),
             start_s=synthetic.START_S + 100 * repeat + 20 * planned.position, point=planned.point.label, repeat=repeat,
             position=planned.position,
         )

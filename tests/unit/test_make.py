@@ -89,7 +89,10 @@ def checkout(tmp_path):
 def test_every_target_works_in_a_folder_of_any_name(anywhere):
     anywhere.make(".venv/.tests")
     for target, words in {
-        "lab": [f"-m stacklab.command {words}" for words in ("up provision", "experiment eight-cases --quick", "verdicts")],
+        "lab": [
+            f"-m stacklab.command {words}"
+            for words in ("up provision", "calibrate --quick", "experiment eight-cases --quick", "verdicts")
+        ],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
         "test": [
             "-m pytest tests/lab", "-m pytest tests/unit -n auto --dist loadfile", "-m pytest tests/vagrant/test_classroom.py",

@@ -144,12 +144,12 @@ def test_runs_by_hand_are_repeated_by_their_settings_and_load(tmp_path):
 
 
 def test_a_quick_experiment_is_repeated_quickly(tmp_path):
-    run = synthetic.http_run(tmp_path / "eight-cases-quick", "r1", workload=LOAD, point="a case")
+    run = synthetic.http_run(tmp_path / "eight-cases-quick", "r1", workload=LOAD, point="a case", per_s=500)
     assert "fab experiment eight-cases --quick --repeats 1" in page_of([run], tmp_path).text
 
 
 def test_one_run_makes_a_report_that_asks_for_more(tmp_path):
-    page = page_of([synthetic.http_run(tmp_path / "e", "r1", workload=LOAD, point="a case")], tmp_path)
+    page = page_of([synthetic.http_run(tmp_path / "e", "r1", workload=LOAD, point="a case", per_s=500)], tmp_path)
     assert "One case, run once" in page.text
     assert "One repeat cannot tell luck from effect" in page.text
     assert "Valid is this one" in " ".join(page.text.split())
