@@ -55,7 +55,7 @@ def _all_at_work(run: Run, requests: pd.DataFrame) -> tuple[float, float]:
 def rates(run: Run, requests: pd.DataFrame) -> Iterator[str]:
     """The client's clock and nginx's count alike: else times were taken late, or are of another time."""
     first, last = _all_at_work(run, requests)
-    if not last > first:
+    if not last > first or run.table("server").empty:
         return
     ours, theirs = _per_s(requests["start_s"].to_numpy(), first, last), _per_s(_begun(run)[0], first, last)
     if abs(theirs - ours) * (last - first) > RATES_TOLERANCE * ours * (last - first) + MIN_REQUESTS:
@@ -107,8 +107,8 @@ def drift(run: Run, calibration: Calibration | None) -> Iterator[str]:
 def little(run: Run, counted: pd.DataFrame, requests: pd.DataFrame) -> Iterator[str]:
     """By nginx's own times, of which the client knows nothing: by the client's, the law would hold by construction."""
     users, (first, last) = run.workload.users, _all_at_work(run, requests)
-    if len(counted) <= users or not last > first or not run.has("server"):
-        return  # each user asked once or not at all: there was no loop
+    if len(counted) <= users or not last > first or not run.has("server") or run.table("server").empty:
+        return  # each user asked once or not at all, so there was no loop; or nginx keeps no log of this path
     starts, durations = _begun(run)
     found = little_users(starts, durations, first, last, run.workload.wait_s)
     allowed = max(LITTLE_TOLERANCE * users, MIN_OUTSIDE_S * _per_s(starts, first, last))
