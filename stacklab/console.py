@@ -104,7 +104,7 @@ def measure_plan(
 
 
 def run_text(run: Run) -> str:
-    """A run in four lines: what it showed, whether it may decide, how the service did, where it is."""
+    """A run in four lines: what it showed, whether it may decide, how the service did, where it is; and what to know of it."""
     row = summarize([run]).iloc[0]
     if run.kind == "http":
         seen = (
@@ -121,4 +121,5 @@ def run_text(run: Run) -> str:
         seen = f"{sockets} · {messages}" if row.deliveries else sockets
     said = {"measurement": run.validity.reasons, "service": run.validity.failures}
     trust = [": ".join(filter(None, [f"{what} {getattr(run.validity, what)}", " ".join(why)])) for what, why in said.items()]
-    return "\n".join([seen, *trust, str(run.path)])
+    notes = [f"note: {note}" for note in run.environment.get("notes", ())]
+    return "\n".join([seen, *trust, *notes, str(run.path)])

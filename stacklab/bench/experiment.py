@@ -101,10 +101,10 @@ def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterat
         ca.write_text(certificate)
         go_back(host)
         status = lab.status()
+        known = environment(lab, host, status)
         with cpus.out_of_the_way(status.get("pinned_cpus"), status.get("generator_cpus")):
             yield Bench(
-                lab, host, hold, ca, environment(lab, host, status),
-                status.get("generator_cpus"), status.get("client_addresses") or (),
+                lab, host, hold, ca, known, status.get("generator_cpus"), status.get("client_addresses") or ()
             )
 
 
@@ -127,24 +127,37 @@ def alone(lock: Path, experiment: str) -> Iterator[None]:
 def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
     """The machines and the versions, as run.json keeps them."""
     count, memory_kib, model, governor, *_ = [*host.run(MACHINE).split("\n"), "", ""]
-    here = cpus.look(cpus.allowed())
+    here, power, one_computer = cpus.look(cpus.allowed()), cpus.power(), lab.kind == "container" or host.is_on_this_computer()
     return {
         "versions": stack.versions(host),
         "web": {"cpus": int(count), "memory_bytes": int(memory_kib) * 1024, "model": model, "governor": governor},
         "desk": {
             "os": platform.platform(), "python": platform.python_version(), "cpus": len(here),
             "memory_bytes": psutil.virtual_memory().total, "locust": version("locust"), **cpus.describe(here),
-            "power": cpus.power(),
+            "power": power,
         },
         "lab": lab.name,
         "kind": lab.kind,
-        "one_computer": host.is_on_this_computer(),
+        "one_computer": one_computer,
+        "notes": [*cpus.power_words(power), *_notes(lab.kind, one_computer, status.get("pinned_cpus"), governor)],
         "pinned_cpus": status.get("pinned_cpus"),
         "generator_cpus": status.get("generator_cpus"),
         "client_addresses": status.get("client_addresses") or [],
         "stacklab": code_version(ROOT),
         "commit": _commit(),
     }
+
+
+def _notes(kind: str, one_computer: bool, pinned: Sequence[int] | None, governor: str) -> list[str]:
+    """What one should know of where web host and load generator ran, a sentence each; no reason to doubt the run."""
+    notes = []
+    if one_computer and not pinned:
+        notes.append("Web host and load generator were not kept on different cores.")
+    if kind == "vagrant" and not one_computer:
+        notes.append("Whether web and desk share physical cores cannot be seen from within them; only libvirt keeps them apart.")
+    if not one_computer and governor == "powersave":
+        notes.append("The web host's governor was powersave.")
+    return notes
 
 
 def _commit() -> str | None:

@@ -314,7 +314,10 @@ class Host:
             self.close()
 
     def is_on_this_computer(self) -> bool:
-        """Does it run by this computer's own kernel, as containers do, and so take CPU from what else runs here?"""
+        """Does it run by this computer's own kernel, as containers do, and so take CPU from what else runs here?
+
+        A container of systemd-nspawn's is not told by this: it has a boot id of its own.
+        """
         return BOOT_ID.exists() and self.run(f"cat {BOOT_ID}").strip() == BOOT_ID.read_text().strip()
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
 """`fab calibrate` on the real lab, as a person types it, and what knows of it afterwards."""
 
 import json
+import os
 
 from stacklab import stack
 from stacklab.bench.calibration import METRICS, NOTHING
+from stacklab.runs import load_runs
 from stacklab.runs.calibration import FILE
 from stacklab.settings import StackSettings
 
@@ -28,5 +30,9 @@ def test_a_quick_calibration_tells_what_the_machine_can_tell_and_comparisons_say
     assert compared.returncode == 0, compared.stderr
     assert "calibrated on this machine (quickly)" in compared.stdout
     measured = fab("http", "--users", "10", "--requests", "1000", "--point", "one")
-    assert measured.returncode == 0 and fab("report", "adhoc").returncode == 0
+    assert measured.returncode == 0
+    (run,) = load_runs(tmp_path / "results/adhoc")
+    desk = run.environment["desk"]
+    assert run.environment["one_computer"] and desk["cpus"] == len(os.sched_getaffinity(0)) and 1 <= desk["cores"] <= desk["cpus"]
+    assert fab("report", "adhoc").returncode == 0
     assert "calibrated on this machine (quickly)" in (tmp_path / "results/adhoc/report.html").read_text()

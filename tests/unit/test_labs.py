@@ -374,7 +374,8 @@ def test_where_web_is_a_container_of_this_computer_the_load_keeps_off_its_cpus(m
     monkeypatch.setattr(VagrantLab, "_state", lambda self: "running")
     monkeypatch.setattr(vagrant.Host, "is_on_this_computer", lambda self: here)
     monkeypatch.setattr(vagrant.Host, "run", lambda self, command: "0 1\n")
-    monkeypatch.setattr(vagrant.os, "sched_getaffinity", lambda pid: own)
+    monkeypatch.setattr(vagrant.cpus, "allowed", lambda: own)
+    monkeypatch.setattr(vagrant.cpus, "look", lambda numbers: [vagrant.cpus.Cpu(n, frozenset({n})) for n in sorted(numbers)])
     status = VagrantLab().status()
     assert (status["pinned_cpus"], status["generator_cpus"]) == told
 

@@ -512,10 +512,13 @@ def test_the_load_of_a_desk_on_web_hosts_own_computer_is_not_other_work(http, tm
     apart, together = others(kind="vagrant", one_computer=False), others(kind="vagrant", one_computer=True)
     assert apart > together
     assert others(kind="container") == pytest.approx(together), "so it was before it was noted"
+    assert others(kind="container", one_computer=False) == pytest.approx(together), "nspawn gives it a boot id of its own"
 
 
 def test_one_cpu_for_both_is_said(http):
     alone = replace(http, environment={**http.environment, "one_computer": True, "desk": {"cpus": 1}})
     assert "the computer's only CPU" in the_reason(alone)
-    apart = replace(alone, environment={**alone.environment, "one_computer": False})
+    threads = replace(alone, environment={**alone.environment, "desk": {"cpus": 2, "cores": 1}})
+    assert "the computer's only CPU" in the_reason(threads), "two threads of one core"
+    apart = replace(alone, environment={**alone.environment, "kind": "ssh", "one_computer": False})
     assert not any("only CPU" in reason for reason in check(apart).reasons)
