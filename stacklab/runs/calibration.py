@@ -93,7 +93,10 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def calibration_for(environment: Mapping[str, Any], near: Path) -> Calibration | None:
-    """The newest calibration of that machine among the results that `near` (a run, an experiment's folder) lies in."""
+    """The newest calibration of that machine among the results that `near` (a run, an experiment's folder) lies in.
+
+    A quick one counts where there is no other.
+    """
     wanted = machine_of(environment)
     for folder in (near, *near.parents[:4]):
         found = []
@@ -103,7 +106,7 @@ def calibration_for(environment: Mapping[str, Any], near: Path) -> Calibration |
             except (ResultsError, OSError):
                 continue  # another version's, or damaged: as good as none
         if fitting := [one for one in found if one.machine == wanted]:
-            return max(fitting, key=lambda one: one.made_s)
+            return max(fitting, key=lambda one: (not one.quick, one.made_s))
     return None
 
 

@@ -99,6 +99,7 @@ def test_it_is_found_again_for_its_machine_the_newest_first_and_for_no_other(tmp
     saved(tmp_path, "old", made_s=1.0)
     newest = saved(tmp_path, "new", made_s=2.0)
     saved(tmp_path, "elsewhere", made_s=3.0, machine=machine_of(synthetic.ENVIRONMENT | {"pinned_cpus": [0, 1]}))
+    saved(tmp_path, "quick", made_s=4.0, quick=True)
     assert calibration_of([run]) == newest
     other = synthetic.ENVIRONMENT | {"web": {**synthetic.ENVIRONMENT["web"], "cpus": 4}}
     assert calibration_for(other, run.path) is None
