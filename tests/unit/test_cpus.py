@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from stacklab.bench.experiment import _notes
 from stacklab.labs import cpus
 from stacklab.labs.cpus import Cpu
 
@@ -113,6 +114,13 @@ def test_a_laptop_on_its_battery_says_so(tmp_path):
     assert len(cpus.power_words(seen)) == 2
     plugged = seen | {"driver": "intel_pstate", "on_battery": False}
     assert cpus.power_words(plugged) == [], "this driver's powersave goes as high as it must"
+
+
+def test_a_run_notes_what_one_should_know_of_where_it_was_measured():
+    assert _notes("container", True, [0], "powersave") == []
+    assert "not kept on different cores" in _notes("container", True, None, "")[0]
+    assert "only libvirt keeps them apart" in _notes("vagrant", False, None, "")[0]
+    assert _notes("ssh", False, None, "powersave") == ["The web host's governor was powersave."]
 
 
 @pytest.mark.skipif(len(cpus.allowed()) < 2, reason="one CPU: nowhere to go")

@@ -80,6 +80,34 @@ def test_somebody_elses_requests_within_a_slice_are_named(runs, tmp_path):
     assert "7 of them are not this load's" in reason and "1 address" in reason
 
 
+def cut_with(cut, **tables):
+    """The slice as if its block held these tables."""
+    cut.whole._known.update(tables)
+    cut._known.clear()
+    return check(cut).reasons
+
+
+def test_a_slice_in_which_hardly_anything_was_asked_says_nothing(runs):
+    requests, logged = runs[0].whole.table("requests"), runs[0].whole.table("server")
+    began = logged["end_s"] - logged["duration_s"] - synthetic.OFFSET_S
+    few, end_s = slice(0, None, 200), runs[0].end_s
+    reasons = cut_with(runs[0], requests=requests[few], server=logged[began < end_s][few])
+    assert any("requests began in this slice; 30 are the least" in reason for reason in reasons)
+
+
+def test_a_slice_of_which_nginx_logged_another_number_is_found(runs):
+    [reason] = cut_with(runs[0], server=runs[0].whole.table("server").iloc[::2])
+    assert "some are not ours, or missing" in reason
+
+
+def test_a_slice_made_beyond_half_the_generators_ceiling_is_found(runs):
+    from test_validity import calibrated
+
+    [reason] = check(runs[0], calibration=calibrated(ceiling_per_s=1000.0)).reasons
+    assert "more than half of the 1,000 that it can make" in reason
+    assert check(runs[0], calibration=calibrated(ceiling_per_s=9000.0)).valid
+
+
 def test_a_run_from_before_slices_is_still_read(tmp_path):
     run = synthetic.http_run(tmp_path / "e", "one")
     file = run.path / "run.json"

@@ -348,6 +348,10 @@ def test_a_costly_sampler_and_other_work_on_the_computer_are_found(http, tmp_pat
     assert any("Other work on the web host's computer took 4." in reason for reason in reasons)
 
 
+def test_services_of_which_there_is_no_sample_are_found(http, tmp_path):
+    assert "no sample of any service" in the_reason(with_table(http, tmp_path, "resources", lambda table: table.iloc[:0]))
+
+
 def test_gaps_in_the_samples_are_found(http, tmp_path):
     start, _ = load_window(http)
     missing = pd.Interval(start + synthetic.OFFSET_S + 0.3, start + synthetic.OFFSET_S + 2.0)
