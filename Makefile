@@ -1,4 +1,4 @@
-# make lab        everything: packages, environment, machine, stack, a quick experiment, its report
+# make lab        everything: packages, environment, machine, stack, a quick calibration and experiment, its report
 # make test       all that can be tested here, on a lab of its own
 # make test-hosts what it says here, on Debian 12, 13 and testing, each a desk in a container
 # make test-docker  what can go wrong with `vagrant up` by Docker's engine (make test has its plain way)
