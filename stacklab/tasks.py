@@ -304,8 +304,12 @@ def export(name: str, out: str | None = None) -> list[Path]:
 def verdicts(json: bool = False) -> list[Judgement]:
     """What the results say of each of the post's claims."""
     from stacklab.files import RESULTS
+    from stacklab.runs.calibration import calibrations, in_words
     from stacklab.study.verdicts import judge_results
 
     judgements = judge_results(RESULTS)
-    print(json_format.dumps([j.to_dict() for j in judgements], indent=1) if json else show.verdicts_text(judgements))
+    if json:
+        print(json_format.dumps([judgement.to_dict() for judgement in judgements], indent=1))
+    else:
+        print(show.verdicts_text(judgements), in_words(next(reversed(calibrations(RESULTS)), None)), sep="\n\n")
     return judgements

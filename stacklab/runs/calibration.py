@@ -99,15 +99,20 @@ def calibration_for(environment: Mapping[str, Any], near: Path) -> Calibration |
     """
     wanted = machine_of(environment)
     for folder in (near, *near.parents[:4]):
-        found = []
-        for file in sorted((folder / FOLDER).glob(f"*/{FILE}")):
-            try:
-                found.append(read_calibration(file.parent))
-            except (ResultsError, OSError):
-                continue  # another version's, or damaged: as good as none
-        if fitting := [one for one in found if one.machine == wanted]:
-            return max(fitting, key=lambda one: (not one.quick, one.made_s))
+        if fitting := [one for one in calibrations(folder) if one.machine == wanted]:
+            return fitting[-1]
     return None
+
+
+def calibrations(root: Path) -> list[Calibration]:
+    """Those among the results in `root`, the best last: quick ones first, then by their time. Unreadable ones are left out."""
+    found = []
+    for file in (root / FOLDER).glob(f"*/{FILE}"):
+        try:
+            found.append(read_calibration(file.parent))
+        except (ResultsError, OSError):
+            continue  # another version's, or damaged: as good as none
+    return sorted(found, key=lambda one: (not one.quick, one.made_s))
 
 
 def calibration_of(runs: Sequence[Any]) -> Calibration | None:
