@@ -73,7 +73,8 @@ class Judgement:
     """What the runs say of a claim.
 
     `verdict`: "supported", "contradicted", "makes no difference within ± 5 %", "undecided" or "not tested".
-    `tests` has one row a test: metric, of, than, expect, `each` value, `decides` (False: beside the claim), scale, estimate,
+    `tests` has one row a test: metric, of, than, expect, `each` value (or "all together": pooled over them, which has more to
+    go by and can contradict the claim, not support it), `decides` (False: beside the claim), scale, estimate,
     low, high, n, disturbed, `low_all` and `high_all` (the interval widened for all tests of the claim together), margin,
     `limit` (the number that a value is held against), `more_blocks` and `more_minutes` (about how much more would decide it;
     NaN where it is decided, or nobody can say), verdict, and the `command` that would measure it.
@@ -89,6 +90,8 @@ class Judgement:
         return {"id": self.claim.id, "sentence": self.claim.sentence, "verdict": self.verdict, "note": self.claim.note,
                 "tests": rows}  # fmt: skip
 
+
+TOGETHER = "all together"
 
 TEST_COLUMNS = (
     "metric", "of", "than", "expect", "each", "decides", *EFFECT_COLUMNS, "low_all", "high_all", "margin", "limit",
@@ -131,12 +134,16 @@ def _judge(claim: Claim, table_of: Callable[[Test], pd.DataFrame]) -> Judgement:
         table = table_of(test)
         groups = [(f"{claim.each}={value}", part) for value, part in table.groupby(claim.each)] if claim.each in table else []
         tested = [(test, each, part) for each, part in groups or [("", table)] if _applies(test, part)]
+        if len(tested) > 1 and isinstance(test.than, Mapping):
+            tested.append((test, TOGETHER, table))
         cases += tested or [(test, "", None)]
     comparisons = sum(table is not None and test in claim.tests for test, _, table in cases)
     rows = [_row(claim, test, each, table, comparisons) for test, each, table in cases]
     for row, (test, _, table) in zip(rows, cases, strict=True):
         if table is None and test.otherwise and len(table_of(test)):  # its experiment was measured, and cannot tell
             row["command"] = test.otherwise
+        if row["each"] == TOGETHER:  # what holds for each holds for all: so they can contradict it, and no more
+            row["decides"] &= row["verdict"] == "contradicted"
     tests = pd.DataFrame(rows, columns=list(TEST_COLUMNS))
     return Judgement(claim, _together(list(tests.loc[tests["decides"].astype(bool), "verdict"])), tests)
 

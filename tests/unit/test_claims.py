@@ -343,3 +343,12 @@ def test_as_claimed_lies_on_the_side_of_its_verdict(claim, runs, verdict):
 def test_the_claims_of_a_report_are_those_that_its_runs_can_say_anything_of():
     assert {judgement.claim.id for judgement in judge_all(eight(1.0))} == {"C3", "C4", "C5"}
     assert {judgement.claim.id for judgement in judge_all(shares(1.0, 1.0))} == {"C11", "C12"}
+
+
+def test_what_no_load_shows_alone_all_together_may_contradict_and_never_support():
+    slower = judge(BY_ID["C5"], eight(1 / 1.05, repeats=5, noise=0.06))
+    told = slower.tests.groupby(slower.tests["each"] == "all together")["verdict"].agg(set)
+    assert slower.verdict == "contradicted" and "contradicted" in told[True] and "contradicted" not in told[False]
+    quicker = judge(BY_ID["C5"], eight(1.05, repeats=5, noise=0.06))
+    together = quicker.tests[quicker.tests["each"] == "all together"]
+    assert "supported" in set(together["verdict"]) and not together["decides"].any() and quicker.verdict == UNDECIDED
