@@ -185,6 +185,7 @@ units() {
     install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && reload=yes
     install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes
     install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
+    install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
     [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
     if install_file "$files/redis.conf" /etc/redis/redis.conf; then
@@ -239,14 +240,16 @@ for path in outcome["changed"]:
 for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
-    local unit
+    local unit enabled=
     for unit in uwsgi daphne.target stacklab-recover; do
-        systemctl is-enabled -q "$unit" || systemctl enable -q --no-reload "$unit"
+        systemctl is-enabled -q "$unit" || { systemctl enable -q --no-reload "$unit"; enabled=yes; }
     done
     # These have init scripts too, for whose sake `enable` has systemd read all units anew, twice each.
     for unit in nginx redis-server; do
-        systemctl is-enabled -q "$unit" || systemctl add-wants -q --no-reload multi-user.target "$unit"
+        systemctl is-enabled -q "$unit" || { systemctl add-wants -q --no-reload multi-user.target "$unit"; enabled=yes; }
     done
+    # Else each later `systemctl` would warn that units have changed on disk.
+    [ -z "$enabled" ] || systemctl daemon-reload
     rm -f "$pending"
 }
 

@@ -4,13 +4,15 @@ import logging
 import time
 
 QUIET_S = 60.0
+KINDS = 1000
 
 
 class Calm(logging.Filter):
     """Lets one record of a kind through every `QUIET_S` seconds and says how many it held back.
 
-    A kind is the logger, the message before its arguments go in, and the type of the exception. Under
-    load, one fault (Redis away, say) would otherwise write a stack trace for every socket and message.
+    A kind is the logger, the place in the code, and the type of the exception: nothing that a client wrote, as a message
+    may hold that too. The KINDS + 1st and later are one. Under load, one fault (Redis away, say) would otherwise write
+    a stack trace for every socket and message.
     """
 
     def __init__(self) -> None:
@@ -22,7 +24,9 @@ class Calm(logging.Filter):
         """Whether `record` is written. Records below WARNING always are."""
         if record.levelno < logging.WARNING:
             return True
-        kind = (record.name, record.msg, record.exc_info[0] if record.exc_info else None)
+        kind = (record.name, record.pathname, record.lineno, record.exc_info[0] if record.exc_info else None)
+        if len(self._next_s) >= KINDS and kind not in self._next_s:
+            kind = ("all the rest",)
         now_s = time.monotonic()
         if now_s < self._next_s.get(kind, 0.0):
             self._held_back[kind] = self._held_back.get(kind, 0) + 1

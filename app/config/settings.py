@@ -53,9 +53,12 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 SECURE_SSL_REDIRECT = True
+# nginx writes it on every request, over what a client may have sent.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 24 * 3600
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 CSRF_COOKIE_SECURE = True
+CSRF_FAILURE_VIEW = "pages.views.only_read"
 SILENCED_SYSTEM_CHECKS = [
     "security.W021",  # HSTS preload: browsers keep that list for public names, and a lab has none
 ]

@@ -95,6 +95,13 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return plain("bad request", 400)
 
 
+def only_read(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Anything that is sent to a page: none takes it, so that Django asks for a token (CSRF) which no page has given."""
+    answer = plain("the pages of this site are only read: GET and HEAD", 405)
+    answer.headers["Allow"] = "GET, HEAD"
+    return answer
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 404."""
     return render(request, "pages/not_found.html", status=404)
