@@ -73,6 +73,11 @@ def nginx_workers(master: int | None = None) -> list[int]:
     return [pid for pid in children(master or main_pid("nginx")) if title(pid) == "nginx: worker process"]
 
 
+def nginx_leaving() -> int:
+    """How many nginx workers a reload has told to finish, which still have sockets open."""
+    return sum("shutting down" in title(pid) for pid in children(main_pid("nginx")))
+
+
 def uwsgi_stats() -> dict:
     """What uWSGI says of itself; empty if it does not answer."""
     try:

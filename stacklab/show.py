@@ -41,6 +41,9 @@ def status_text(status: dict[str, Any]) -> str:
         lines.append(f"! provisioned by {status['version']}, this checkout is {status['checkout_version']}: run 'fab provision'")
     lines += ["", "service        state"]
     lines += [f"{unit:<14} {state}" for unit, state in status["observed"]["units"].items()]
+    if leaving := status.get("leaving"):
+        workers = "1 worker" if leaving == 1 else f"{leaving} workers"
+        lines.append(f"nginx: {workers} of before a reload, for the sockets open since then (worker_shutdown_timeout ends them)")
     lines += ["", f"{'setting':<26} {'asked':>12} {'runs':>12}"]
     for name, asked in status["settings"].items():
         runs = status["observed"].get(name) if name in OBSERVABLE else None

@@ -95,6 +95,7 @@ def _stack_status(machine) -> dict[str, Any]:
         "observed": state["observed"],
         "changing": state["changing"],
         "unfinished": state["unfinished"],
+        "leaving": state.get("leaving", 0),
         "version": state["applied"]["version"],
         "checkout_version": code_version(ROOT),
     }

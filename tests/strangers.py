@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import websocket
@@ -45,8 +46,9 @@ class Site:
         """
         with self.connect() as connection:
             answer = b""
-            try:
+            with suppress(OSError):  # it may be answered, and closed, before all is sent
                 connection.sendall(data)
+            try:
                 connection.settimeout(wait_s or None)
                 while wait_s and b"\r\n\r\n" not in answer and (more := connection.recv(65536)):
                     answer += more

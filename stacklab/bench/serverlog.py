@@ -14,6 +14,7 @@ from stacklab.runs.tables import SCHEMAS, write_table
 
 REQUESTS = "/var/log/nginx/requests.jsonl"
 LOGS = (REQUESTS, "/var/log/nginx/error.log", "/var/log/daphne/*.log")
+ROTATED = ".1"  # after the name of a log: what logrotate has put aside
 JOURNAL = "-u nginx -u uwsgi -u redis-server -u 'daphne@*'"
 
 
@@ -27,7 +28,8 @@ class Mark:
 
 def mark(host: Host) -> Mark:
     """Where the logs end now."""
-    now, *lines = host.run(f"date +%s.%N; stat -c '%n %i %s' {' '.join(LOGS)} 2>/dev/null || true", sudo=True).splitlines()
+    names = " ".join(name + end for name in LOGS for end in ("", ROTATED))
+    now, *lines = host.run(f"date +%s.%N; stat -c '%n %i %s' {names} 2>/dev/null || true", sudo=True).splitlines()
     fields = [line.split() for line in lines]
     return Mark({name: (int(inode), int(size)) for name, inode, size in fields}, float(now))
 
@@ -36,15 +38,15 @@ def collect(host: Host, since: Mark, out: Path) -> int:
     """Write what nginx logged since `since` to out/server.parquet; how many requests that is.
 
     What the other logs and the services' journal gained goes to out/logs/, each under its own name.
-    The lab's own checks (from loopback) are left out. LabError if nginx's log was rotated meanwhile.
+    The lab's own checks (from loopback) are left out. LabError if nginx's log was rotated more than once meanwhile.
     """
     now = mark(host)
     count = _requests(host, since, now, out)
     logs = out / "logs"
     logs.mkdir(exist_ok=True)
     for name, place in now.files.items():
-        if name != REQUESTS and place != since.files.get(name):
-            (logs / name.removeprefix("/var/log/").replace("/", "-")).write_text(_gained(host, since, name))
+        if name.endswith(".log") and place != since.files.get(name):
+            (logs / name.removeprefix("/var/log/").replace("/", "-")).write_text(_gained(host, since, now, name))
     journal = host.run(f"journalctl --no-pager -o short-precise --since=@{since.time_s:.3f} {JOURNAL}", sudo=True, timeout_s=120)
     (logs / "journal.log").write_text(journal)
     return count
@@ -58,18 +60,25 @@ def collect_requests(host: Host, since: Mark, out: Path) -> int:
 def _requests(host: Host, since: Mark, now: Mark, out: Path) -> int:
     if REQUESTS not in since.files or REQUESTS not in now.files:
         raise LabError(f"{REQUESTS} is not on the web host; 'fab provision' mends it")
-    inode, size = since.files[REQUESTS]
-    if now.files[REQUESTS][0] != inode or now.files[REQUESTS][1] < size:
-        raise LabError(f"{REQUESTS} was rotated during the run, so the server's rows are not whole; measure it again")
-    lines = _gained(host, since, REQUESTS).split("\n")  # and not at what else Unicode takes for the end of a line
+    lines = _gained(host, since, now, REQUESTS).split("\n")  # and not at what else Unicode takes for the end of a line
     rows = [row for row in map(parse_line, filter(None, lines)) if row["client"] != "127.0.0.1"]
     write_table(pyarrow.Table.from_pylist(rows, schema=SCHEMAS["server"]), out / "server.parquet")
     return len(rows)
 
 
-def _gained(host: Host, since: Mark, name: str) -> str:
-    """What the file `name` gained since the mark; all of it where it is new."""
-    size = since.files.get(name, (0, 0))[1]
+def _gained(host: Host, since: Mark, now: Mark, name: str) -> str:
+    """What the log `name` gained since the mark, also where logrotate put it aside meanwhile; all of it where it is new."""
+    inode, size = since.files.get(name, (0, 0))
+    if now.files[name][0] == inode and now.files[name][1] >= size:
+        return _from(host, name, size)
+    if now.files.get(name + ROTATED, (0, 0))[0] == inode:
+        return _from(host, name + ROTATED, size) + _from(host, name, 0)
+    if name == REQUESTS:
+        raise LabError(f"{name} was rotated twice, or emptied, during the run, so its rows are not whole; measure it again")
+    return _from(host, name, 0)
+
+
+def _from(host: Host, name: str, size: int) -> str:
     return host.run(f"tail -c +{size + 1} {name}", sudo=True, timeout_s=600)
 
 

@@ -114,7 +114,7 @@ def apply(
 
 def state(host: Host) -> dict[str, Any]:
     """{"applied": the record of the last commit, "observed": the live state, "changing": a change is being applied
-    now, "unfinished": one was cut off and not yet undone}."""
+    now, "unfinished": one was cut off and not yet undone, "leaving": how many nginx workers still finish what they have}."""
     _require_provisioned(host)
     return json.loads(host.run(f"{COMMIT} --observe", sudo=True))
 

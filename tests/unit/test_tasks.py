@@ -243,6 +243,7 @@ def test_status_shows_asked_beside_running():
         ({"unfinished": True}, "! a change was cut off half-way"),
         ({"changing": True}, "! a change is being applied at this moment"),
         ({"checkout_version": "2"}, "! provisioned by 1, this checkout is 2: run 'fab provision'"),
+        ({"leaving": 2}, "nginx: 2 workers of before a reload, for the sockets open since then"),
         ({"settings": None}, "the stack is not set up yet: run 'fab provision'"),
     ],
 )

@@ -86,6 +86,21 @@ def test_plain_http_is_sent_to_https(get):
     assert answer.status_code == 301 and answer.headers["Location"] == "https://web.example/"
 
 
+def test_what_nginx_says_of_the_scheme_counts():
+    from django.test import Client
+
+    for scheme, status in (("https", 200), ("http", 301)):
+        headers = {"host": "web.example", "x-forwarded-proto": scheme}
+        assert Client().get("/", headers=headers).status_code == status
+
+
+def test_a_page_that_is_sent_something_says_that_it_is_only_read():
+    from django.test import Client
+
+    answer = Client(enforce_csrf_checks=True).post("/chat/", {"a": "b"}, secure=True, headers={"host": "web.example"})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD") and answer.text.count("\n") == 1
+
+
 def test_choosing_a_room_leads_to_its_page(get):
     answer = get("/chat/?room=%20수업 1%20")
     assert answer.status_code == 302 and answer.headers["Location"] == "/chat/%EC%88%98%EC%97%85%201/"

@@ -100,8 +100,8 @@ def test_an_allowance_is_spent_and_fills_again(monkeypatch):
     assert [mine.take() for _ in range(41)] == [True] * 40 + [False]
 
 
-def complaint(message: str, error: Exception | None = None, level: int = logging.ERROR) -> logging.LogRecord:
-    return logging.LogRecord("x", level, "", 0, message, ("a",), (type(error), error, None) if error else None)
+def complaint(message: str, error: Exception | None = None, level: int = logging.ERROR, line: int = 0) -> logging.LogRecord:
+    return logging.LogRecord("x", level, "", line, message, ("a",), (type(error), error, None) if error else None)
 
 
 def test_the_same_complaint_is_written_once_a_minute(monkeypatch):
@@ -111,11 +111,21 @@ def test_the_same_complaint_is_written_once_a_minute(monkeypatch):
     monkeypatch.setattr(log.time, "monotonic", lambda: now_s)
     calm = log.Calm()
     assert [calm.filter(complaint("%s failed")) for _ in range(3)] == [True, False, False]
-    assert calm.filter(complaint("another %s"))
+    assert calm.filter(complaint("another %s", line=7)) and calm.filter(complaint("%s failed", ValueError()))
     assert calm.filter(complaint("%s failed", level=logging.INFO))
     now_s += 61
     record = complaint("%s failed")
     assert calm.filter(record) and record.getMessage() == "a failed (2 more like this since the last)"
+
+
+def test_what_a_client_wrote_makes_no_complaint_another_one():
+    """Django's, of a Host that it does not allow, has the Host in the message itself."""
+    from config.log import KINDS, Calm
+
+    calm = Calm()
+    assert sum(calm.filter(complaint(f"Invalid HTTP_HOST header: {number}")) for number in range(3000)) == 1
+    assert sum(calm.filter(complaint("a fault of its own", line=line)) for line in range(10 * KINDS)) == KINDS
+    assert len(calm._next_s) <= KINDS + 1 and len(calm._held_back) <= KINDS + 1
 
 
 def test_a_service_that_is_away_gets_one_line_and_no_stack_trace():
