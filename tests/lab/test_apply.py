@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 import websocket
+from strangers import Site
 from under_load import CHANGES, changes_under_load
 
 from stacklab import stack
@@ -165,6 +166,44 @@ def test_balancing_methods_do_what_their_names_say(at_defaults, lab, instances):
     by_room = {room: set(instances(room, addresses[:4])) for room in ("a", "b", "c", "d", "e", "%ED%95%9C")}
     assert all(len(met) == 1 for met in by_room.values()), "everybody in a room meets the same instance"
     assert len(set().union(*by_room.values())) > 1
+
+
+@pytest.fixture
+def chat(host):
+    """`chat()` opens a chat socket that its room has welcomed."""
+    return Site(host.address, ssl.create_default_context(cadata=stack.ca_certificate(host))).chat
+
+
+def test_a_worker_that_a_reload_left_is_shown_and_serves_its_sockets_for_a_bounded_time(at_defaults, fab, chat):
+    def left() -> bool:
+        return "nginx: 1 worker of before a reload" in fab("status").stdout
+
+    assert not left()
+    sockets = [chat()]
+    stack.apply(at_defaults, StackSettings(nginx_worker_connections=2000))
+    assert left()
+    sockets[0].send('{"type":"message","text":"still here"}')
+    while "still here" not in sockets[0].recv():
+        pass
+    sockets[0].close()
+    at_defaults.run("sed -i 's/^worker_shutdown_timeout .*/worker_shutdown_timeout 1s;/' /etc/nginx/nginx.conf", sudo=True)
+    reload = "systemctl reload nginx && sleep 1"
+    at_defaults.run(reload, sudo=True)
+    sockets.append(chat())
+    at_defaults.run(f"{reload}; sleep 1", sudo=True)
+    assert not left(), "the bound ends the worker"
+    sockets[1].shutdown()
+
+
+def test_after_all_instances_were_killed_the_first_that_is_back_is_asked_where_no_failure_counts(at_defaults, chat):
+    stack.apply(at_defaults, StackSettings(balance_max_fails=0))
+    at_defaults.run("systemctl kill --signal=KILL 'daphne@*'", sudo=True)
+    for _ in range(3):  # which nginx would hold against them, by default
+        with pytest.raises((OSError, websocket.WebSocketException)):
+            chat()
+    at_defaults.run("for n in 1 2 3; do until systemctl is-active -q daphne@$n; do sleep 0.1; done; done")
+    for _ in range(6):
+        chat().close()
 
 
 # ---------------------------------------------------------------- the commands

@@ -178,6 +178,25 @@ def test_static_files_come_from_nginx_and_leave_no_line_in_the_log(host, site):
     assert (last["path"], last["status"], last["upstream_addr"]) == ("/healthz?mark=1", "200", "unix:/run/uwsgi/stacklab.sock")
 
 
+def test_logs_that_have_grown_are_put_aside_and_written_anew(host, site):
+    timer = host.run("systemctl is-active logrotate.timer; systemctl show -P TimersCalendar logrotate.timer").split(None, 1)
+    assert timer[0] == "active" and "*:00/10:00" in timer[1] and "daily" not in timer[1]
+    requests, daphne = "/var/log/nginx/requests.jsonl", "/var/log/daphne/daphne1.log"
+    host.run(f"truncate -s +600M {requests} {daphne} && systemctl start logrotate.service", sudo=True)
+    try:
+        site("/healthz?mark=rotated")
+        assert "/healthz?mark=rotated" in host.run(f"cat {requests}", sudo=True)
+        written = host.run("ls -l /proc/$(systemctl show -P MainPID daphne@1)/fd", sudo=True)
+        assert f"{daphne}\n" in written and f"{daphne}.1" not in written
+        assert host.run(f"du -b {requests} {daphne} | awk '$1 > 1e8'", sudo=True) == ""
+    finally:
+        host.run(f"rm -f {requests}.1 {daphne}.1", sudo=True)
+
+
+def test_no_unit_of_a_fresh_host_has_changed_on_disk(host):
+    assert host.run("systemctl show -P NeedDaemonReload '*' | sort -u").split() == ["no"]
+
+
 # ---------------------------------------------------------------- booting
 
 
