@@ -116,7 +116,8 @@ def _value(lot: random.Random) -> str:
     size = lot.choice([1, 24, 300, 3_000, 5_000, 7_900, 12_000, 40_000])
     letter = lot.choice(["a", "7", ",", "=", "%", '"', "\xff", "\u0080", "\t", "a, "])
     return lot.choice(["", " ", "0", "-1", "13", "13, 13", "websocket, h2c", "permessage-deflate; x=" + "7" * 300, "chunked",
-                       "100-continue", "null", "https://" + letter * size, "localhost:" + letter * size, letter * size])  # fmt: skip
+                       "100-continue", "null", "https://" + letter * size, "localhost:" + letter * size,
+                       letter * size])  # fmt: skip
 
 
 # ---------------------------------------------------------------- the honest client
@@ -132,7 +133,8 @@ class Honest:
 
     def __enter__(self) -> Honest:
         self._leave = threading.Event()
-        self._threads = [threading.Thread(target=self._again_and_again, args=(what,)) for what in (self.talk, self.come, self.look)]
+        ways = (self.talk, self.come, self.look)
+        self._threads = [threading.Thread(target=self._again_and_again, args=(what,)) for what in ways]
         for thread in self._threads:
             thread.start()
         return self

@@ -43,7 +43,7 @@ REPEATED = {
     "protocols": head(Sec_WebSocket_Protocol=f"{LONG},{LONG[:2000]},{LONG}"), "fragment": head("/ws/chat/x/#" + LONG),
     "method": head(method="A" * 5000), "upgrade": head(Upgrade="websocket, " + LONG), "query": head("/ws/chat/x/?q=" + LONG),
     "not a handshake": page("/ws/chat/x/?q=" + LONG), "Host": page("/ws/chat/x/", Host="x" * 5000),
-    "many": head(**{f"X_{number}": "1" for number in range(1200)}), "too long for Daphne": head(Cookie="a=" + "b" * 8000, X="y" * 8000),
+    "many": head(**{f"X_{number}": "1" for number in range(1200)}), "too much": head(Cookie="a=" + "b" * 8000, X="y" * 8000),
     "body": head(method="POST", Content_Length="900000") + b"x" * 900_000, "port of a proxy": head(X_Forwarded_Port="x"),
     "beyond ASCII": head(Sec_WebSocket_Protocol="\xff"), "length": head(Content_Length=LONG),
 }  # fmt: skip
@@ -156,7 +156,8 @@ def test_plain_http_on_the_port_of_https_is_sent_there(host):
 
 def test_static_files_are_compressed_and_asked_about_again(reached):
     answer = reached.send(page("/static/chat/chat.js", Accept_Encoding="gzip"))
-    assert b"Content-Encoding: gzip\r\n" in answer and b"Cache-Control: no-cache\r\n" in answer and b"Vary: Accept-Encoding" in answer
+    for line in (b"Content-Encoding: gzip\r\n", b"Cache-Control: no-cache\r\n", b"Vary: Accept-Encoding\r\n"):
+        assert line in answer
     etag = re.search(rb"ETag: (.+)\r\n", answer)[1].decode()
     assert reached.status(page("/static/chat/chat.js", If_None_Match=etag, Accept_Encoding="gzip")) == 304
 
