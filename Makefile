@@ -51,12 +51,13 @@ INSTALL = $(PY) -I provision/own_pip.py install -q --require-hashes -r requireme
 	$(call INSTALL,test.lock)
 	@cp requirements/test.lock $@
 
-# The base image, which takes a minute the first time, is built while pip installs. BLOCKS=2: fewer than the experiment has.
+# The base image, which takes a minute the first time, is built while pip installs. A computer too busy to be calibrated
+# has a lab all the same. BLOCKS=1: as few, and no calibration.
 lab:
 	@bash provision/needs python lab
 	@$(PYTHON) -B -m stacklab.labs.asroot image & image=$$!; $(MAKE) .venv/.lock && wait $$image
 	$(FAB) up provision
-	-$(FAB) calibrate --quick  # a computer too busy for it has a lab all the same
+	$(if $(BLOCKS),,-$(FAB) calibrate --quick)
 	$(FAB) experiment eight-cases --quick $(if $(BLOCKS),--repeats $(BLOCKS))
 	@echo
 	@$(FAB) verdicts

@@ -22,7 +22,7 @@ python3 -c 'import platform; print(platform.python_version())'
 dpkg-query --show mmdebstrap systemd | sed 's/.*\\t//; s/[-~].*//'
 """
 HEAD = "| Debian | Python | mmdebstrap | systemd | `{lab}`, s | tests |\n|---|---|---|---|---|---|"
-MAKE_LAB = "make lab BLOCKS=2"
+MAKE_LAB = "make lab BLOCKS=1"
 QUICK_LAB = "make .venv/.lock && provision/needs lab && .venv/bin/fab up provision http --users 10 --requests 1000"
 
 

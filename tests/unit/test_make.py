@@ -113,6 +113,11 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
     assert not (anywhere.folder / ".venv").exists()
 
 
+def test_a_small_lab_is_not_calibrated(checkout):
+    asked = " ".join(checkout.make("lab", "BLOCKS=1"))
+    assert "eight-cases --quick --repeats 1" in asked and "calibrate" not in asked
+
+
 def test_make_lab_ends_where_the_base_image_cannot_be_built(checkout):
     (checkout.folder / "no-image").touch()
     with pytest.raises(AssertionError):
