@@ -82,11 +82,25 @@ def handshakes(count: int, seed: int) -> Iterator[tuple[bytes, bool]]:
     """`count` handshakes, each with something wrong with it or nothing; and whether its sender waits for an answer."""
     lot = random.Random(seed)
     for _ in range(count):
+        if lot.random() < 0.2:
+            yield _but_one(lot), True
+            continue
         data = _handshake(lot)
         if lot.random() < 0.3:
             yield data[: lot.randrange(len(data))], False
         else:
             yield data, lot.random() < 0.9
+
+
+def _but_one(lot: random.Random) -> bytes:
+    """A handshake with which all is well but for one thing, which is looked at closely, and perhaps repeated in the answer."""
+    name = lot.choice([*HANDSHAKE, "Sec-WebSocket-Protocol", "path", "fragment", "method"])
+    words = lot.choice(["7", "a", "a,", "x="]) * lot.choice([1, 100, 2_000, 3_000, 3_900])
+    if name == "method":
+        return head(method=words.upper().replace(",", "").replace("=", "")[:3_900])
+    if name in ("path", "fragment"):
+        return head(f"/ws/chat/strangers/{'?#'[name == 'fragment']}{words[:7_000]}")
+    return head(**{name.replace("-", "_"): {"Host": "localhost:", "Upgrade": "websocket, "}.get(name, "") + words[:7_000]})
 
 
 def _handshake(lot: random.Random) -> bytes:
