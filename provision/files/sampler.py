@@ -285,6 +285,7 @@ class Sampler:
             self._heard_s = time.monotonic()
             if line.startswith("ping "):
                 self._say({"pong": line[5:].strip(), "time_s": time.time()})
+        os._exit(0)  # at once: Python's own end aborts where a thread is just writing
 
     def _keep(self, reading, interval_s):
         """Take a reading at every multiple of the interval; times that were missed are not made up for."""

@@ -25,6 +25,9 @@ def test_clients_come_in_stay_and_speak(site, certificates):
         assert [room.enter("a"), room.enter("b")] == [None, None]
         room.say_something()
         assert room.held() == 2
+    end_s = time.monotonic() + 10
+    while not site.heard and time.monotonic() < end_s:  # what was sent may still be on its way
+        time.sleep(0.05)
     assert {frame["text"] for frame in site.heard} == {"look"} and site.origins == {site.url}
 
 

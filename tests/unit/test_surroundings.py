@@ -128,7 +128,7 @@ def test_everyday_commands_say_the_same(words, trapped, tmp_path, monkeypatch):
     assert (said.returncode, said.stdout, said.stderr) == (plain.returncode, plain.stdout, plain.stderr)
 
 
-@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "set"], ["status", "--lab", "no-such-lab"], ["doctor"]])
+@pytest.mark.parametrize("words", [["--list"], ["--help"], ["--help", "set"], ["doctor"]])
 def test_nobody_who_reads_on_is_no_error(words):
     command = [sys.executable, "-m", "stacklab.command", *words]
     reader, writer = os.pipe()
@@ -154,7 +154,7 @@ def test_too_few_open_files_are_named_and_not_the_ca(tmp_path, monkeypatch):
 
 
 def test_rows_that_find_no_room_end_the_generator_at_once():
-    code = "from share import Rows; rows = Rows(open('/dev/full', 'w')); [rows.writerow(('x' * 50,)) for _ in range(999)]"
+    code = "from share import Rows; rows = Rows(open('/dev/full', 'w')); [rows.writerow(('x' * 50,)) for _ in range(9999)]"
     done = subprocess.run([sys.executable, "-c", code], cwd=LOADTESTS, env=own(), capture_output=True, text=True, timeout=30)
     assert done.returncode == os.EX_IOERR
     assert "cannot write rows: [Errno 28] No space left on device" in done.stderr
