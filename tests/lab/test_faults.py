@@ -296,7 +296,8 @@ def test_the_recovery_being_killed_too_is_mended_by_the_next_change(at_defaults,
     )
     state = stack.state(at_defaults)
     assert state["unfinished"] and not state["changing"]
-    assert state["observed"]["nginx_worker_connections"] == 10240
+    # `systemctl reload` comes back before the new workers are there; until then an observation says "not known".
+    wait_until(lambda: stack.observe(at_defaults)["nginx_worker_connections"] == 10240)
     stack.apply(at_defaults, StackSettings(uwsgi_processes=3))
     assert settled(at_defaults) == StackSettings(uwsgi_processes=3)
     assert site() == (200, b"ok\n")
