@@ -164,15 +164,19 @@ def worker_connections(workers: list[int]) -> int | None:
 DAPHNE_SETTINGS = {
     "daphne_tls": ("STACKLAB_DAPHNE_TLS", lambda text: text == "1"),
     "daphne_drain_s": ("STACKLAB_DAPHNE_DRAIN_S", int),
+    "asgi_threads": ("ASGI_THREADS", int),
     "channel_layer": ("STACKLAB_CHANNEL_LAYER", str),
     "channel_capacity": ("STACKLAB_CHANNEL_CAPACITY", int),
     "redis_pool": ("STACKLAB_REDIS_POOL", int),
-    "chat_resume": ("STACKLAB_CHAT_RESUME", lambda text: text == "1"),
+    **{
+        name: (f"STACKLAB_{name.upper()}", lambda text: text == "1")
+        for name in ("lean_dispatch", "tidy_channels", "one_subscription", "layer_reconnects", "bounded_sockets", "chat_resume")
+    },
 }
 
 
 def daphne_settings(pids: list[int]) -> dict:
-    """{setting: the value that all these instances were started with}; None where they differ or none runs."""
+    """{setting: the value that all these instances were started with}; None where they differ, none runs, or none is set."""
     started = [environment(pid) for pid in pids]
     found = {}
     for name, (variable, read) in DAPHNE_SETTINGS.items():

@@ -180,7 +180,6 @@ ENV
 units() {
     local files="$source_dir/provision/files" reload=
     install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service && reload=yes
-    install_file "$files/daphne@.service" /etc/systemd/system/daphne@.service && { reload=yes; must_restart daphne; }
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
     install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && reload=yes
     install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes

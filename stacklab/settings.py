@@ -15,6 +15,14 @@ from stacklab.errors import SettingsError
 
 BALANCE_METHODS = ("round_robin", "least_conn", "ip_hash", "hash", "random_two")
 CHANNEL_LAYERS = ("core", "pubsub", "memory")
+# What is better than stock, in the site and in its server (app/improvements); `daphne_drain_s` is one too, above 0.
+APP_IMPROVEMENTS = ("lean_dispatch", "tidy_channels", "one_subscription", "layer_reconnects", "chat_resume")
+IMPROVEMENTS = (*APP_IMPROVEMENTS, "bounded_sockets", "daphne_drain_s")
+# Where a setting does something; with another layer it is refused.
+NEEDS_LAYER = {
+    "one_subscription": ("pubsub",), "layer_reconnects": ("core", "pubsub"), "chat_resume": ("core", "pubsub"),
+    "channel_capacity": ("core", "memory"), "redis_pool": ("core",),
+}  # fmt: skip
 MAX_DAPHNE_INSTANCES = 16
 FIRST_DAPHNE_PORT = 8443
 
@@ -146,6 +154,17 @@ class Checked:
         return {name: cls.rules()[name].parse(name, value) for name, value in texts.items() if value is not None}
 
 
+def _before_improvements(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole record of the lab's first code, whose chat had most of the improvements built in."""
+    layer = values["channel_layer"]
+    built_in = {
+        "lean_dispatch": True, "one_subscription": layer == "pubsub", "layer_reconnects": layer != "memory", "bounded_sockets": True,
+    }  # fmt: skip
+    no_effect = {name: StackSettings.rules_default(name) for name in ("channel_capacity", "redis_pool")
+                 if layer not in NEEDS_LAYER[name]}
+    return {**values, **built_in, **no_effect}
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackSettings(Checked):
     """The settings of nginx, uWSGI, Daphne and the channel layer. The defaults are the lab's.
@@ -160,24 +179,52 @@ class StackSettings(Checked):
     uwsgi_listen: int = number(1024, 1, 65_535, "uWSGI: requests that may wait in the socket's queue (backlog)")
     daphne_instances: int = number(3, 1, MAX_DAPHNE_INSTANCES, "Daphne: instances behind nginx")
     daphne_tls: bool = switch(True, "Daphne: TLS between nginx and each instance")
-    daphne_drain_s: int = number(5, 0, 300, "Daphne: seconds that sockets may live on when their instance stops; then 1012")
-    asgi_threads: int | None = number(None, 1, 256, "Daphne: threads for synchronous code (none: Python's own default)")
+    daphne_drain_s: int = number(0, 0, 300, "Daphne: seconds that sockets may live on when their instance stops; then 1012 "
+                                 "(0: Daphne's own way, which drops them)")
+    asgi_threads: int | None = number(None, 1, 256, "Daphne: threads for synchronous code that may run anywhere (none: Python's own)")
     balance: str = choice("round_robin", BALANCE_METHODS, "nginx: how a WebSocket is given an instance")
     balance_zone: bool = switch(True, "nginx: balancing state shared by all workers")
     balance_max_fails: int = number(1, 0, 100, "nginx: failures before an instance is passed over (0: never)")
     balance_fail_timeout_s: int = number(10, 1, 3600, "nginx: seconds in which they count, and for which it is passed over")
     channel_layer: str = choice("pubsub", CHANNEL_LAYERS, "Channels: the layer between instances (memory is wrong on purpose)")
     channel_capacity: int = number(100, 1, 100_000, "Channels: messages a channel holds before new ones are dropped")
-    redis_pool: int = number(50, 2, 1000, "Channels: connections an instance may open to Redis")
-    chat_resume: bool = switch(False, "chat: keep room history in Redis so that a client that was away loses nothing")
+    redis_pool: int | None = number(None, 2, 1000, "Channels: connections to Redis that the core layer of an instance may open "
+                                    "(none: redis-py's own 100)")
+    lean_dispatch: bool = switch(False, "improvement: no thread for each message")
+    tidy_channels: bool = switch(False, "improvement: what a layer keeps for a socket goes with the socket")
+    one_subscription: bool = switch(False, "improvement: pubsub subscribes once a room, not once more for each socket")
+    layer_reconnects: bool = switch(False, "improvement: the layer outlives a restart of Redis")
+    bounded_sockets: bool = switch(False, "improvement: a client that does not read, or floods, costs an instance little")
+    chat_resume: bool = switch(False, "improvement: room history in Redis, so that a client that was away loses nothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.chat_resume and self.channel_layer == "memory":
-            raise SettingsError(
-                "chat_resume=True is not allowed with channel_layer='memory': history lives in Redis; "
-                "take channel_layer core or pubsub, or leave chat_resume off"
-            )
+        for name, layers in NEEDS_LAYER.items():
+            value = getattr(self, name)
+            if value != self.rules_default(name) and self.channel_layer not in layers:
+                raise SettingsError(
+                    f"{name}={value} is not allowed with channel_layer={self.channel_layer!r}, where it would do nothing: "
+                    f"take channel_layer {' or '.join(layers)}, or leave {name} at {self.rules_default(name)}"
+                )
+
+    @classmethod
+    def rules_default(cls, name: str) -> Any:
+        """The default of a field."""
+        return cls.__dataclass_fields__[name].default
+
+    def app_improved(self) -> bool:
+        """Whether an improvement of the site itself is on, beside those of its server."""
+        return any(getattr(self, name) for name in APP_IMPROVEMENTS)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. A field that is missing takes its default; an unknown one is refused.
+
+        A record of before the improvements were settings says so by what it lacks: it is read as what its code did.
+        """
+        if "redis_pool" in values and "lean_dispatch" not in values:
+            values = _before_improvements(values)
+        return super().from_dict(values)
 
     @classmethod
     def post(cls) -> Self:

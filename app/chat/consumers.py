@@ -1,170 +1,94 @@
 """The chat itself: one consumer for each open socket."""
 
+import json
 import secrets
+import time
 from typing import Any
 
-from channels.consumer import AsyncConsumer, get_handler_name
-from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 
 from chat import frames
-from chat.allowance import Allowance
-from chat.connections import REDIS_AWAY
-from chat.history import order
-from chat.origin import origin_allowed
+from chat.presence import presence
 from chat.rooms import group_name, room_problem
-from chat.shared import history, presence
+
+# What a client may say: so many frames at once, and so many a second in the long run.
+FRAMES_AT_ONCE, FRAMES_PER_S = 40, 20
 
 
-class ChatConsumer(AsyncConsumer):
-    """Joins the room, passes on what its client says, and hands its client what the room says.
+class ChatConsumer(AsyncJsonWebsocketConsumer):
+    """Joins the room, passes on what its client says, and hands its client what the room says."""
 
-    Every method below is called by Channels: `websocket_…` for what the client does, `chat_…` for what
-    arrives from the channel layer. They run one after the other, which keeps each sender's messages in order.
-    """
-
-    accepted = False
-    closing = False
     group = ""
-    last_id: str | None = None
+    closing = False
 
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        if not origin_allowed(scope["headers"]):
-            await send({"type": "websocket.close"})  # before accept: the handshake is answered with 403
-            return
-        self.base_send = send
-        try:
-            await super().__call__(scope, receive, send)
-        except REDIS_AWAY:
-            await self.accept()
-            await self.close(frames.TRY_AGAIN_LATER)
-        finally:
-            await self.leave()
-
-    async def dispatch(self, message: dict) -> None:
-        """Channels would look for stale database connections at each message; this consumer uses no database."""
-        await getattr(self, get_handler_name(message))(message)
-
-    async def websocket_connect(self, event: dict) -> None:
-        """A client opened a socket: join its room and say so."""
-        await self.accept()
+    async def connect(self) -> None:
+        """A client opened a socket: join its room, and say so."""
         self.room = self.scope["url_route"]["kwargs"]["room"]
+        await self.accept()
         if room_problem(self.room):
             await self.close(frames.BAD_ROOM)
             return
-        self.client = secrets.token_hex(8)
-        self.sent = 0
-        self.allowance = Allowance()
+        self.client, self.sent = secrets.token_hex(8), 0
+        self.allowance, self.allowance_s = float(FRAMES_AT_ONCE), time.monotonic()
         self.group = group_name(self.room)
         await self.channel_layer.group_add(self.group, self.channel_name)
-        present = await presence().join(self)
-        if settings.CHAT_RESUME:
-            self.last_id = self.joined_id = await history().last_id(self.group)
-        await self.send_text(
-            frames.to_json(
-                {
-                    "type": "welcome",
-                    "instance": settings.CHAT_INSTANCE,
-                    "room": self.room,
-                    "present": present,
-                    "client": self.client,
-                    "last_id": self.last_id,
-                }
-            )
-        )
+        await self.send_json({
+            "type": "welcome", "instance": settings.CHAT_INSTANCE, "room": self.room, "client": self.client,
+            "present": presence.join(self), "last_id": None,
+        })  # fmt: skip
 
-    async def websocket_receive(self, event: dict) -> None:
-        """The client sent a frame."""
+    async def disconnect(self, code: int) -> None:
+        """The socket is closed, by whichever side."""
+        if self.group:
+            presence.leave(self)
+            await self.channel_layer.group_discard(self.group, self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """The client sent a frame; one that is not what it should be closes the socket."""
         if self.closing:
             return
-        if event.get("text") is None:
-            await self.close(frames.BINARY)
-        elif not self.allowance.take():
-            await self.close(frames.TOO_MANY)
-        else:
-            try:
-                frame = frames.read_frame(event["text"])
-            except frames.FrameError as error:
-                await self.close(error.code)
-                return
-            if isinstance(frame, frames.Message):
-                await self.pass_on(frame)
-            else:
-                await self.resume(frame)
-
-    async def pass_on(self, message: frames.Message) -> None:
-        """Send the client's message to the room, or tell the client that nobody got it."""
-        body = frames.message_body(message, self.client, settings.CHAT_INSTANCE)
-        self.sent += 1
-        event = {"type": "chat.message", "id": f"{self.client}-{self.sent}", "body": body}
         try:
-            if settings.CHAT_RESUME:
-                event["id"], event["before"] = await history().append(self.group, body)
-            await self.channel_layer.group_send(self.group, event)
-        except REDIS_AWAY:
-            await self.send_text(frames.to_json({"type": "undelivered", "n": message.n}))
+            if text_data is None:
+                raise frames.FrameError("the chat takes text", frames.BINARY)
+            self.spend_allowance()
+            await super().receive(text_data=text_data, **kwargs)
+        except (ValueError, RecursionError) as error:
+            await self.close(getattr(error, "code", frames.MALFORMED))
 
-    async def resume(self, asked: frames.Resume) -> None:
-        """Send what the client missed between the last message it saw and the moment it joined again."""
-        if not settings.CHAT_RESUME:
-            await self.close(frames.MALFORMED)
-            return
-        for entry in await history().between(self.group, asked.last_id, self.joined_id):
-            await self.deliver(entry.id, entry.body)
+    def spend_allowance(self) -> None:
+        """One more frame; FrameError if that is too many. No timer: the allowance grows when it is asked for."""
+        now_s = time.monotonic()
+        grown = self.allowance + (now_s - self.allowance_s) * FRAMES_PER_S
+        self.allowance, self.allowance_s = min(FRAMES_AT_ONCE, grown) - 1, now_s
+        if self.allowance < 0:
+            raise frames.FrameError("too many frames", frames.TOO_MANY)
 
-    async def chat_message(self, event: dict) -> None:
+    async def receive_json(self, content: Any, **kwargs: Any) -> None:
+        """The client says something to its room."""
+        said = frames.checked(content)
+        self.sent += 1
+        await self.pass_on({"id": f"{self.client}-{self.sent}", "client": self.client, "via": settings.CHAT_INSTANCE, **said})
+
+    async def pass_on(self, message: dict[str, Any]) -> None:
+        """Send the client's message to everybody in the room, itself included."""
+        await self.channel_layer.group_send(self.group, {"type": "chat.message", **message})
+
+    async def chat_message(self, event: dict[str, Any]) -> None:
         """Somebody in the room said something."""
-        if settings.CHAT_RESUME:
-            await self.deliver_in_order(event)
-        else:
-            await self.deliver(event["id"], event["body"])
+        await self.send_json({**event, "type": "message", "instance": settings.CHAT_INSTANCE})
 
-    async def deliver_in_order(self, event: dict) -> None:
-        """Deliver the message, after any that this socket missed before it, and none of them twice."""
-        if event["before"] == self.last_id:
-            self.last_id = event["id"]
-            await self.deliver(event["id"], event["body"])
-        elif order(event["id"]) > order(self.last_id):
-            try:
-                missed = await history().between(self.group, self.last_id, event["id"])
-            except REDIS_AWAY:
-                return  # the next message brings this one along
-            self.last_id = event["id"]
-            for entry in missed:
-                await self.deliver(entry.id, entry.body)
-
-    async def deliver(self, message_id: str, body: str) -> None:
-        """One message to this client."""
-        await self.send_text(frames.message_frame(body, message_id, settings.CHAT_INSTANCE))
-
-    async def chat_presence(self, event: dict) -> None:
-        """Somebody came or went."""
-        await self.send_text(f'{{"type":"presence","present":{event["present"]}}}')
-
-    async def websocket_disconnect(self, event: dict) -> None:
-        """The socket is closed, by whichever side."""
-        raise StopConsumer
-
-    async def leave(self) -> None:
-        """Leave the room, if the client had come as far as joining it."""
-        if self.group:
-            presence().leave(self)
-            try:
-                await self.channel_layer.group_discard(self.group, self.channel_name)
-            except REDIS_AWAY:
-                pass  # a Redis that comes back empty has forgotten the group; one that kept it lets it expire
-
-    async def accept(self) -> None:
-        """Open the socket, once."""
-        if not self.accepted:
-            self.accepted = True
-            await self.send({"type": "websocket.accept"})
-
-    async def close(self, code: int) -> None:
-        """Close the socket with `code`; frames that still arrive are ignored."""
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close the socket; frames that still arrive are passed over."""
         self.closing = True
-        await self.send({"type": "websocket.close", "code": code})
+        await super().close(code, reason)
 
-    async def send_text(self, text: str) -> None:
-        """One text frame to the client."""
-        await self.send({"type": "websocket.send", "text": text})
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """JSON as the standard has it: Python would read NaN and Infinity too, which no browser reads back."""
+        return json.loads(text_data, parse_constant=frames.no_constant)
+
+    @classmethod
+    async def encode_json(cls, content: Any) -> str:
+        """Compact JSON, in the scripts that people wrote rather than in \\u escapes."""
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

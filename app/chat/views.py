@@ -7,13 +7,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from chat.frames import TEXT_LIMIT
-from chat.rooms import NAME_LIMIT, room_problem
+from chat.rooms import NAME_LIMIT, composed, room_problem
 
 
 @require_safe
 def choose(request: HttpRequest) -> HttpResponse:
     """A form that asks for a room; with ?room=…, on to that room."""
-    name = request.GET.get("room", "").strip()
+    name = composed(request.GET.get("room", "").strip())
     if "room" not in request.GET:
         return ask(request)
     if problem := room_problem(name):
@@ -26,10 +26,10 @@ def room(request: HttpRequest, room: str) -> HttpResponse:
     """The page of one room."""
     if problem := room_problem(room):
         return ask(request, room, problem)
-    return render(request, "chat/room.html", {"room": room, "text_limit": TEXT_LIMIT})
+    return render(request, "chat/room.html", {"room": composed(room), "text_limit": TEXT_LIMIT})
 
 
 def ask(request: HttpRequest, name: str = "", problem: str = "") -> HttpResponse:
     """The form, with what was wrong with the name that was given."""
-    values = {"name": name[:NAME_LIMIT], "problem": problem, "name_limit": NAME_LIMIT}
+    values = {"name": name[:NAME_LIMIT], "problem": problem}
     return render(request, "chat/choose.html", values, status=400 if problem else 200)

@@ -8,8 +8,6 @@ ever served through nginx over TLS, so everything below is what a production sit
 import os
 from pathlib import Path
 
-from config.layers import channel_layers
-
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -65,15 +63,29 @@ SILENCED_SYSTEM_CHECKS = [
 
 # How the chat is tuned; each is a setting of the stack.
 REDIS_URL = os.environ.get("STACKLAB_REDIS", "unix:///run/redis/stacklab.sock")
-# At least two: the core layer always holds one, waiting for messages, and must have another to send on.
-REDIS_POOL = max(2, int(os.environ.get("STACKLAB_REDIS_POOL", "50")))
+# core keeps `capacity` messages for a channel and drops what comes on top; its connections to Redis are at most as many as
+# `max_connections` says, or redis-py's own 100.
+CAPACITY = int(os.environ.get("STACKLAB_CHANNEL_CAPACITY", "100"))
+REDIS_HOST = {"address": REDIS_URL}
+if "STACKLAB_REDIS_POOL" in os.environ:
+    REDIS_HOST["max_connections"] = int(os.environ["STACKLAB_REDIS_POOL"])
 CHANNEL_LAYER = os.environ.get("STACKLAB_CHANNEL_LAYER", "pubsub")
-CHANNEL_LAYERS = channel_layers(
-    CHANNEL_LAYER, REDIS_URL, capacity=int(os.environ.get("STACKLAB_CHANNEL_CAPACITY", "100"))
-)
-# History lives in Redis; the in-memory layer is an instance on its own, so it never has one.
-CHAT_RESUME = os.environ.get("STACKLAB_CHAT_RESUME", "0") == "1" and CHANNEL_LAYER != "memory"
-# Which instance this process is; the launcher sets it before Django starts.
+CHANNEL_LAYERS = {
+    "default": {
+        "core": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [REDIS_HOST], "capacity": CAPACITY},
+        },
+        "pubsub": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}},
+        # Wrong on purpose with more than one instance: each process only reaches its own clients.
+        "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": CAPACITY}},
+    }[CHANNEL_LAYER]
+}
+# Where instances tell each other how many are in which room.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+if CHANNEL_LAYER == "memory":
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# Which instance this process is; its unit says so.
 CHAT_INSTANCE = os.environ.get("STACKLAB_INSTANCE", "daphne@0")
 
 LOGGING = {

@@ -8,13 +8,13 @@ from typing import Any
 
 from stacklab.labs.host import Host
 
-# One round on the web host. With readiness, a unit is started when its port listens (daphne@N.service says so
-# itself). Without, systemd holds a unit for started as soon as its process exists, as with a plain unit file.
+# One round on the web host. With readiness, a unit is started when its port listens (daphne@N.service waits for it).
+# Without, the same unit but for that: systemd holds it for started as soon as its process exists.
 ROUND = r"""
-import json, subprocess, sys, time
+import json, os, re, subprocess, sys, time
 ready, instances = sys.argv[1] == "ready", int(sys.argv[2])
 numbers = range(1, instances + 1)
-units = [f"daphne@{n}" if ready else f"plain-daphne-{n}" for n in numbers]
+units = [f"daphne@{n}" if ready else f"plain-daphne@{n}" for n in numbers]
 
 def call(*command):
     return subprocess.run(command, capture_output=True, text=True)
@@ -25,16 +25,16 @@ def listening():
     return [8442 + n in ports for n in numbers]
 
 call("systemctl", "stop", *(f"daphne@{n}" for n in numbers))
+plain = "/run/systemd/system/plain-daphne@.service"
+if not ready:
+    unit = re.sub(r"\\\n", " ", open("/etc/systemd/system/daphne@.service").read())
+    open(plain, "w").write(re.sub("(?m)^(ExecStartPost|Restart).*$", "", unit))
+    call("systemctl", "daemon-reload")
 began = time.monotonic()
 if ready:
     call("systemctl", "start", *units)
 else:
-    for n, unit in zip(numbers, units):
-        call("systemd-run", "--collect", "--no-block", f"--unit={unit}", "-p", "User=daphne",
-             "-p", "SupplementaryGroups=stacklab redis",
-             "-p", "EnvironmentFile=/etc/stacklab/app.env", "-p", "EnvironmentFile=/etc/stacklab/daphne.env",
-             "-p", "WorkingDirectory=/opt/stacklab/app",
-             "/opt/stacklab/venv/bin/python", "/opt/stacklab/app/daphne_instance.py", str(n))
+    call("systemctl", "start", "--no-block", *units)
 returned_s = time.monotonic() - began
 at_once = listening()
 states = call("systemctl", "is-active", *units).stdout.split()
@@ -43,6 +43,8 @@ while not all(listening()) and time.monotonic() - began < 30:
 listening_s, in_the_end = time.monotonic() - began, sum(listening())
 if not ready:
     call("systemctl", "stop", *units)
+    os.remove(plain)
+    call("systemctl", "daemon-reload")
 print(json.dumps({"returned_s": returned_s, "active": states.count("active"), "listening_at_return": sum(at_once),
                   "listening_s": listening_s, "listening": in_the_end}))
 """

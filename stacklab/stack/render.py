@@ -40,6 +40,7 @@ class ConfigFile:
 FILES = (
     ("sysctl.conf", "/etc/sysctl.d/90-stacklab.conf", "sysctl", "reload"),
     ("daphne.env", "/etc/stacklab/daphne.env", "daphne", "roll"),
+    ("daphne@.service", "/etc/systemd/system/daphne@.service", "daphne", "roll"),
     ("daphne.target", "/etc/systemd/system/daphne.target", "daphne.target", "reload"),
     ("uwsgi.ini", "/etc/uwsgi/stacklab.ini", "uwsgi", "reload"),
     ("nginx.conf", "/etc/nginx/nginx.conf", "nginx", "reload"),
@@ -60,6 +61,15 @@ def somaxconn_needed(settings: StackSettings) -> int:
     return max(4096, settings.uwsgi_listen)
 
 
+def daphne_command(settings: StackSettings) -> str:
+    """Daphne's own command; the launcher on it where an improvement of the server itself is on."""
+    improved = settings.daphne_drain_s or settings.bounded_sockets
+    return "python -m improvements.server" if improved else "daphne"
+
+
+TLS_FILES = ":privateKey=/etc/stacklab/tls/daphne.key:certKey=/etc/stacklab/tls/daphne.crt"
+
+
 @cache
 def _environment(templates: Path) -> Environment:
     return Environment(
@@ -78,6 +88,9 @@ def render(settings: StackSettings, templates: Path = TEMPLATES) -> tuple[Config
         "open_files": open_files_needed(settings),
         "somaxconn": somaxconn_needed(settings),
         "daphne_ports": settings.daphne_ports(),
+        "daphne_command": daphne_command(settings),
+        "asgi": "improvements.asgi:application" if settings.app_improved() else "config.asgi:application",
+        "tls_files": TLS_FILES,
     }
     files = []
     for template, path, unit, on_change in FILES:

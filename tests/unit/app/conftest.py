@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from site_under_test import APP, Daphne, RedisServer, free_base_port, site_environment
@@ -45,7 +46,7 @@ def redis(tmp_path: Path, redis_installed: None) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def daphne(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daphne]]:
-    """`daphne(1, STACKLAB_…="…")` starts an instance of the test's own, to be killed and drained."""
+    """`daphne(1, channel_layer="core")` starts an instance of the test's own, to be killed and drained."""
     started: list[Daphne] = []
     yield starter(tmp_path, started)
     for instance in started:
@@ -54,29 +55,30 @@ def daphne(tmp_path: Path, redis: RedisServer) -> Iterator[Callable[..., Daphne]
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, redis_installed: None) -> Iterator[Callable[..., Daphne]]:
-    """`shared(1, STACKLAB_…="…")` is a running instance that other tests use as well, in rooms of their own."""
+    """`shared(1, channel_layer="core")` is a running instance that other tests use as well, in rooms of their own."""
     started: list[Daphne] = []
     starters: dict[tuple, Callable[..., Daphne]] = {}
     running: dict[tuple, Daphne] = {}
+    servers: list[RedisServer] = []
     folder = tmp_path_factory.mktemp("shared")
-    server = RedisServer(folder)
-    server.start()
 
-    def get(number: int = 1, **environment: str) -> Daphne:
-        options = tuple(sorted(environment.items()))
+    def get(number: int = 1, **settings: Any) -> Daphne:
+        options = tuple(sorted(settings.items()))
         if (number, options) not in running:
-            own = folder / f"site{len(starters)}"
             if options not in starters:
+                own = folder / f"site{len(starters)}"
                 own.mkdir()
+                servers.append(RedisServer(own))
+                servers[-1].start()
                 starters[options] = starter(own, started)
-            start = starters[options]
-            running[number, options] = start(number, STACKLAB_REDIS=f"unix://{server.socket_path}", **environment)
+            running[number, options] = starters[options](number, **settings)
         return running[number, options]
 
     yield get
     for instance in started:
         instance.kill()
-    server.stop()
+    for server in servers:
+        server.stop()
 
 
 @pytest.fixture
@@ -89,8 +91,8 @@ def starter(folder: Path, started: list[Daphne]) -> Callable[..., Daphne]:
     """A function that starts instances with their files in `folder`, on ports side by side."""
     base_port = free_base_port()
 
-    def start(number: int = 1, **environment: str) -> Daphne:
-        started.append(Daphne(folder, base_port, number, **environment))
+    def start(number: int = 1, **settings: Any) -> Daphne:
+        started.append(Daphne(folder, base_port, number, **settings))
         return started[-1].start()
 
     return start

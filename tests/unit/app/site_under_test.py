@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,8 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import websocket
 
+from stacklab.settings import StackSettings
+from stacklab.stack.render import render
+
+TLS_FILES = ("/etc/stacklab/tls/daphne.key", "/etc/stacklab/tls/daphne.crt")
 APP = Path(__file__).resolve().parents[3] / "app"
 ORIGIN = "https://localhost"
 START_S = 20
@@ -28,8 +35,6 @@ def site_environment(folder: Path, **changes: str) -> dict[str, str]:
         "STACKLAB_DATABASE": str(folder / "site.sqlite3"),
         "STACKLAB_STATIC": str(folder / "static"),
         "STACKLAB_REDIS": f"unix://{folder}/redis.sock",
-        "STACKLAB_DAPHNE_TLS": "0",
-        "STACKLAB_DAPHNE_DRAIN_S": "0",
         "DJANGO_SETTINGS_MODULE": "config.settings",
         **changes,
     }
@@ -71,41 +76,42 @@ class RedisServer:
 
 
 class Daphne:
-    """One real instance: `daphne_instance.py N` with a port of the test's own."""
+    """One real instance, started by the command and with the environment of its unit, on a port of the test's own."""
 
-    def __init__(self, folder: Path, base_port: int, number: int, **environment: str) -> None:
+    def __init__(self, folder: Path, base_port: int, number: int, tls: tuple = (), **settings: Any) -> None:
         self.port = base_port + number
         self.access_log = folder / f"daphne{number}.log"
         self.errors = folder / f"daphne{number}.err"
-        self.ca: Path | None = None
-        self._notify_path = folder / f"notify{number}.sock"
-        own = {
-            "STACKLAB_DAPHNE_BASE_PORT": str(base_port),
-            "STACKLAB_DAPHNE_LOG": str(self.access_log),
-            "NOTIFY_SOCKET": str(self._notify_path),
-        }
-        self._environment = site_environment(folder, **own, **environment)
-        self._command = [sys.executable, "daphne_instance.py", str(number)]
+        self.ca, *files = tls or (None,)
+        rendered = {Path(file.path).name: file.text for file in render(StackSettings(daphne_tls=bool(tls), **settings))}
+        lines = (line.partition("=") for line in rendered["daphne.env"].splitlines() if not line.startswith("#"))
+        own = {name: value for name, _, value in lines} | {"STACKLAB_INSTANCE": f"daphne@{number}"}
+        self._environment = site_environment(folder, **own)
+        command = re.search(r"ExecStart=/bin/sh -c 'exec (.*?)'\n", rendered["daphne@.service"], re.DOTALL)[1]
+        for there, here in (
+            ("\\\n", " "), ("/opt/stacklab/venv/bin/daphne ", f"{sys.executable} -m daphne "),
+            ("/opt/stacklab/venv/bin/python", sys.executable), ("$$((8442 + %i))", str(self.port)), ("%i", str(number)),
+            ("/var/log/daphne", str(folder)), *zip(TLS_FILES, map(str, reversed(files)), strict=False),
+        ):  # fmt: skip
+            command = command.replace(there, here)
+        self._command = shlex.split(command)
         self.process: subprocess.Popen | None = None
 
     def start(self) -> "Daphne":
-        """Start it and wait for READY=1, as systemd does."""
-        self._notify_path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-            notified.bind(str(self._notify_path))
-            notified.setblocking(False)
-            with self.errors.open("ab") as errors:
-                self.process = subprocess.Popen(self._command, cwd=APP, env=self._environment, stderr=errors)
-            wait_until(lambda: self._is_ready(notified), "the instance is ready", START_S)
+        """Start it and wait until it listens, as systemd does."""
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(self._command, cwd=APP, env=self._environment, stderr=errors)
+        wait_until(self._listens, "the instance listens", START_S)
         return self
 
-    def _is_ready(self, notified: socket.socket) -> bool:
+    def _listens(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"the instance ended:\n{self.errors.read_text()}")
         try:
-            return notified.recv(100) == b"READY=1"
-        except BlockingIOError:
+            mine = psutil.Process(self.process.pid).net_connections("tcp")
+        except psutil.Error:  # it ended in this moment: the next look tells
             return False
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self.port for each in mine)
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)

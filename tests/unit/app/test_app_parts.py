@@ -1,5 +1,6 @@
 """The parts of the chat that need no socket: names of rooms, frames, the allowance, the log filter."""
 
+import asyncio
 import json
 import logging
 
@@ -8,31 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def read(**frame):
-    from chat.frames import read_frame
+def parsed(text: str):
+    """What the consumer makes of a frame of this text."""
+    from chat.consumers import ChatConsumer
+    from chat.frames import checked
 
-    return read_frame(json.dumps(frame))
+    return checked(asyncio.run(ChatConsumer.decode_json(text)))
+
+
+def read(**frame):
+    return parsed(json.dumps(frame))
 
 
 def refusal(text: str) -> int:
     """The close code for this frame."""
-    from chat.frames import FrameError, read_frame
-
-    with pytest.raises(FrameError) as refused:
-        read_frame(text)
-    return refused.value.code
+    with pytest.raises((ValueError, RecursionError)) as refused:
+        parsed(text)
+    return getattr(refused.value, "code", 4400)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=4096), st.none() | st.integers(-(2**53), 2**53))
 def test_any_text_comes_out_as_it_went_in(text, n):
-    from chat.frames import message_body, message_frame
+    from chat.consumers import ChatConsumer
 
-    message = read(type="message", text=text, n=n, sent_s=1.5)
-    frame = json.loads(message_frame(message_body(message, "me", "daphne@1"), "1-0", "daphne@2"))
-    assert frame == {
-        "type": "message", "id": "1-0", "instance": "daphne@2", "client": "me", "via": "daphne@1",
-        "text": text, "n": n, "sent_s": 1.5,
-    }  # fmt: skip
+    said = read(type="message", text=text, n=n, sent_s=1.5)
+    assert said == {"text": text, "n": n, "sent_s": 1.5}
+    assert json.loads(asyncio.run(ChatConsumer.encode_json(said))) == said
 
 
 @pytest.mark.parametrize(
@@ -44,8 +46,7 @@ def test_any_text_comes_out_as_it_went_in(text, n):
         '{"type":"message","text":"x","n":1e400}', '{"type":"message","text":"x","n":99999999999999999999}',
         '{"type":"message","text":"x","sent_s":NaN}', '{"type":"message","text":"x","sent_s":Infinity}',
         '{"type":"message","text":"x","sent_s":1e999}', '{"type":"message","text":"x","n":' + "9" * 5000 + "}",
-        '{"type":"resume"}', '{"type":"resume","last_id":"1"}', '{"type":"resume","last_id":"٣-٣"}',
-        '{"type":"resume","last_id":7}',
+        '{"type":"resume","last_id":"0-0"}',
     ],
 )  # fmt: skip
 def test_malformed_frames_are_refused_with_4400(text):
@@ -53,12 +54,12 @@ def test_malformed_frames_are_refused_with_4400(text):
 
 
 def test_the_limit_of_a_message_counts_characters():
-    assert read(type="message", text="🎈" * 4096).text == "🎈" * 4096
+    assert read(type="message", text="🎈" * 4096)["text"] == "🎈" * 4096
     assert refusal(json.dumps({"type": "message", "text": "🎈" * 4097})) == 4413
 
 
 def test_the_longest_message_fits_into_a_frame_however_it_is_written():
-    from instance.sockets import FRAME_LIMIT_BYTES
+    from improvements.bounded_sockets import FRAME_LIMIT_BYTES
 
     for character in ("🎈", "\u0000", '"', "한"):
         assert len(json.dumps({"type": "message", "text": character * 4096, "n": -(2**53)})) < FRAME_LIMIT_BYTES
@@ -73,14 +74,17 @@ def test_a_group_name_is_one_that_channels_takes(room):
         assert BaseChannelLayer().require_valid_group_name(group_name(room))
 
 
-@pytest.mark.parametrize("room", ["a", "수업", "👩‍👩‍👧‍👦", "a b", "..." , "x" * 64, "\u202bשלום"])
+@pytest.mark.parametrize("room", ["a", "수업", "👩‍👩‍👧‍👦", "a b", "..." , "x" * 64, "\u202bשלום", "\u1112\u1161\u11ab" * 64])
 def test_these_names_are_allowed(room):
     from chat.rooms import room_problem
 
     assert room_problem(room) is None
 
 
-@pytest.mark.parametrize("room", ["", " ", ".", "..", "a/b", "x" * 65, "a\nb", "\x00", "\ud800", "\ufffd", "\u2028"])
+@pytest.mark.parametrize("room", [
+    "", " ", ".", "..", "a/b", "x" * 65, "a\nb", "\x00", "\ud800", "\ufffd", "\u2028",
+    "\u200b", "\u200d\u2060 \ufeff", "\u3164", "\ufe0f", "\u00ad\u2800", "\U000e0041\U000e0100",
+])  # fmt: skip
 def test_these_names_are_not(room):
     from chat.rooms import room_problem
 
@@ -88,16 +92,30 @@ def test_these_names_are_not(room):
 
 
 def test_an_allowance_is_spent_and_fills_again(monkeypatch):
-    from chat import allowance
+    from chat import consumers
+    from chat.frames import TOO_MANY, FrameError
 
     now_s = 100.0
-    monkeypatch.setattr(allowance.time, "monotonic", lambda: now_s)
-    mine = allowance.Allowance()
-    assert [mine.take() for _ in range(41)] == [True] * 40 + [False]
+    monkeypatch.setattr(consumers.time, "monotonic", lambda: now_s)
+    mine = consumers.ChatConsumer()
+    mine.allowance, mine.allowance_s = 40.0, now_s
+
+    def spent() -> int:
+        """How many frames fit into what is left."""
+        for number in range(100):
+            try:
+                mine.spend_allowance()
+            except FrameError as error:
+                assert error.code == TOO_MANY
+                mine.allowance = 0.0  # a socket is closed after one too many; here it goes on
+                return number
+        return 100
+
+    assert spent() == 40
     now_s += 0.5
-    assert [mine.take() for _ in range(11)] == [True] * 10 + [False]
+    assert spent() == 10
     now_s += 3600
-    assert [mine.take() for _ in range(41)] == [True] * 40 + [False]
+    assert spent() == 40
 
 
 def complaint(message: str, error: Exception | None = None, level: int = logging.ERROR, line: int = 0) -> logging.LogRecord:

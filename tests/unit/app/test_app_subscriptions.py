@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from django.test import override_settings
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
@@ -13,9 +12,7 @@ ANSWER_S = 10
 @pytest.fixture
 def url(redis):
     """Where Subscriptions finds Redis."""
-    url = f"unix://{redis.socket_path}"
-    with override_settings(REDIS_URL=url):
-        yield url
+    return f"unix://{redis.socket_path}"
 
 
 @pytest.fixture
@@ -34,11 +31,11 @@ def slow_first_command(monkeypatch):
 
 
 def test_a_room_joined_while_the_first_subscription_is_on_its_way_is_heard_too(url, slow_first_command):
-    from chat.subscriptions import Subscriptions
+    from improvements.subscriptions import Subscriptions
 
     async def join_two_rooms():
         heard = asyncio.Queue()
-        subscriptions = Subscriptions(lambda channel, data: heard.put_nowait((channel, data)))
+        subscriptions = Subscriptions(url, lambda channel, data: heard.put_nowait((channel, data)))
         first = asyncio.create_task(subscriptions.subscribe("one"))
         while not slow_first_command:
             await asyncio.sleep(0.01)

@@ -13,12 +13,13 @@ const FINAL_CODES = new Map([
 // Close codes that say what the last message did wrong; the page connects again.
 const REASONS = new Map([
   [1012, "The server is restarting."],
-  [1013, "The server cannot take part in the room just now."],
+  [1011, "The server met a fault of its own."],
   [4400, "The server did not understand the last message."],
   [4408, "This page was too slow to read what the room said."],
   [4413, "The last message was too long."],
   [4415, "The server takes text only."],
   [4429, "Too many messages at once."],
+  [4503, "The server cannot take part in the room just now."],
 ]);
 
 const byId = (id) => document.getElementById(id);

@@ -1,8 +1,17 @@
-"""One WebSocket, on Daphne's own protocol class, with bounds to what it buffers either way."""
+"""`bounded_sockets`: a client that does not read, or that floods, costs little, whatever kind of frame it sends.
+
+Daphne keeps what a client does not read, without bound, pongs to its pings included, and what it sends until the
+application has taken it. Here a client whose buffer is full is not read from either; beyond a megabyte its socket is closed
+with 4408. More than a hundred frames that wait for the application, or two hundred frames a second of whatever kind (pings
+and empty pieces of a message too), close it with 4429.
+
+On your own site: start Daphne by a command like `improvements.server`. Upstream: docs/upstream/daphne-buffers.md and
+docs/upstream/autobahn-control-frames.md.
+"""
 
 import logging
-
-from daphne.ws_protocol import WebSocketProtocol
+import time
+from typing import Any
 
 log = logging.getLogger("stacklab.socket")
 
@@ -10,22 +19,30 @@ log = logging.getLogger("stacklab.socket")
 WAITING_LIMIT_BYTES = 1024 * 1024
 # Frames from one client that may wait for the application, which takes them one at a time.
 WAITING_LIMIT_FRAMES = 100
+# Frames of any kind: so many at once, and so many a second in the long run.
+FRAMES_AT_ONCE, FRAMES_PER_S = 1000, 200
 # More than the longest message that is allowed needs as JSON, with every character escaped.
 FRAME_LIMIT_BYTES = 64 * 1024
 
-RESTARTING = 1012
 TOO_SLOW = 4408
 TOO_LONG = 4413
 TOO_MANY = 4429
 
 
-class ChatSocket(WebSocketProtocol):
-    """Daphne's socket, which by itself would buffer without end and refuse close codes such as 1012."""
+class BoundedServer:
+    """For Daphne's server: no frame, and no message, is longer than the chat needs."""
+
+    def set_up(self) -> None:
+        self.ws_factory.setProtocolOptions(maxFramePayloadSize=FRAME_LIMIT_BYTES, maxMessagePayloadSize=FRAME_LIMIT_BYTES)
+
+
+class BoundedSocket:
+    """For Daphne's socket, which by itself would buffer without end."""
 
     # Bytes handed over since the transport said that its buffer is full; None while it keeps up.
     waiting_bytes: int | None = None
-    # Closed because the instance restarts: what the client said before it heard of that is taken all the same.
     restarting = False
+    allowance, allowance_s = float(FRAMES_AT_ONCE), 0.0
 
     def onOpen(self) -> None:
         """The handshake is done: from here on this object, not Daphne's HTTP channel, hears of a full buffer."""
@@ -33,25 +50,21 @@ class ChatSocket(WebSocketProtocol):
         self.transport.registerProducer(self, True)
         super().onOpen()
 
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client. Autobahn's own method first writes a debug message about them, which nobody
-        reads and which costs more than the bytes do.
-        """
-        self._dataReceived(data)
-
     def pauseProducing(self) -> None:
-        """The transport's buffer is full: the client reads too slowly, or not at all."""
+        """The transport's buffer is full: the client reads too slowly, or not at all. It is not heard meanwhile either."""
         if self.waiting_bytes is None:
             self.waiting_bytes = 0
+            self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The buffer is empty again."""
         self.waiting_bytes = None
+        self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """The connection is gone; `onClose` sees to that."""
 
-    def sendMessage(self, payload: bytes, isBinary: bool = False) -> None:
+    def sendMessage(self, payload: bytes, isBinary: bool = False, **options: Any) -> None:
         """Send one message, or close the socket with 4408 when too much waits already.
 
         A client that reads again finds the close frame behind what waited; one that does not is cut off
@@ -63,27 +76,32 @@ class ChatSocket(WebSocketProtocol):
             self.waiting_bytes += len(payload)
             if self.waiting_bytes > WAITING_LIMIT_BYTES:
                 log.warning("closed a socket whose client does not read")
-                self.close(TOO_SLOW)
+                self.refuse(TOO_SLOW)
                 return
-        super().sendMessage(payload, isBinary)
+        super().sendMessage(payload, isBinary, **options)
+
+    def onFrameBegin(self) -> Any:
+        """A frame of whatever kind begins. Once there were too many, nothing more is read."""
+        now_s = time.monotonic()
+        grown = self.allowance + (now_s - self.allowance_s) * FRAMES_PER_S
+        self.allowance, self.allowance_s = min(FRAMES_AT_ONCE, grown) - 1, now_s
+        if self.allowance < 0 and self.state == self.STATE_OPEN:
+            self.refuse(TOO_MANY)
+            self.transport.pauseProducing()
+        return super().onFrameBegin()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """One frame from the client, for the application; too many at once close the socket."""
+        """One message from the client, for the application; too many at once close the socket."""
         if self.state != self.STATE_OPEN and not self.restarting:
             return
         if self.application_queue.qsize() >= WAITING_LIMIT_FRAMES:
-            self.close(TOO_MANY)
+            self.refuse(TOO_MANY)
             return
         super().onMessage(payload, isBinary)
 
-    def serverClose(self, code: int | None = None) -> None:
-        """The application closes the socket."""
-        self.close(code or 1000)
-
-    def close(self, code: int) -> None:
-        """Send a close frame with any code: autobahn's sendClose takes 1000 and 3000–4999 alone, not 1012."""
+    def refuse(self, code: int) -> None:
+        """Close the socket, once."""
         if self.state == self.STATE_OPEN:
-            self.restarting = code == RESTARTING
             self.sendCloseFrame(code=code)
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:

@@ -1,15 +1,15 @@
-"""The connection on which one instance listens to the rooms of its clients."""
+"""The connection on which one instance listens to the rooms of its clients: part of `layer_reconnects`."""
 
 import asyncio
 import logging
 import math
 from collections.abc import Callable
 
-from django.conf import settings
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from chat.connections import REDIS_AWAY, TRY_AGAIN_S, RedisConnectionError, connection_options
+from improvements.layer_reconnects import REDIS_AWAY, TRY_AGAIN_S, connection_options
 
 log = logging.getLogger("stacklab.subscriptions")
 
@@ -23,9 +23,9 @@ class Subscriptions:
     restarts, two tasks then read the answers of one connection, and each waits for what the other took.)
     """
 
-    def __init__(self, deliver: Callable[[str, bytes], None]) -> None:
+    def __init__(self, url: str, deliver: Callable[[str, bytes], None]) -> None:
         # RESP2: in RESP3 redis-py reads messages aside, for its own PubSub
-        self._pool = ConnectionPool.from_url(settings.REDIS_URL, protocol=2, **connection_options())
+        self._pool = ConnectionPool.from_url(url, protocol=2, **connection_options())
         self._deliver = deliver
         self._wanted: set[str] = set()
         self._confirmations: dict[str, asyncio.Future] = {}
