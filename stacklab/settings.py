@@ -156,12 +156,11 @@ class Checked:
 
 def _before_improvements(values: Mapping[str, Any]) -> dict[str, Any]:
     """A whole record of the lab's first code, whose chat had most of the improvements built in."""
-    layer = values["channel_layer"]
+    layer = values.get("channel_layer", "pubsub")
     built_in = {
-        "lean_dispatch": True, "one_subscription": layer == "pubsub", "layer_reconnects": layer != "memory", "bounded_sockets": True,
+        "lean_dispatch": True, "bounded_sockets": True, "one_subscription": layer == "pubsub", "layer_reconnects": layer != "memory",
     }  # fmt: skip
-    no_effect = {name: StackSettings.rules_default(name) for name in ("channel_capacity", "redis_pool")
-                 if layer not in NEEDS_LAYER[name]}
+    no_effect = {name: StackSettings.default(name) for name in ("channel_capacity", "redis_pool") if layer not in NEEDS_LAYER[name]}
     return {**values, **built_in, **no_effect}
 
 
@@ -181,7 +180,7 @@ class StackSettings(Checked):
     daphne_tls: bool = switch(True, "Daphne: TLS between nginx and each instance")
     daphne_drain_s: int = number(0, 0, 300, "Daphne: seconds that sockets may live on when their instance stops; then 1012 "
                                  "(0: Daphne's own way, which drops them)")
-    asgi_threads: int | None = number(None, 1, 256, "Daphne: threads for synchronous code that may run anywhere (none: Python's own)")
+    asgi_threads: int | None = number(None, 1, 256, "Daphne: threads of Python's own pool (none: as Python has it)")
     balance: str = choice("round_robin", BALANCE_METHODS, "nginx: how a WebSocket is given an instance")
     balance_zone: bool = switch(True, "nginx: balancing state shared by all workers")
     balance_max_fails: int = number(1, 0, 100, "nginx: failures before an instance is passed over (0: never)")
@@ -190,25 +189,25 @@ class StackSettings(Checked):
     channel_capacity: int = number(100, 1, 100_000, "Channels: messages a channel holds before new ones are dropped")
     redis_pool: int | None = number(None, 2, 1000, "Channels: connections to Redis that the core layer of an instance may open "
                                     "(none: redis-py's own 100)")
-    lean_dispatch: bool = switch(False, "improvement: no thread for each message")
-    tidy_channels: bool = switch(False, "improvement: what a layer keeps for a socket goes with the socket")
-    one_subscription: bool = switch(False, "improvement: pubsub subscribes once a room, not once more for each socket")
-    layer_reconnects: bool = switch(False, "improvement: the layer outlives a restart of Redis")
-    bounded_sockets: bool = switch(False, "improvement: a client that does not read, or floods, costs an instance little")
-    chat_resume: bool = switch(False, "improvement: room history in Redis, so that a client that was away loses nothing")
+    lean_dispatch: bool = switch(False, "chat: no thread for each message")
+    tidy_channels: bool = switch(False, "Channels: what a layer keeps for a socket goes with the socket")
+    one_subscription: bool = switch(False, "Channels: pubsub subscribes once a room, not once more for each socket")
+    layer_reconnects: bool = switch(False, "Channels: the layer outlives a restart of Redis")
+    bounded_sockets: bool = switch(False, "Daphne: a client that does not read, or floods, costs an instance little")
+    chat_resume: bool = switch(False, "chat: room history in Redis, so that a client that was away loses nothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, layers in NEEDS_LAYER.items():
             value = getattr(self, name)
-            if value != self.rules_default(name) and self.channel_layer not in layers:
+            if value != self.default(name) and self.channel_layer not in layers:
                 raise SettingsError(
                     f"{name}={value} is not allowed with channel_layer={self.channel_layer!r}, where it would do nothing: "
-                    f"take channel_layer {' or '.join(layers)}, or leave {name} at {self.rules_default(name)}"
+                    f"take channel_layer {' or '.join(layers)}, or leave {name} at {self.default(name)}"
                 )
 
     @classmethod
-    def rules_default(cls, name: str) -> Any:
+    def default(cls, name: str) -> Any:
         """The default of a field."""
         return cls.__dataclass_fields__[name].default
 

@@ -7,8 +7,10 @@ from hypothesis import given
 from test_settings import stack_settings
 
 from stacklab.errors import SettingsError
-from stacklab.settings import BALANCE_METHODS, StackSettings
+from stacklab.settings import APP_IMPROVEMENTS, BALANCE_METHODS, StackSettings
 from stacklab.stack.render import TEMPLATES, ConfigFile, open_files_needed, render, somaxconn_needed
+
+DAPHNE = ["/etc/stacklab/daphne.env", "/etc/systemd/system/daphne@.service"]
 
 
 def text_of(settings: StackSettings, path: str) -> str:
@@ -56,17 +58,17 @@ def test_rendering_writes_nothing(tmp_path, monkeypatch):
         ({"uwsgi_listen": 100}, ["/etc/uwsgi/stacklab.ini"]),
         ({"uwsgi_listen": 5000}, ["/etc/sysctl.d/90-stacklab.conf", "/etc/uwsgi/stacklab.ini"]),
         ({"daphne_instances": 5}, ["/etc/systemd/system/daphne.target", "/etc/nginx/conf.d/stacklab.conf"]),
-        ({"daphne_tls": False}, ["/etc/stacklab/daphne.env", "/etc/nginx/conf.d/stacklab.conf"]),
-        ({"daphne_drain_s": 1}, ["/etc/stacklab/daphne.env"]),
+        ({"daphne_tls": False}, [*DAPHNE, "/etc/nginx/conf.d/stacklab.conf"]),
+        ({"daphne_drain_s": 1}, DAPHNE),
         ({"asgi_threads": 8}, ["/etc/stacklab/daphne.env"]),
         ({"balance": "hash"}, ["/etc/nginx/conf.d/stacklab.conf"]),
         ({"balance_zone": False}, ["/etc/nginx/conf.d/stacklab.conf"]),
         ({"balance_max_fails": 0}, ["/etc/nginx/conf.d/stacklab.conf"]),
         ({"balance_fail_timeout_s": 1}, ["/etc/nginx/conf.d/stacklab.conf"]),
         ({"channel_layer": "core"}, ["/etc/stacklab/daphne.env"]),
-        ({"channel_capacity": 1}, ["/etc/stacklab/daphne.env"]),
-        ({"redis_pool": 2}, ["/etc/stacklab/daphne.env"]),
-        ({"chat_resume": True}, ["/etc/stacklab/daphne.env"]),
+        ({"channel_capacity": 1, "channel_layer": "core"}, ["/etc/stacklab/daphne.env"]),
+        ({"redis_pool": 2, "channel_layer": "core"}, ["/etc/stacklab/daphne.env"]),
+        *(({name: True}, DAPHNE) for name in (*APP_IMPROVEMENTS, "bounded_sockets")),
     ],
 )
 def test_a_setting_changes_its_own_files_and_no_other(changes, paths):
@@ -115,6 +117,16 @@ def test_the_zone_comes_before_the_method_and_can_be_left_out():
 def test_threads_for_synchronous_code_are_only_set_where_asked():
     assert "ASGI_THREADS" not in text_of(StackSettings(), "/etc/stacklab/daphne.env")
     assert "ASGI_THREADS=7\n" in text_of(StackSettings(asgi_threads=7), "/etc/stacklab/daphne.env")
+
+
+def test_daphne_is_started_by_its_own_command_unless_an_improvement_of_the_server_is_on():
+    unit = text_of(StackSettings(lean_dispatch=True), DAPHNE[1])
+    assert "exec /opt/stacklab/venv/bin/daphne \\\n" in unit and " improvements.asgi:application'" in unit
+    assert " config.asgi:application'" in text_of(StackSettings(), DAPHNE[1])
+    for changes in ({"daphne_drain_s": 1}, {"bounded_sockets": True}):
+        unit = text_of(StackSettings(**changes), DAPHNE[1])
+        assert "python -m improvements.server" in unit and " config.asgi:application'" in unit
+    assert "-e tcp:$$((8442 + %i)):" in text_of(StackSettings(daphne_tls=False), DAPHNE[1])
 
 
 def test_a_template_that_names_what_is_not_there_is_refused_by_name(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacklab.errors import LabError, SettingsError
-from stacklab.settings import BALANCE_METHODS, CHANNEL_LAYERS, Rule, StackSettings
+from stacklab.settings import BALANCE_METHODS, CHANNEL_LAYERS, IMPROVEMENTS, NEEDS_LAYER, Rule, StackSettings
 
 RULES = StackSettings.rules()
 
@@ -32,8 +32,13 @@ def fits(rule: Rule) -> st.SearchStrategy:
 def stack_settings() -> st.SearchStrategy[StackSettings]:
     """Every StackSettings that is allowed."""
     values = st.fixed_dictionaries({name: fits(rule) for name, rule in RULES.items()})
-    allowed = values.filter(lambda v: not (v["chat_resume"] and v["channel_layer"] == "memory"))
-    return allowed.map(StackSettings.from_dict)
+
+    def where_they_do_something(values: dict) -> StackSettings:
+        """Those that need another layer at their defaults."""
+        kept = {name: value for name, value in values.items() if values["channel_layer"] in NEEDS_LAYER.get(name, CHANNEL_LAYERS)}
+        return StackSettings(**kept)
+
+    return values.map(where_they_do_something)
 
 
 def outside(name: str, rule: Rule) -> st.SearchStrategy:
@@ -116,9 +121,10 @@ def test_the_ends_of_each_range_are_allowed_and_one_more_is_not():
         if rule.low is None:
             continue
         for end, beyond in ((rule.low, rule.low - 1), (rule.high, rule.high + 1)):
-            assert getattr(StackSettings(**{name: end}), name) == end
+            layer = {"channel_layer": NEEDS_LAYER.get(name, CHANNEL_LAYERS)[0]}
+            assert getattr(StackSettings(**{name: end} | layer), name) == end
             with pytest.raises(SettingsError):
-                StackSettings(**{name: beyond})
+                StackSettings(**{name: beyond} | layer)
 
 
 @pytest.mark.parametrize("make", [lambda v: StackSettings().replace(**v), StackSettings.from_dict, StackSettings.parse])
@@ -154,11 +160,40 @@ def test_words_for_true(word):
     assert StackSettings.parse({"daphne_tls": word}) == {"daphne_tls": True}
 
 
-def test_history_and_the_layer_in_memory_exclude_each_other():
-    with pytest.raises(SettingsError, match="chat_resume=True is not allowed with channel_layer='memory'"):
-        StackSettings(channel_layer="memory", chat_resume=True)
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [
+        ("memory", "chat_resume", True), ("memory", "layer_reconnects", True), ("core", "one_subscription", True),
+        ("pubsub", "channel_capacity", 101), ("pubsub", "redis_pool", 50), ("memory", "redis_pool", 50),
+    ],
+)  # fmt: skip
+def test_a_setting_that_would_do_nothing_with_the_layer_is_refused_by_name(layer, name, value):
+    with pytest.raises(SettingsError, match=rf"{name}={value} is not allowed with channel_layer='{layer}', where it would"):
+        StackSettings(channel_layer=layer, **{name: value})
+    right = StackSettings(channel_layer=NEEDS_LAYER[name][0], **{name: value})
     with pytest.raises(SettingsError):
-        StackSettings(chat_resume=True).replace(channel_layer="memory")
+        right.replace(channel_layer=layer)
+
+
+def test_every_improvement_is_off_by_default():
+    for settings in (StackSettings(), StackSettings.post()):
+        assert not any(getattr(settings, name) for name in IMPROVEMENTS)
+
+
+@pytest.mark.parametrize(("layer", "resume"), [("pubsub", False), ("core", True), ("memory", False)])
+def test_a_record_of_before_the_improvements_is_read_as_what_its_code_did(layer, resume):
+    earlier = {
+        "nginx_worker_processes": 1, "nginx_worker_connections": 4096, "uwsgi_processes": 5, "uwsgi_threads": 1,
+        "uwsgi_listen": 1024, "daphne_instances": 3, "daphne_tls": True, "daphne_drain_s": 5, "asgi_threads": 4,
+        "balance": "hash", "balance_zone": True, "balance_max_fails": 1, "balance_fail_timeout_s": 10, "channel_layer": layer,
+        "channel_capacity": 100, "redis_pool": 50, "chat_resume": resume,
+    }  # fmt: skip
+    settings = StackSettings.from_dict(earlier)
+    assert (settings.lean_dispatch, settings.bounded_sockets, settings.tidy_channels) == (True, True, False)
+    assert (settings.daphne_drain_s, settings.asgi_threads, settings.chat_resume) == (5, 4, resume)
+    assert settings.one_subscription == (layer == "pubsub") and settings.layer_reconnects == (layer != "memory")
+    assert settings.redis_pool == (50 if layer == "core" else None)
+    assert StackSettings.from_dict(settings.to_dict()) == settings
 
 
 def test_the_posts_own_values():

@@ -469,7 +469,7 @@ def test_littles_law_counts_the_users_of_any_closed_loop(users, per_s, wait_s, s
 
 
 def test_settings_that_differ_only_in_what_cannot_be_observed_are_not_doubted(tmp_path):
-    run = synthetic.http_run(tmp_path, "run", StackSettings(daphne_drain_s=9, redis_pool=7))
+    run = synthetic.http_run(tmp_path, "run", StackSettings(daphne_drain_s=9, asgi_threads=7))
     assert run.validity.valid
 
 
