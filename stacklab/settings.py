@@ -157,11 +157,9 @@ class Checked:
 def _before_improvements(values: Mapping[str, Any]) -> dict[str, Any]:
     """A whole record of the lab's first code, whose chat had most of the improvements built in."""
     layer = values.get("channel_layer", "pubsub")
-    built_in = {
-        "lean_dispatch": True, "bounded_sockets": True, "one_subscription": layer == "pubsub", "layer_reconnects": layer != "memory",
-    }  # fmt: skip
-    no_effect = {name: StackSettings.default(name) for name in ("channel_capacity", "redis_pool") if layer not in NEEDS_LAYER[name]}
-    return {**values, **built_in, **no_effect}
+    built_in = dict.fromkeys(("lean_dispatch", "bounded_sockets", "one_subscription", "layer_reconnects"), True)
+    read = {**values, **built_in}
+    return read | {name: StackSettings.default(name) for name, layers in NEEDS_LAYER.items() if layer not in layers}
 
 
 @dataclass(frozen=True, kw_only=True)

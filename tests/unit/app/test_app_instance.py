@@ -88,6 +88,58 @@ def test_with_bounded_sockets_a_client_that_never_reads_is_cut_off_and_the_other
     assert instance.client("another room").welcome()["present"] == 1
 
 
+PING = b"\x89\xfd\0\0\0\0" + b"p" * 125  # masked with zeros
+EMPTY_PIECE = b"\x00\x80\0\0\0\0"  # of a message that never ends
+FLOODS = {"pings": (b"", PING), "empty pieces": (b"\x01\x80\0\0\0\0", EMPTY_PIECE)}
+
+
+def grown_by_flood(instance: Daphne, flood: str, megabytes: int = 24) -> float:
+    """By how many MB a Daphne grows while somebody sends so much of FLOODS and reads nothing."""
+    client = instance.client("flood", sockopt=((socket.SOL_SOCKET, socket.SO_RCVBUF, 4096),))
+    client.welcome()
+    process = psutil.Process(instance.process.pid)
+    before_bytes = process.memory_info().rss
+    begin, piece = FLOODS[flood]
+    client.socket.sock.settimeout(3)
+    block = piece * (64 * 1024 // len(piece))
+    try:
+        client.socket.sock.sendall(begin)
+        for _ in range(megabytes * 16):
+            client.socket.sock.sendall(block)
+    except OSError:
+        pass  # it is not heard any more, or was cut off
+    instance.client("witness").welcome()
+    return (process.memory_info().rss - before_bytes) / MEGABYTE
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_with_bounded_sockets_a_flood_of_frames_without_content_costs_no_memory(daphne, flood):
+    instance = daphne(1, bounded_sockets=True)
+    assert grown_by_flood(instance, flood) < 6
+    client = instance.client()
+    client.welcome()
+    client.say("still here")
+    assert client.next("message")["text"] == "still here"
+
+
+def test_with_bounded_sockets_a_client_that_reads_may_ping_now_and_then_and_not_without_end(daphne):
+    client = daphne(1, bounded_sockets=True).client()
+    client.welcome()
+    for _ in range(300):
+        client.socket.ping()
+    client.say("heard")
+    assert client.next("message")["text"] == "heard"
+    for _ in range(2000):
+        client.socket.ping()
+    assert client.close_code() == 4429
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_stock_daphne_keeps_all_of_such_a_flood(daphne, flood):
+    """Visible: pongs wait without bound for who reads none, and pieces of a message are not counted."""
+    assert grown_by_flood(daphne(1), flood) > 12
+
+
 def test_the_access_log_has_daphnes_format_and_goes_on_when_it_was_emptied(daphne):
     instance = daphne(1)
     client = instance.client("수업", header={"X-Forwarded-For": "10.1.2.3"})
