@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacklab.runs.calibration import MINUTES, Calibration, in_words
-from stacklab.settings import StackSettings
+from stacklab.settings import IMPROVEMENTS, StackSettings
 from stacklab.stack import Applied
 
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
+    from stacklab.runs.results import Run
     from stacklab.study.paired import MetricVerdict
     from stacklab.study.verdicts import Judgement
 
 # Settings that can be seen in the running services themselves.
 OBSERVABLE = (
     "nginx_worker_processes", "nginx_worker_connections", "uwsgi_processes", "uwsgi_threads", "uwsgi_listen",
-    "daphne_instances", "daphne_tls", "daphne_drain_s", "channel_layer", "channel_capacity", "redis_pool", "chat_resume",
+    "daphne_instances", "daphne_tls", "asgi_threads", "channel_layer", "channel_capacity", "redis_pool", *IMPROVEMENTS,
 )
 
 
@@ -177,6 +178,16 @@ def calibration_text(calibration: Calibration) -> str:
         f"usual here: {usual}", str(calibration.path),
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def improvements_text(runs: list[Run]) -> str:
+    """What improvements are worth, and what clients felt, where that was measured; nothing otherwise."""
+    from stacklab.study import improvements
+
+    if not improvements.is_of_improvements(runs):
+        return ""
+    tables = {"Against stock": improvements.worth_rows(runs), "What clients felt": improvements.felt_rows(runs)}
+    return "".join(f"\n{title}\n{improvements.text(rows)}\n" for title, rows in tables.items() if rows)
 
 
 def _said(verdict: MetricVerdict) -> str:

@@ -211,11 +211,11 @@ def experiment(
 ) -> list[Run]:
     """Measure an experiment, or all of the claims'; it can go on."""
     from stacklab.bench.experiment import estimate
-    from stacklab.bench.experiments import CLAIMS, enough_to_judge, experiment_named
+    from stacklab.bench.experiments import CLAIMS, plans_of
     from stacklab.console import measure_plan
 
     times, start = whole_number("repeats", repeats), whole_number("seed", seed)
-    plans = [experiment_named(name, quick, times, start)] if name != CLAIMS else enough_to_judge(quick, times, start)
+    plans = plans_of(name, quick, times, start)
     if name == CLAIMS:
         left_s = sum(estimate(plan, fresh=fresh).duration_s for plan in plans)
         print(f"{len(plans)} experiments judge the claims; about {show.duration(left_s)} of them are left to measure")
@@ -223,6 +223,7 @@ def experiment(
     for plan in plans:
         runs += measure_plan(plan, open_lab(lab), fresh, _first_look)
         report(plan.name)
+    print(show.improvements_text(runs), end="")
     if name == CLAIMS:
         verdicts()
     return runs

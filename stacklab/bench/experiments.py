@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stacklab.bench.events import Event
+from stacklab.bench.improvements import improvement_outages, improvements
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, StackSettings
@@ -280,6 +281,8 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "asgi-threads": asgi_threads,
     "starts": starts,
     "socket-shares": socket_shares,
+    "improvements": improvements,
+    "improvement-outages": improvement_outages,
 }
 """The experiments by name: each takes quick, repeats and seed."""
 
@@ -293,6 +296,14 @@ def enough_to_judge(quick: bool = False, repeats: int | None = None, seed: int =
     """The experiments that decide the claims, with as many repeats as that takes."""
     plans = [EXPERIMENTS[name](quick=quick, repeats=repeats, seed=seed) for name in claim_experiments()]
     return [plan if repeats else replace(plan, repeats=max(plan.repeats, ENOUGH)) for plan in plans]
+
+
+def plans_of(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> list[Experiment]:
+    """What `fab experiment NAME` measures: one experiment; all of the claims'; for improvements, the two about them."""
+    if name == CLAIMS:
+        return enough_to_judge(quick, repeats, seed)
+    names = [name, "improvement-outages"] if name == "improvements" else [name]
+    return [experiment_named(each, quick, repeats, seed) for each in names]
 
 
 def experiment_named(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

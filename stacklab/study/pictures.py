@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, plots, words
+from stacklab.study import analysis, improvements, plots, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -82,6 +82,7 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
     else:
         said, cpu = [], "cpu_s_daphne"  # sockets that said nothing
     return [
+        *_improvement_picture(runs),
         *said,
         _picture(
             _paired(
@@ -106,6 +107,18 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
             "The slope is the memory of one more socket, while the sockets were opening.",
         ),
     ]
+
+
+def _improvement_picture(runs: Sequence[Run]) -> list[Picture]:
+    """Where improvements were set against stock: what each is worth."""
+    if not improvements.is_of_improvements(runs) or (table := improvements.worth(runs)).empty:
+        return []
+    caption = (
+        "A line is a 95 % interval over blocks, grey what makes no difference. Green is better than stock, orange worse, "
+        "blue the same; hollow and grey is undecided."
+    )
+    said = "; ".join(f"{row.point}, {METRIC_NAMES[row.metric]}: {row.verdict}" for row in table.itertuples())
+    return [_picture(improvements.worth_picture(table), f"Each improvement against stock. {said}.", caption)]
 
 
 def _tail_picture(runs: Sequence[Run]) -> list[Picture]:

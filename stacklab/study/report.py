@@ -12,7 +12,7 @@ import jinja2
 from stacklab.errors import ResultsError
 from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run
-from stacklab.study import analysis, drawing, pictures, words
+from stacklab.study import analysis, drawing, improvements, pictures, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -35,6 +35,16 @@ class Section:
     table: list[dict[str, str]]
     judgements: list[dict[str, Any]]
     pictures: list[Picture]
+    extras: list[Extra]
+
+
+@dataclass(frozen=True)
+class Extra:
+    """One more table of the report, with what to know about it."""
+
+    title: str
+    note: str
+    table: list[dict[str, str]]
 
 
 def write_report(runs: Sequence[Run], out: Path) -> Path:
@@ -85,4 +95,19 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
         table=[row(point, summary[summary["point"] == point]) for point in points],
         judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],
         pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
+        extras=[extra for extra in _extras(runs) if extra.table],
     )
+
+
+def _extras(runs: Sequence[Run]) -> list[Extra]:
+    """What there is to say of the improvements, where these were measured."""
+    if not improvements.is_of_improvements(runs):
+        return []
+    against = (
+        f"Each against stock, paired within a block; in brackets the 95 % interval. The same: within ± {improvements.MARGIN:.0%}."
+    )
+    until = "From each event until the next. Lost: of all that was due to those who had come into the room, there or away."
+    return [
+        Extra("What each improvement is worth", against, improvements.worth_rows(runs)),
+        Extra("What clients felt", until, improvements.felt_rows(runs)),
+    ]

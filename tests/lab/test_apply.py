@@ -15,18 +15,20 @@ from under_load import CHANGES, changes_under_load
 from stacklab import stack
 from stacklab.bench.found import FOUND
 from stacklab.errors import ApplyError
-from stacklab.settings import StackSettings
+from stacklab.settings import IMPROVEMENTS, StackSettings
 
 OTHERWISE = StackSettings(
     nginx_worker_processes=2, nginx_worker_connections=3000, uwsgi_processes=3, uwsgi_threads=2, uwsgi_listen=5000,
     daphne_instances=4, daphne_tls=False, daphne_drain_s=1, asgi_threads=7, balance="least_conn", balance_zone=False,
     balance_max_fails=3, balance_fail_timeout_s=4, channel_layer="core", channel_capacity=77, redis_pool=9, chat_resume=True,
+    lean_dispatch=True, tidy_channels=True, layer_reconnects=True, bounded_sockets=True,
 )  # fmt: skip
+ELSEWHERE = {"one_subscription"}  # which needs another layer: test_an_improvement_is_seen_alive
 
 
 def test_the_test_changes_every_setting():
     same = [name for name, value in OTHERWISE.to_dict().items() if value == getattr(StackSettings(), name)]
-    assert same == []
+    assert set(same) == ELSEWHERE
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +113,35 @@ def test_daphne_tls(host, changed):
     [
         ("STACKLAB_DAPHNE_TLS", "0"), ("STACKLAB_DAPHNE_DRAIN_S", "1"), ("ASGI_THREADS", "7"), ("STACKLAB_CHANNEL_LAYER", "core"),
         ("STACKLAB_CHANNEL_CAPACITY", "77"), ("STACKLAB_REDIS_POOL", "9"), ("STACKLAB_CHAT_RESUME", "1"),
+        ("STACKLAB_LEAN_DISPATCH", "1"), ("DJANGO_SETTINGS_MODULE", "improvements.settings"),
     ],
 )  # fmt: skip
 def test_every_instance_was_started_with_its_settings(host, changed, name, value):
     assert [daphne_environment(host, number)[name] for number in (1, 2, 3, 4)] == [value] * 4
+
+
+def daphne_command(host, number: int) -> str:
+    return host.run(f"tr '\\0' ' ' < /proc/{main_pid(host, f'daphne@{number}')}/cmdline", sudo=True)
+
+
+def test_an_improvement_of_the_server_is_a_launcher_on_daphnes_own_command(host, changed):
+    assert " -m improvements.server -e tcp:8446:" in daphne_command(host, 4)
+    assert " improvements.asgi:application" in daphne_command(host, 4)
+
+
+def test_stock_is_daphnes_own_command_and_django_as_it_is(at_defaults):
+    command = daphne_command(at_defaults, 1)
+    assert "/opt/stacklab/venv/bin/daphne -e ssl:8443:" in command and command.strip().endswith(" config.asgi:application")
+    environment = daphne_environment(at_defaults, 1)
+    assert environment["STACKLAB_INSTANCE"] == "daphne@1" and "DJANGO_SETTINGS_MODULE" not in environment
+    seen = stack.observe(at_defaults)
+    assert not any(seen[name] for name in IMPROVEMENTS)
+
+
+def test_an_improvement_is_seen_alive(at_defaults):
+    applied = stack.apply(at_defaults, StackSettings(one_subscription=True))
+    assert applied.observed["one_subscription"] is True and applied.reloaded == ("daphne",)
+    assert " improvements.asgi:application" in daphne_command(at_defaults, 1)
 
 
 def test_the_upstream_as_nginx_has_read_it(host, changed):

@@ -13,16 +13,21 @@ from stacklab import stack
 from stacklab.settings import StackSettings
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "s": 1, "min": 60, "h": 3600}
-# What the Python side holds: Twisted's limits of a head, Daphne's and Django's own, the launcher's.
+# What the Python side holds: Twisted's limits of a head, Daphne's and Django's own, those of the improvements.
 PYTHON = """
 from twisted.web.http import HTTPChannel
 from django.http.response import MAX_URL_REDIRECT_LENGTH
-from daphne.server import Server
-from instance.server import CLOSE_ANSWER_S, PING_ANSWER_S, PING_EVERY_S
-import inspect
+from daphne.cli import CommandLineInterface
+from improvements.daphne_drain import CLOSE_ANSWER_S
+from improvements.layer_reconnects import POOL_WAIT_S
+import re
+unit = open("/etc/systemd/system/daphne@.service").read().replace(chr(92) + chr(10), " ")
+command = re.search("exec (?:.*daphne|.*improvements.server) (.*)" + chr(39), unit)[1].replace("$$((8442 + %i))", "8443")
+daphne = CommandLineInterface().parser.parse_args(command.split())
 print({"head": HTTPChannel.totalHeadersSize, "headers": HTTPChannel.maxHeaders, "redirect": MAX_URL_REDIRECT_LENGTH,
-    "ping": PING_EVERY_S + PING_ANSWER_S, "close": CLOSE_ANSWER_S,
-    "connect": inspect.signature(Server).parameters["websocket_connect_timeout"].default})
+    "ping": daphne.ping_interval + daphne.ping_timeout, "answer": daphne.ping_timeout, "every": daphne.ping_interval,
+    "close": CLOSE_ANSWER_S, "connect": daphne.websocket_connect_timeout, "pool": POOL_WAIT_S,
+    "end": daphne.application_close_timeout})
 """
 
 
@@ -133,6 +138,8 @@ def test_who_waits_for_another_waits_longer(host, nginx, uwsgi, python):
     assert int(uwsgi["harakiri"]) < nginx("uwsgi_read_timeout")[0]
     (silence,) = nginx("proxy_read_timeout")
     assert max(python["ping"], python["connect"]) < silence <= nginx("worker_shutdown_timeout")[0]
+    assert python["answer"] < python["every"], "at a second ping autobahn forgets the first one's timer, which then fires"
+    assert python["pool"] < python["end"], "who leaves may have to wait for a connection to Redis"
     stop = host.run("systemctl show -P TimeoutStopUSec daphne@1").split()
     seconds = sum(quantity(part) for part in stop)
     assert StackSettings.rules()["daphne_drain_s"].high + 2 * python["close"] < seconds
