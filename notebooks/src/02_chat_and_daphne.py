@@ -155,8 +155,8 @@ notebook.table(ratios.assign(metric=ratios["metric"].map(study.METRIC_NAMES)))
 notebook.table(study.crossings(runs))
 
 # %% [markdown]
-# Each crossing is work twice: the message is packed, sent to Redis, fetched by another process, unpacked. And three
-# processes each carry Python, Django and Twisted in memory before the first client has come.
+# A message goes to Redis in any case; each instance that holds a member of its room fetches it from there. What that comes
+# to, the ratios above say. And three processes each carry Python, Django and Twisted in memory before the first client has come.
 #
 # ## The verdict
 #

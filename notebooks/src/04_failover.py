@@ -125,9 +125,10 @@ notebook.table(latency.reset_index())
 # %% [markdown]
 # ## Going on purpose
 #
-# An instance that is *told* to stop behaves better than one that is killed: it takes no new sockets, tells its clients
-# to come again (close code 1012), and goes. Here one instance becomes three under load, and then one again.
-# **Predict:** is anything lost now?
+# An instance that is *told* to stop need not behave better than one that is killed: Daphne drops its sockets in either case,
+# and their clients cannot tell the one from the other. With `daphne_drain_s` it takes no new sockets, gives the open ones some
+# seconds, tells their clients to come again (close code 1012), and goes. Here one instance becomes three under load, and then
+# one again. **Predict:** in which case is more lost?
 
 # %%
 plan = scaling(quick=QUICK)
@@ -154,7 +155,7 @@ notebook.table(summary[columns])
 #   `chat_resume` keeps it; compare `lost` and `lost_while_away` in the tables.
 # - "Lost" is not one number. *Receiver there* (`lost`) and *receiver away* (`lost_while_away`) have different causes and
 #   different cures.
-# - Stopping on purpose is not dying. Compare the timelines.
+# - Is stopping on purpose better than dying? Compare `away_max_s` and the losses of the cases, and think of what a client is told.
 #
 # Now put the settings back as you found them.
 

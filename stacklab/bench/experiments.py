@@ -139,7 +139,10 @@ def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     down = Event(6, change=(("daphne_instances", 1),))
     events = (up, down)
     base = CHAT.replace(daphne_instances=1)
-    points = [Point("as it is", base, load, events), Point("chat_resume", base.replace(chat_resume=True), load, events)]
+    points = [
+        Point("as it is", base, load, events), Point("drained", base.replace(daphne_drain_s=5), load, events),
+        Point("chat_resume", base.replace(chat_resume=True), load, events),
+    ]  # fmt: skip
     return _named("scaling", points, quick, repeats, seed)
 
 

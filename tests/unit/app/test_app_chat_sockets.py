@@ -247,6 +247,38 @@ def test_stock_daphne_drops_every_socket_when_it_is_stopped(daphne):
         assert instance.wait() == 0
 
 
+def come_speak_and_leave(instance, number: int) -> None:
+    """So many at once, three times."""
+    for _ in range(3):
+        clients = [instance.client() for _ in range(number)]
+        for client in clients:
+            client.say("x")
+        for client in clients:
+            client.close()
+
+
+def test_stock_core_with_few_connections_fails_those_who_are_too_many(daphne):
+    """Visible: redis-py's pool raises, in a consumer that speaks as in one that leaves."""
+    instance = daphne(1, channel_layer="core", redis_pool=2)
+    come_speak_and_leave(instance, 30)
+    wait_until(lambda: "Too many connections" in instance.errors.read_text(), "somebody was one too many")
+
+
+def test_with_layer_reconnects_few_connections_are_waited_for_and_all_leave_in_time(daphne, redis):
+    import redis as redis_client
+
+    instance = daphne(1, channel_layer="core", redis_pool=3, layer_reconnects=True)
+    come_speak_and_leave(instance, 60)
+    client = redis_client.Redis(unix_socket_path=str(redis.socket_path))
+
+    def members() -> int:
+        return sum(client.zcard(key) for key in client.keys("asgi:group:*"))
+
+    wait_until(lambda: members() == 0, "all have left their groups", 20)
+    said = instance.errors.read_text()
+    assert "Too many connections" not in said and "too long to shut down" not in said
+
+
 def test_all_improvements_together_carry_a_chat(shared, room):
     from stacklab.settings import APP_IMPROVEMENTS
 
