@@ -178,7 +178,7 @@ class StackSettings(Checked):
     daphne_tls: bool = switch(True, "Daphne: TLS between nginx and each instance")
     daphne_drain_s: int = number(0, 0, 300, "Daphne: seconds that sockets may live on when their instance stops; then 1012 "
                                  "(0: Daphne's own way, which drops them)")
-    asgi_threads: int | None = number(None, 1, 256, "Daphne: threads of Python's own pool (none: as Python has it)")
+    asgi_threads: int | None = number(None, 1, 256, "Daphne: threads of the event loop's own pool (none: as Python has it)")
     balance: str = choice("round_robin", BALANCE_METHODS, "nginx: how a WebSocket is given an instance")
     balance_zone: bool = switch(True, "nginx: balancing state shared by all workers")
     balance_max_fails: int = number(1, 0, 100, "nginx: failures before an instance is passed over (0: never)")

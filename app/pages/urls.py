@@ -9,5 +9,6 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("cpu/", views.cpu, name="cpu"),
     path("io/", views.io, name="io"),
+    path("pool/", views.pool, name="pool"),
     path("db/", views.db, name="db"),
 ]

@@ -1,10 +1,12 @@
 """The pages that HTTP load is put on. Each costs one thing: a template, CPU, waiting, or the database."""
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
 from functools import wraps
 
+from asgiref.sync import async_to_sync
 from django.db.models import Avg, Max, Min
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -69,6 +71,13 @@ def cpu(request: HttpRequest, ms: int) -> HttpResponse:
 def io(request: HttpRequest, ms: int) -> HttpResponse:
     """Waits `ms` milliseconds and uses no CPU meanwhile."""
     time.sleep(ms / 1000)
+    return JsonResponse({"ms": ms})
+
+
+@with_ms(default=50)
+def pool(request: HttpRequest, ms: int) -> HttpResponse:
+    """Waits as /io/ does, but in the event loop's own pool of threads, which Daphne's ASGI_THREADS bounds."""
+    async_to_sync(asyncio.to_thread)(time.sleep, ms / 1000)
     return JsonResponse({"ms": ms})
 
 

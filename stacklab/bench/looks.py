@@ -106,8 +106,9 @@ def look_at(
     Rows, by `look.sight`:
     clients_held      one a client that came into a room, one after the other, and stayed: number, opened, error
     daphne_processes  one a process of `daphne -v N`: pid, parent, threads, title, listens
-    sync_threads      AT_ONCE requests at once, thrice, for a synchronous page of daphne@1 that waits: start_s, duration_s,
-                      status; and between them time_s, threads of the process (the first: before, with the machine's cpus)
+    sync_threads      AT_ONCE requests at once, thrice, for each page of daphne@1 that waits: page ("io": a synchronous view;
+                      "pool": one that waits in the event loop's own threads), start_s, duration_s, status; and between them
+                      time_s, threads of the process (the first: before, with the machine's cpus)
     starts            one a simultaneous start of three instances: see `start_together`
     socket_shares     one a client, which says one thing: number, instance; then one a log: log, sockets, lines
 
@@ -152,7 +153,9 @@ def _daphne_processes(on: Bench, settings: StackSettings, look: Look) -> list[di
 
 
 def _sync_threads(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
-    return _on_web(on.host, SYNC_THREADS, AT_ONCE, f"/io/?ms={WAITS_MS}", on.host.url.removeprefix("https://"))
+    authority = on.host.url.removeprefix("https://")
+    pages = {page: _on_web(on.host, SYNC_THREADS, AT_ONCE, f"/{page}/?ms={WAITS_MS}", authority) for page in ("io", "pool")}
+    return [{"page": page} | row for page, rows in pages.items() for row in rows]
 
 
 def _starts(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def summarize_look(run: Run) -> dict[str, Any]:
     clients_held: `clients_held` at once, `first_refused` (number of the first that did not come in), and the held as a
     multiple of worker_processes × worker_connections, `held_of_limit`, and of half of that, `held_of_half`.
     daphne_processes: `daphne_processes`, `daphne_threads`.
-    sync_threads: `sync_threads` (those that came with the requests), `sync_of_default` (as a multiple of CPUs × 5),
+    sync_threads: `sync_threads` (those that came with the requests), `sync_of_default` (as a multiple of CPUs × 5), `pool_per_s`,
     `sync_per_s` (answers a second).
     starts: `starts` made; of these `left_not_running` (an instance did not listen in the end) and `active_not_listening`
     (systemd called all active, and not all listened).
@@ -46,14 +46,23 @@ def _daphne_processes(run: Run, rows: Rows) -> dict[str, Any]:
 
 
 def _sync_threads(run: Run, rows: Rows) -> dict[str, Any]:
-    answers = [row for row in rows if row.get("status") == 200]
-    threads = [row["threads"] for row in rows if "threads" in row]
+    pages = {page: [row for row in rows if row.get("page", "io") == page] for page in ("io", "pool")}
+    per_s = {page: _answers_per_s(of_page) for page, of_page in pages.items()}
+    threads = [row["threads"] for row in pages["io"] if "threads" in row]
     cpus = next(row["cpus"] for row in rows if "cpus" in row)
-    if not answers:
+    if not per_s["io"]:
         return {}
-    spent_s = max(row["start_s"] + row["duration_s"] for row in answers) - min(row["start_s"] for row in answers)
     grown = max(threads) - threads[0]
-    return {"sync_threads": grown, "sync_of_default": grown / (THREADS_PER_CPU * cpus), "sync_per_s": len(answers) / spent_s}
+    seen = {"sync_threads": grown, "sync_of_default": grown / (THREADS_PER_CPU * cpus), "sync_per_s": per_s["io"]}
+    return seen | ({"pool_per_s": per_s["pool"]} if per_s["pool"] else {})
+
+
+def _answers_per_s(rows: Rows) -> float | None:
+    answers = [row for row in rows if row.get("status") == 200]
+    if not answers:
+        return None
+    spent_s = max(row["start_s"] + row["duration_s"] for row in answers) - min(row["start_s"] for row in answers)
+    return len(answers) / spent_s
 
 
 def _starts(run: Run, rows: Rows) -> dict[str, Any]:

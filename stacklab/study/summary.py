@@ -47,6 +47,7 @@ METRIC_NAMES = {
     "sync_threads": "threads that came with sixteen synchronous requests",
     "sync_of_default": "these, as a multiple of CPUs × 5",
     "sync_per_s": "synchronous answers a second",
+    "pool_per_s": "answers a second of what waits in the event loop's own threads",
     "left_not_running": "share of starts that left an instance not running",
     "active_not_listening": "share of starts after which an active instance did not listen yet",
     "instances_per_room": "instances that a room is spread over",

@@ -17,7 +17,8 @@ from stacklab.study.verdicts import NOT_TESTED, Judgement
 
 MIB = 1 << 20
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
-        "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share", "lines_per_socket")
+        "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
+        "lines_per_socket")  # fmt: skip
 """What looks add to a summary, as far as a table shows it."""
 
 

@@ -129,21 +129,6 @@ def test_an_improvement_of_the_server_is_a_launcher_on_daphnes_own_command(host,
     assert " improvements.asgi:application" in daphne_command(host, 4)
 
 
-def test_stock_is_daphnes_own_command_and_django_as_it_is(at_defaults):
-    command = daphne_command(at_defaults, 1)
-    assert "/opt/stacklab/venv/bin/daphne -e ssl:8443:" in command and command.strip().endswith(" config.asgi:application")
-    environment = daphne_environment(at_defaults, 1)
-    assert environment["STACKLAB_INSTANCE"] == "daphne@1" and "DJANGO_SETTINGS_MODULE" not in environment
-    seen = stack.observe(at_defaults)
-    assert not any(seen[name] for name in IMPROVEMENTS)
-
-
-def test_an_improvement_is_seen_alive(at_defaults):
-    applied = stack.apply(at_defaults, StackSettings(one_subscription=True))
-    assert applied.observed["one_subscription"] is True and applied.reloaded == ("daphne",)
-    assert " improvements.asgi:application" in daphne_command(at_defaults, 1)
-
-
 def test_the_upstream_as_nginx_has_read_it(host, changed):
     config = host.run("nginx -T 2>/dev/null", sudo=True)
     upstream = re.search(r"upstream daphne-server \{(.*?)\n\}", config, re.DOTALL)[1]
@@ -157,6 +142,24 @@ def test_the_lab_sees_the_same(host, changed):
     assert {name: asked[name] for name in asked if name in seen} == {name: seen[name] for name in asked if name in seen}
     assert seen == changed.observed
     assert stack.current(host) == OTHERWISE
+
+
+# ---------------------------------------------------------------- stock, and an improvement
+
+
+def test_stock_is_daphnes_own_command_and_django_as_it_is(at_defaults):
+    command = daphne_command(at_defaults, 1)
+    assert "/opt/stacklab/venv/bin/daphne -e ssl:8443:" in command and command.strip().endswith(" config.asgi:application")
+    environment = daphne_environment(at_defaults, 1)
+    assert environment["STACKLAB_INSTANCE"] == "daphne@1" and "DJANGO_SETTINGS_MODULE" not in environment
+    seen = stack.observe(at_defaults)
+    assert not any(seen[name] for name in IMPROVEMENTS)
+
+
+def test_an_improvement_is_seen_alive(at_defaults):
+    applied = stack.apply(at_defaults, StackSettings(one_subscription=True))
+    assert applied.observed["one_subscription"] is True and applied.reloaded == ("daphne",)
+    assert " improvements.asgi:application" in daphne_command(at_defaults, 1)
 
 
 # ---------------------------------------------------------------- balancing, as clients meet it

@@ -35,9 +35,10 @@ def test_cpu_does_the_same_work_each_time(get):
     assert first == second and first["rounds"] == 3 * get("/cpu/?ms=1").json()["rounds"]
 
 
-def test_io_waits_and_uses_no_cpu(get):
+@pytest.mark.parametrize("path", ["/io/", "/pool/"])
+def test_io_and_pool_wait_and_use_no_cpu(get, path):
     started_s, started_cpu_s = time.monotonic(), time.process_time()
-    assert get("/io/?ms=200").json() == {"ms": 200}
+    assert get(f"{path}?ms=200").json() == {"ms": 200}
     assert time.monotonic() - started_s >= 0.2
     assert time.process_time() - started_cpu_s < 0.1
 
@@ -47,7 +48,7 @@ def test_db_reads_the_rows_that_the_migration_wrote(get):
     assert len(answer["sensors"]) == 10 and len(answer["last_hour"]) == 60
 
 
-@pytest.mark.parametrize("path", ["/cpu/", "/io/"])
+@pytest.mark.parametrize("path", ["/cpu/", "/io/", "/pool/"])
 @pytest.mark.parametrize("ms", ["0", "-1", "5001", "1.5", "ten", "", "٣", "9" * 5000])
 def test_a_cost_that_is_not_allowed_gives_one_line(get, path, ms):
     answer = get(f"{path}?ms={ms}")
