@@ -13,13 +13,14 @@ received_s, instance), connections (see `Connection`).
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import astuple, dataclass
 
 import gevent
+import labchat
 from chatsocket import ABNORMAL, ChatSocket, Closed
 from gevent.lock import BoundedSemaphore
+from labchat import Message, Welcome
 from locust import User, events, task
 from locust.exception import StopUser
 from share import Share, error_text
@@ -57,6 +58,7 @@ class Crowd:
 
     def __init__(self, share: Share):
         self.share = share
+        self.chat = labchat  # how the chat under load is spoken
         load = share.workload
         self.indexes = iter(range(share.number, load["clients"], share.processes))
         self.size = len(range(share.number, load["clients"], share.processes))
@@ -187,7 +189,7 @@ class Client(User):
         self.connection = row
         with self.crowd.gate:  # a wait for it is a wait to come in, as the client feels it
             try:
-                self.socket = ChatSocket(self.share, f"load-{self.room}", source_address)
+                self.socket = ChatSocket(self.share, self.crowd.chat.join(f"load-{self.room}"), source_address)
             except OSError as error:
                 row.error = error_text(error)
         if self.socket:
@@ -240,42 +242,42 @@ class Client(User):
     def take(self, texts: list[bytes], received_s: float) -> None:
         """Frames have arrived."""
         for text in texts:
-            frame = json.loads(text)
-            if frame["type"] == "message":
-                self.take_message(frame, received_s)
-            elif frame["type"] == "welcome":
-                self.take_welcome(frame, received_s)
+            what = self.crowd.chat.recognise(text)
+            if isinstance(what, Message):
+                self.take_message(what, received_s)
+            elif isinstance(what, Welcome):
+                self.take_welcome(what, received_s)
 
-    def take_message(self, frame: dict, received_s: float) -> None:
+    def take_message(self, message: Message, received_s: float) -> None:
         crowd = self.crowd
         crowd.received += 1
         crowd.received_s = received_s
         crowd.received_rows.writerow(
-            (self.index, frame["client"], frame["n"], frame["id"], received_s, frame["instance"])
+            (self.index, message.sender, message.n, message.id, received_s, message.instance)
         )
         if self.last_id is not None:
-            self.last_id = max(self.last_id, frame["id"], key=order)
-            if frame["client"] in self.own_names:
-                self.unconfirmed.pop(frame["n"], None)
+            self.last_id = max(self.last_id, message.id, key=order)
+            if message.sender in self.own_names:
+                self.unconfirmed.pop(message.n, None)
 
-    def take_welcome(self, frame: dict, received_s: float) -> None:
+    def take_welcome(self, welcome: Welcome, received_s: float) -> None:
         row = self.connection
         row.connect_s = received_s - row.connect_start_s
-        row.server_name, row.instance = frame["client"], frame["instance"]
+        row.server_name, row.instance = welcome.name, welcome.instance
         self.try_is_over()
         self.welcomed = True
         self.retries = 0
         self.crowd.connected += 1
         self.crowd.ever_connected += 1
-        if frame["last_id"] is None:
+        if welcome.last_id is None:
             return
         if self.last_id is None:
-            self.last_id, self.own_names = frame["last_id"], {frame["client"]}
+            self.last_id, self.own_names = welcome.last_id, {welcome.name}
             return
-        self.own_names.add(frame["client"])
-        self.socket.send(json.dumps({"type": "resume", "last_id": self.last_id}))
+        self.own_names.add(welcome.name)
+        self.socket.send(self.crowd.chat.resume(self.last_id))
         if self.unconfirmed:
-            gevent.spawn(self.resend, self.socket, frame["last_id"], [*self.unconfirmed])
+            gevent.spawn(self.resend, self.socket, welcome.last_id, [*self.unconfirmed])
 
     # -- what is sent ---------------------------------------------------------------------------
 
@@ -292,7 +294,7 @@ class Client(User):
         """Send the next message, numbered and stamped."""
         self.numbered += 1
         sent_s = self.share.now()
-        text = f'{{"type":"message","text":"{self.crowd.text}","n":{self.numbered},"sent_s":{sent_s!r}}}'
+        text = self.crowd.chat.send(self.connection.server_name, self.numbered, sent_s, self.crowd.text)
         if self.last_id is not None:
             self.unconfirmed[self.numbered] = text
         self.crowd.sent_rows.writerow((self.index, self.numbered, sent_s, self.crowd.phase != "load"))

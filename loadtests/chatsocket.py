@@ -1,4 +1,4 @@
-"""`ChatSocket`: one WebSocket to a room, as lean as it can be.
+"""`ChatSocket`: one WebSocket, as lean as it can be.
 
 websocket-client was measured first: over TLS under gevent it needs two and a half times the CPU for each
 message received (150 against 60 µs) and twice that for each one sent. In a large room receiving is all
@@ -13,7 +13,6 @@ import os
 import random
 import struct
 from collections.abc import Iterator
-from urllib.parse import quote
 
 from share import Share
 
@@ -39,19 +38,19 @@ class Closed(Exception):
 class ChatSocket:
     """An open WebSocket. Frames are read by one greenlet and may be sent by another."""
 
-    def __init__(self, share: Share, room: str, source_address: str | None):
+    def __init__(self, share: Share, path: str, source_address: str | None):
         """Connect: TCP, TLS, handshake. OSError (HandshakeRefused, timeouts, TLS errors) if that fails."""
         self._socket = share.connect(source_address)
         try:
-            self._unread = self._handshake(share, room)
+            self._unread = self._handshake(share, path)
         except BaseException:
             self._socket.close()
             raise
         self._socket.settimeout(None)  # an idle room is quiet, and a browser waits too
 
-    def _handshake(self, share: Share, room: str) -> bytes:
+    def _handshake(self, share: Share, path: str) -> bytes:
         self._socket.sendall(
-            f"GET /ws/chat/{quote(room)}/ HTTP/1.1\r\nHost: {share.authority}\r\nUpgrade: websocket\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: {share.authority}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://{share.authority}\r\n"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n\r\n".encode()
         )
