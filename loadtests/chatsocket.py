@@ -14,6 +14,7 @@ import random
 import struct
 from collections.abc import Iterator
 
+import gevent.socket
 from share import Share
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
@@ -117,6 +118,13 @@ class ChatSocket:
     def say_goodbye(self, code: int) -> None:
         """Send the close frame; the peer's own then ends `blocks`."""
         self._send_frame(CLOSE, struct.pack("!H", code))
+
+    def cut(self) -> None:
+        """End the connection without a word, as if the network had; the reader finds that out."""
+        try:
+            gevent.socket.socket.shutdown(self._socket, gevent.socket.SHUT_RDWR)  # of TCP: TLS's own says goodbye first
+        except OSError:
+            pass  # it has just ended
 
     def close(self) -> None:
         """Drop the connection."""

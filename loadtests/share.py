@@ -5,6 +5,7 @@
     url, ca, out        the site, the lab's CA (a file), the folder for raw rows
     workload            the fields of `HttpLoad` or `ChatLoad`
     client_addresses    source addresses to spread connections over; may be empty
+    places              of chat: the room and the part of each of this process's clients (`ChatLoad.places`)
     number, processes   this is process `number` of `processes`
     clock_offset_s      epoch time minus the monotonic clock, so that all processes share one steady clock
 
@@ -46,6 +47,7 @@ class Share:
         self.workload: dict = spec["workload"]
         self.number: int = spec["number"]
         self.processes: int = spec["processes"]
+        self.places: list[tuple[int, str, bool]] = spec["places"]
         self.client_addresses: list[str] = spec["client_addresses"]
         self.out = Path(spec["out"])
         self.words = {word: Event() for word in ("go", "count")}

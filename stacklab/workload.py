@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stacklab.errors import SettingsError
 from stacklab.settings import Checked, choice, decimal, number, switch, text
@@ -41,14 +43,40 @@ class HttpLoad(Checked):
             raise SettingsError(f"arrivals={self.arrivals} is not allowed in a closed loop: give requests_per_s too")
 
 
+TALKER, LISTENER, SLOW_READER = "talker", "listener", "slow_reader"
+SHORTEST_STAY_S = 2.0  # a message has a second to arrive in: who stays for less is expected to get next to none
+PLACES_SEED = 1  # the same in all processes of a load, and in all loads that are to be compared
+
+
+class Place(NamedTuple):
+    """Where a client is and what it does there. When its client leaves, another takes it."""
+
+    room: int  # 0 is the largest
+    role: str
+    in_burst: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChatLoad(Checked):
-    """`clients` sockets in `rooms` rooms, each sending `messages_per_s` on average, with random waits."""
+    """`clients` sockets in `rooms` rooms, each sending `messages_per_s` on average, with random waits.
+
+    `listeners` of them send nothing; nor do `slow_readers`, who read nothing either once they are in. Each second
+    `churn_per_s` clients leave and as many others come, so that there are always about `clients`. In the middle of it,
+    `burst_messages` of the largest room's clients each say one thing at once (`burst_at_s`), or all clients lose their
+    connection and come back at once (`storm_at_s`).
+    """
 
     clients: int = number(300, 1, 60_000, "open sockets")
     rooms: int = number(30, 1, 60_000, "rooms, filled evenly")
+    largest_room: int | None = number(None, 1, 60_000, "clients in one large room; the others fill the other rooms evenly")
     messages_per_s: float = decimal(0.2, 0, 15, "messages a second that each client sends; the chat closes at 20")
     size_bytes: int = number(100, 1, 4096, "length of a message's text; the chat refuses longer ones")
+    listeners: int = number(0, 0, 60_000, "clients that only listen, spread over all rooms")
+    slow_readers: int = number(0, 0, 60_000, "clients that stay connected and stop reading, spread over all rooms")
+    churn_per_s: float = decimal(0.0, 0, 200, "clients that leave each second, in all; as many others come")
+    burst_at_s: float | None = decimal(None, 0, 86_400, "seconds of counting after which there is a burst to the largest room")
+    burst_messages: int = number(1, 1, 10_000, "clients that say one thing each in the burst")
+    storm_at_s: float | None = decimal(None, 0, 86_400, "seconds of counting after which all are cut off, and come back at once")
     duration_s: float = decimal(30.0, 1, 86_400, "seconds that are counted; ramp-up comes on top")
     ramp_s: float = decimal(10.0, 0, 3600, "seconds over which the clients connect")
     networks: int = number(16, 1, 16, "/24 networks that the clients come from (as many as the lab has)")
@@ -57,6 +85,69 @@ class ChatLoad(Checked):
         super().__post_init__()
         if self.rooms > self.clients:
             raise SettingsError(f"rooms={self.rooms} is not allowed: there are only {self.clients} clients to fill them")
+        if self.largest_room is not None:
+            self._check_largest_room()
+        quiet = {name: getattr(self, name) for name in ("listeners", "slow_readers") if getattr(self, name)}
+        if self.talkers < 1:
+            given = " and ".join(f"{name}={count}" for name, count in quiet.items())
+            are = "are" if len(quiet) > 1 else "is"
+            raise SettingsError(f"{given} {are} not allowed: of {self.clients} clients one must be left to speak")
+        leaving = self.clients - self.slow_readers
+        if self.churn_per_s > leaving / SHORTEST_STAY_S:
+            raise SettingsError(
+                f"churn_per_s={self.churn_per_s:g} is not allowed: each of {leaving} clients would stay for "
+                f"{leaving / self.churn_per_s:.2g} s; at most {leaving / SHORTEST_STAY_S:g} can leave and come each second"
+            )
+        for name in ("burst_at_s", "storm_at_s"):
+            if (at_s := getattr(self, name)) is not None and at_s >= self.duration_s:
+                raise SettingsError(f"{name}={at_s:g} is not allowed: the load ends after duration_s={self.duration_s:g}")
+        if self.burst_at_s is None:
+            if self.burst_messages > 1:
+                raise SettingsError(f"burst_messages={self.burst_messages} is not allowed without a burst: give burst_at_s too")
+        elif self.burst_messages > (able := sum(place.room == 0 and place.role == TALKER for place in self.places())):
+            raise SettingsError(
+                f"burst_messages={self.burst_messages} is not allowed: each is said by another client of the largest room, "
+                f"and {able} of them speak"
+            )
+
+    def _check_largest_room(self) -> None:
+        others = self.rooms - 1
+        low, high = (-(-self.clients // self.rooms), self.clients - others) if others else (self.clients, self.clients)
+        if not low <= self.largest_room <= high:
+            between = f"{self.rooms} rooms it can hold {low} to {high}" if others else f"1 room it holds {low}"
+            raise SettingsError(f"largest_room={self.largest_room} is not allowed: of {self.clients} clients in {between}")
+
+    @property
+    def talkers(self) -> int:
+        """Clients that send."""
+        return self.clients - self.listeners - self.slow_readers
+
+    def room_sizes(self) -> list[int]:
+        """How many clients each room holds."""
+        largest = -(-self.clients // self.rooms) if self.largest_room is None else self.largest_room
+        others, left = self.rooms - 1, self.clients - largest
+        return [largest, *(left // others + (room < left % others) for room in range(others))]
+
+    def places(self) -> list[Place]:
+        """The place of each client, by its number; the same for the same load.
+
+        In an order of their own: clients that follow each other are given instances in turn by round robin, and must not
+        by that alone end up with their room on one instance.
+        """
+        rooms = [room for room, size in enumerate(self.room_sizes()) for _ in range(size)]
+        roles = [TALKER] * self.clients
+        for role, count in ((SLOW_READER, self.slow_readers), (LISTENER, self.listeners)):
+            free = [place for place in range(self.clients) if roles[place] == TALKER]
+            for nth in range(count):
+                roles[free[nth * len(free) // count]] = role  # so that each room has its share of them
+        bursting = self.burst_messages if self.burst_at_s is not None else 0
+        places = []
+        for room, role in zip(rooms, roles, strict=True):
+            in_burst = room == 0 and role == TALKER and bursting > 0
+            bursting -= in_burst
+            places.append(Place(room, role, in_burst))
+        random.Random(PLACES_SEED).shuffle(places)
+        return places
 
 
 @dataclass(frozen=True, kw_only=True)

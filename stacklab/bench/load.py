@@ -197,10 +197,13 @@ class Generator:
         """Start the processes, pinned, each with its share."""
         # Locust reads ~/.locust.conf: its home is where nothing is.
         environment = own(HOME=str((self.out / "raw").resolve()))
+        places = [] if self.http else self.workload.places()
         with open(self.out / "locust.log", "ab") as log:
             for number in range(len(self._reports)):
                 share = self.out / "raw" / f"share-{number}.json"
-                share.write_text(json.dumps({**self._spec, "number": number}), encoding="utf-8")
+                share.write_text(
+                    json.dumps({**self._spec, "number": number, "places": places[number :: len(self._reports)]}), encoding="utf-8"
+                )
                 process = subprocess.Popen(
                     self._command(number),
                     cwd=LOADTESTS,
@@ -219,7 +222,7 @@ class Generator:
 
     def _command(self, number: int) -> list[str]:
         if not self.http:
-            file, user = "chat.py", "Client"
+            file, user = "chat.py", "Place"
             users = len(range(number, self.workload.clients, len(self._reports)))
         elif self.crowd:
             file, user, users = "pages.py", "Crowd", self.workload.users

@@ -2,10 +2,10 @@
 
 Three DataFrames come in, with clients as whole numbers:
 
-    sent         client, n, sent_s, warmup
+    sent         client, n, sent_s, warmup, burst
     received     client, sender_name (the server's name of the sender's socket), n, message_id, received_s, instance
     connections  client, room, server_name, source_address, instance, connect_start_s, connect_s, end_s, close_code,
-                 error, attempt
+                 error, attempt, role, left
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from stacklab.runs.tables import TABLES
+from stacklab.workload import SLOW_READER
 
 MIN_FLIGHT_S = 1.0
 
@@ -25,20 +26,26 @@ def deliveries(sent: pd.DataFrame, received: pd.DataFrame, connections: pd.DataF
     whether or not they were connected then. `copies` 0 is lost, 2 and more duplicated. `in_order` is whether
     the receiver had seen no later message of that sender before; null where it was lost.
 
+    Not expected, whatever became of the message: who has stopped reading, and who left (`left`) before it should have
+    come. That is within the flight time: the 99th percentile of the latency of those who were there, and MIN_FLIGHT_S
+    at least.
+
     `receiver_connected`: the connection that the receiver had when the message was sent lasted until it arrived.
-    A lost message might have arrived within the run's 99th percentile of latency, and within MIN_FLIGHT_S
-    at least: only a receiver that was connected for so long counts as connected.
+    A lost message might have arrived within the flight time: only a receiver that was connected for so long counts
+    as connected.
     """
     welcomed = _welcomed(connections)
     arrived = _arrived(received, welcomed)
     rows = _expected(sent, welcomed).merge(arrived, how="left", on=["sender", "n", "receiver"])
-    rows["copies"] = rows["copies"].fillna(0).astype("int32")
     rows["latency_s"] = rows["received_s"] - rows["sent_s"]
+    flight_s = _flight_s(rows["latency_s"])
+    rows = rows[rows["left_s"] >= rows["sent_s"] + flight_s].drop(columns="left_s")
+    rows["copies"] = rows["copies"].fillna(0).astype("int32")
     ids = arrived.drop_duplicates(["sender", "n"])[["sender", "n", "message_id"]]
     rows = rows.drop(columns="message_id").merge(ids, how="left", on=["sender", "n"])
 
     held = _connection_at(rows, "receiver", welcomed)
-    latest_s = rows["received_s"].fillna(rows["sent_s"] + _flight_s(rows["latency_s"]))
+    latest_s = rows["received_s"].fillna(rows["sent_s"] + flight_s)
     rows["receiver_connected"] = (held["end_s"] >= latest_s).to_numpy()
     rows["via"] = _connection_at(rows, "sender", welcomed)["instance"].to_numpy()
     return rows.sort_values(["sent_s", "sender", "receiver"], ignore_index=True)[list(TABLES["messages"])]
@@ -67,11 +74,16 @@ def _arrived(received: pd.DataFrame, welcomed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _expected(sent: pd.DataFrame, welcomed: pd.DataFrame) -> pd.DataFrame:
-    """Each message with each client that had come into its room before it was sent."""
-    first = welcomed.drop_duplicates("client")[["client", "room", "welcome_s"]]
+    """Each message with each client that had come into its room before it was sent, and has not left; `left_s` is when it does.
+
+    Who stops reading does so with its first welcome.
+    """
+    first = welcomed.drop_duplicates("client")[["client", "room", "welcome_s", "role"]]
+    left_s = welcomed[welcomed["left"].astype(bool)].set_index("client")["end_s"]
+    there = first.assign(left_s=first["client"].map(left_s).fillna(np.inf))[first["role"] != SLOW_READER].drop(columns="role")
     messages = sent.merge(first[["client", "room"]], on="client").rename(columns={"client": "sender"})
-    rows = messages.merge(first.rename(columns={"client": "receiver"}), on="room")
-    return rows[rows["welcome_s"] <= rows["sent_s"]].drop(columns="welcome_s")
+    rows = messages.merge(there.rename(columns={"client": "receiver"}), on="room")
+    return rows[(rows["welcome_s"] <= rows["sent_s"]) & (rows["left_s"] >= rows["sent_s"])].drop(columns="welcome_s")
 
 
 def _connection_at(rows: pd.DataFrame, who: str, welcomed: pd.DataFrame) -> pd.DataFrame:

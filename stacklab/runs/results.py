@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from stacklab.errors import ResultsError, SettingsError
 from stacklab.runs.sums import AGAIN, SUMS_FILE, check_sums
-from stacklab.runs.tables import SAMPLED, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
+from stacklab.runs.tables import SAMPLED, SINCE, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
 from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
 
@@ -136,7 +136,7 @@ class Run:
 
         ResultsError if the run has no such table, or if the file is damaged or lacks a column.
         """
-        read = self._cut_out if self.whole else lambda name: read_table(self.path / f"{name}.parquet", TABLES[name])
+        read = self._cut_out if self.whole else lambda name: read_table(self.path / f"{name}.parquet", name)
         return self.once(name, lambda: read(name)).copy(deep=False)
 
     def _cut_out(self, name: str) -> pd.DataFrame:
@@ -196,15 +196,16 @@ class Run:
         }
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """The parquet file at `path`; ResultsError, naming it, if it is missing, damaged, or lacks a column."""
+def read_table(path: Path, name: str) -> pd.DataFrame:
+    """The parquet file at `path` as the table `name`; ResultsError, naming it, if it is missing, damaged, or lacks a column."""
     try:
         table = pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas()
     except FileNotFoundError:
         raise ResultsError(f"{path}: there is no such table in this run") from None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise ResultsError(f"{path}: cannot be read as parquet ({error}); {AGAIN}") from error
-    missing = [name for name in columns if name not in table.columns]
+    table = table.assign(**{column: value for column, value in SINCE.get(name, {}).items() if column not in table})
+    missing = [column for column in TABLES[name] if column not in table]
     if missing:
         raise ResultsError(f"{path}: lacks the columns {', '.join(missing)}; was it written by another version?")
     return table

@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
+from stacklab.workload import TALKER
+
 F64, I64, I32, TEXT, BOOL = pa.float64(), pa.int64(), pa.int32(), pa.string(), pa.bool_()
 
 GAUGES = pa.schema({"time_s": F64, "name": TEXT, "value": F64})
@@ -33,17 +35,21 @@ SCHEMAS: dict[str, pa.Schema] = {
     "messages": pa.schema({
         "room": TEXT, "message_id": TEXT, "sender": TEXT, "n": I64, "sent_s": F64, "receiver": TEXT, "received_s": F64,
         "latency_s": F64, "copies": I32, "in_order": BOOL, "via": TEXT, "instance": TEXT, "receiver_connected": BOOL,
-        "warmup": BOOL,
+        "warmup": BOOL, "burst": BOOL,
     }),
+    # `role`: see ChatLoad. `left`: its client was done, while others stayed.
     "connections": pa.schema({
         "client": TEXT, "room": TEXT, "source_address": TEXT, "instance": TEXT, "connect_start_s": F64, "connect_s": F64,
-        "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32,
+        "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32, "role": TEXT, "left": BOOL,
     }),
 }  # fmt: skip
 """{table: its schema}."""
 
 TABLES: dict[str, tuple[str, ...]] = {name: tuple(schema.names) for name, schema in SCHEMAS.items()}
 """{table: its columns}."""
+
+SINCE = {"messages": {"burst": False}, "connections": {"role": TALKER, "left": False}}
+"""{table: {a column that earlier runs lack: what each of its rows stands for there}}."""
 
 WEB_CLOCK_TABLES = ("server", "resources", "gauges")
 
@@ -58,13 +64,13 @@ SAMPLED = ("resources", "gauges", "generator")
 
 # What the load generator's processes write, one CSV each, with clients and rooms as whole numbers.
 RAW_REQUESTS = pa.schema([field for field in SCHEMAS["requests"] if field.name != "name"])
-RAW_SENT = pa.schema({"client": I32, "n": I64, "sent_s": F64, "warmup": BOOL})
+RAW_SENT = pa.schema({"client": I32, "n": I64, "sent_s": F64, "warmup": BOOL, "burst": BOOL})
 RAW_RECEIVED = pa.schema({
     "client": I32, "sender_name": TEXT, "n": I64, "message_id": TEXT, "received_s": F64, "instance": TEXT,
 })  # fmt: skip
 RAW_CONNECTIONS = pa.schema({
     "client": I32, "room": I32, "server_name": TEXT, "source_address": TEXT, "instance": TEXT, "connect_start_s": F64,
-    "connect_s": F64, "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32,
+    "connect_s": F64, "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32, "role": TEXT, "left": BOOL,
 })  # fmt: skip
 
 
