@@ -34,12 +34,14 @@ class ChatSite:
         self.heard: list[dict] = []
         self.origins: set[str] = set()
         self.pongs = 0
-        self.arrived_s = 0.0  # the last arrival; deliveries are counted, and faulty, from a second after it
+        self.arrived_s = 0.0  # the last arrival; deliveries are counted, and faulty, so long after it:
+        self.settle_s = 1.0
         self.lose_every = self.double_every = None
         self.close_after: dict[int, int] = {}  # {number of the arrival: close code after its first message}
         self.refuse: set[int] = set()  # numbers of arrivals answered with 503
         self.handshake_s = 0.0  # before one is answered
         self.delay_s = 0.0  # from a message's arrival to its delivery
+        self.ping_after_s: float | None = None  # from a client's welcome; it is pinged before that too
         self.history: list[dict] | None = None  # a list: keep history, and let clients resume
 
     def __enter__(self) -> ChatSite:
@@ -64,7 +66,7 @@ class ChatSite:
                 frame["id"] = f"{len(self.history) + 1}-0"
                 self.history.append(frame)
             for member in self.members[room]:
-                settled = time.monotonic() > self.arrived_s + 1
+                settled = time.monotonic() > self.arrived_s + self.settle_s
                 number = next(self.deliveries) if frame["type"] == "message" and settled else 0
                 if self.lose_every and number and number % self.lose_every == 0:
                     continue
@@ -127,6 +129,8 @@ class Member:
                 self.say({"type": "welcome", "client": self.name, "instance": "daphne@1", "room": self.room,
                           "present": len(site.members[self.room]), "last_id": last_id})  # fmt: skip
             site.deliver({"type": "presence", "present": len(site.members[self.room])}, self.room)
+            if site.ping_after_s:
+                threading.Timer(site.ping_after_s, self._send, (Ping(b"and now?"),)).start()
         elif self.closing:
             # what was under way is read to the end: a socket closed before that resets, and the close code is lost
             return not isinstance(event, CloseConnection)

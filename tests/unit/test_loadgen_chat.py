@@ -52,7 +52,7 @@ def test_every_message_reaches_everyone_in_its_room_once_and_in_order(chat, site
     messages, connections = chat()
     assert list(messages.columns) == [
         "room", "message_id", "sender", "n", "sent_s", "receiver", "received_s", "latency_s", "copies",
-        "in_order", "via", "instance", "receiver_connected", "warmup",
+        "in_order", "via", "instance", "receiver_connected", "warmup", "burst",
     ]  # fmt: skip
     counted = messages[~messages.warmup]
     assert len(counted) > 30 and messages.warmup.any()
@@ -70,7 +70,7 @@ def test_every_connection_has_a_row_with_its_room_and_a_proper_goodbye(chat):
     _, connections = chat(messages_per_s=0.0)
     assert list(connections.columns) == [
         "client", "room", "source_address", "instance", "connect_start_s", "connect_s", "end_s", "close_code",
-        "error", "attempt",
+        "error", "attempt", "role", "left",
     ]  # fmt: skip
     assert sorted(connections.client) == [f"c{number:05d}" for number in range(6)]
     assert dict(connections.room.value_counts()) == {"load-0": 3, "load-1": 3}
@@ -174,6 +174,88 @@ def test_a_wrong_ca_is_one_clear_error(site, tmp_path):
     wrong, _, _ = make_ca(tmp_path, "another")
     with pytest.raises(LoadError, match="not one client came into its room: .*CERTIFICATE_VERIFY_FAILED"):
         run_load(ChatLoad(clients=2, rooms=1, duration_s=1.0, ramp_s=0.0), site.url, tmp_path, wrong)
+
+
+# -- who comes, goes, listens, does not read -------------------------------------------------------
+
+
+def numbers(clients) -> list[int]:
+    return sorted(int(name[1:]) for name in clients)
+
+
+def test_clients_leave_and_others_come_in_their_place(chat, site):
+    messages, connections = chat(clients=10, rooms=2, churn_per_s=4.0, duration_s=4.0)
+    leavers, others = connections[connections.left], connections[~connections.left]
+    assert 8 <= len(leavers) <= 44, "four a second for six seconds, at random times"
+    assert sorted(others.client) == sorted(set(connections.client) - set(leavers.client)) and len(others) == 10
+    assert numbers(connections.client) == list(range(10 + len(leavers))), "who comes is somebody new"
+    assert (connections.groupby("room").client.count().min()) >= 5
+    assert set(connections.close_code) == {1000} and connections.error.isna().all() and (connections.attempt == 1).all()
+    for leaver in leavers.itertuples():
+        came = connections[(connections.room == leaver.room) & (connections.connect_start_s - leaver.end_s).abs().lt(0.5)]
+        assert len(came), "at once, and in the same room"
+    assert (messages.copies == 1).all() and messages.receiver_connected.all(), messages[messages.copies != 1].to_string()
+    assert set(messages.receiver) & set(others.client[others.client > "c00009"]), "who came is expected to get what is said then"
+    gone = messages.merge(leavers[["client", "end_s"]], left_on="receiver", right_on="client")
+    assert len(gone) and (gone.end_s - gone.sent_s).min() >= 1.0
+
+
+def test_coming_and_going_is_shared_among_processes(chat):
+    _, connections = chat(clients=12, rooms=2, churn_per_s=5.0, duration_s=3.0, cpus=[0, 0], messages_per_s=0.0)
+    came = numbers(connections.client)
+    assert len(came) == len(set(came)) and set(range(12)) <= set(came), "no number twice, whichever process gave it"
+    assert {number % 2 for number in came if number >= 12} == {0, 1}
+
+
+def test_a_loss_is_a_loss_though_others_come_and_go(chat, site):
+    site.lose_every, site.settle_s = 9, 0.0
+    messages, connections = chat(clients=8, rooms=1, churn_per_s=3.0, messages_per_s=2.0, duration_s=4.0)
+    lost = (messages.copies == 0).mean()
+    assert connections.left.any() and 0.05 < lost < 0.2, "about one in nine"
+
+
+def test_listeners_hear_and_say_nothing(chat):
+    messages, connections = chat(clients=6, rooms=2, listeners=4)
+    assert dict(connections.role.value_counts()) == {"listener": 4, "talker": 2}
+    assert set(messages.sender) == set(connections.client[connections.role == "talker"])
+    assert messages.receiver.nunique() == 6 and (messages.copies == 1).all()
+
+
+def test_who_does_not_read_stays_connected_and_is_not_waited_for(chat, site):
+    site.ping_after_s = 1.5
+    messages, connections = chat(clients=6, rooms=2, slow_readers=2)
+    slow = connections[connections.role == "slow_reader"]
+    assert len(slow) == 2 and slow.room.nunique() == 2 and set(slow.close_code) == {1000} and (slow.attempt == 1).all()
+    assert (slow.end_s - slow.connect_start_s).min() > 4.0
+    assert not set(slow.client) & set(messages.receiver) and not set(slow.client) & set(messages.sender)
+    assert (messages.copies == 1).all()
+    assert site.pongs == 6 + 4, "nor does it answer a ping once it is in"
+
+
+def test_one_room_may_be_larger_than_the_others(chat):
+    messages, connections = chat(clients=9, rooms=3, largest_room=5)
+    assert dict(connections.room.value_counts()) == {"load-0": 5, "load-1": 2, "load-2": 2}
+    assert messages.groupby(["sender", "n"]).receiver.nunique().max() == 5
+
+
+def test_a_burst_is_said_at_once_by_those_asked_for_and_heard_by_all(chat):
+    messages, connections = chat(
+        clients=6, rooms=1, messages_per_s=0.0, burst_at_s=0.5, burst_messages=4, duration_s=1.5, cpus=[0, 0]
+    )
+    assert messages.burst.all() and not messages.warmup.any()
+    assert messages.sender.nunique() == 4 and len(messages) == 4 * 6 and (messages.copies == 1).all()
+    assert messages.sent_s.max() - messages.sent_s.min() < 0.7, "each process by its own count"
+
+
+def test_in_a_storm_all_are_cut_off_and_come_back_at_once(chat):
+    messages, connections = chat(clients=12, rooms=2, storm_at_s=1.0, duration_s=3.0)
+    first, second = (connections[connections.attempt == attempt] for attempt in (1, 2))
+    assert len(first) == len(second) == 12 and (second.connect_s > 0).all()
+    assert first.close_code.isna().all() and first.error.isna().all(), "nobody closed them: the network was gone"
+    assert second.connect_start_s.max() - first.end_s.min() < 0.25, "and no wait as after an end by the server"
+    assert set(second.close_code) == {1000}
+    lost = messages[messages.copies == 0]
+    assert not lost.receiver_connected.any() or len(lost) < 12
 
 
 # -- frames ---------------------------------------------------------------------------------------
