@@ -291,8 +291,10 @@ def rows_of(workload: Workload) -> int:
         return workload.rounds
     if isinstance(workload, HttpLoad):
         return 2 * workload.requests
-    receivers = workload.clients / workload.rooms
-    return int(workload.clients * (1 + workload.messages_per_s * workload.duration_s * receivers))
+    receivers = sum(size**2 for size in workload.room_sizes()) / workload.clients  # of a message, on average
+    burst = workload.burst_messages * workload.room_sizes()[0] if workload.burst_at_s is not None else 0
+    comers = workload.churn_per_s * workload.duration_s
+    return int(workload.clients + comers + workload.talkers * workload.messages_per_s * workload.duration_s * receivers + burst)
 
 
 def run_experiment(

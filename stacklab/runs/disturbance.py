@@ -68,8 +68,9 @@ def load_window(run: Run) -> tuple[float, float]:
     """Start and end of the counted load on the desk's clock.
 
     From the first counted request's start to the last one's end; for chat from the first counted message
-    to the last arrival, or, where nobody says anything, from when the last client was connected to the end
-    of the run. Where nothing was counted at all: the run's own start and end. A slice is what it was cut to.
+    to the last arrival. Where there is a burst, all the time that was asked for, though nobody says anything else;
+    where nobody says anything at all, from when the last client was connected to the end of the run. Where nothing was
+    counted: the run's own start and end. A slice is what it was cut to.
     """
     if run.whole:
         return run.start_s, run.end_s
@@ -86,13 +87,22 @@ def _load_window(run: Run) -> tuple[float, float]:
         starts, ends = counted["start_s"], counted["start_s"] + counted["duration_s"]
     else:
         starts, ends = counted["sent_s"], counted["received_s"].fillna(counted["sent_s"])
+        if counted["burst"].any():
+            began_s = float(starts[counted["burst"]].min()) - run.workload.burst_at_s
+            return min(began_s, float(starts.min())), max(began_s + run.workload.duration_s, float(ends.max()))
     return float(starts.min()), float(ends.max())
 
 
 def _all_connected_s(run: Run) -> float:
     connections = run.table("connections")
-    last = (connections["connect_start_s"] + connections["connect_s"]).max()
+    connections = connections[came_with_the_load(run, connections)]
+    last = (connections["connect_start_s"] + connections["connect_s"]).groupby(connections["client"]).min().max()
     return run.started_s if np.isnan(last) else float(last)
+
+
+def came_with_the_load(run: Run, connections: pd.DataFrame) -> pd.Series:
+    """Whether each row is of a client that was there from the start; others came in the place of one that left."""
+    return connections["client"].str[1:].astype(int) < run.workload.clients
 
 
 def generator_share(run: Run, name: str) -> float:

@@ -16,9 +16,17 @@ import pandas as pd
 from stacklab.errors import ResultsError
 from stacklab.runs import flow
 from stacklab.runs.calibration import Calibration
-from stacklab.runs.disturbance import TIMES_USUAL, generator_gauge, generator_share, load_window, numbers_of, on_one_computer
+from stacklab.runs.disturbance import (
+    TIMES_USUAL,
+    came_with_the_load,
+    generator_gauge,
+    generator_share,
+    load_window,
+    numbers_of,
+    on_one_computer,
+)
 from stacklab.runs.results import Run, Validity
-from stacklab.workload import ChatLoad, HttpLoad
+from stacklab.workload import TALKER, ChatLoad, HttpLoad
 
 MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator
 MAX_STEAL_SHARE = 0.02  # of the CPU time that the machine wanted
@@ -151,28 +159,64 @@ def _answers(run: Run) -> Iterator[str]:
 
 
 def _chat(run: Run) -> Iterator[str]:
-    if not isinstance(run.workload, ChatLoad):
+    if not isinstance(run.workload, ChatLoad) or not run.has("connections"):
         return
-    clients = run.workload.clients
-    if run.has("connections"):
-        connections = run.table("connections")
-        clients = _connected(connections)
-        yield from _networks(run, connections)
-        if run.has("server"):
-            yield from _foreign(run, CHAT_PATH, len(connections))
+    connections = run.table("connections")
+    yield from _networks(run, connections)
+    if run.has("server"):
+        yield from _foreign(run, CHAT_PATH, len(connections))
+    yield from _changes(run, connections)
+    yield from _storm(run, connections)
     if run.has("messages"):
         messages = run.table("messages")
         counted = messages[~messages["warmup"].astype(bool)]
-        asked = clients * run.workload.messages_per_s * run.workload.duration_s
-        sent = len(counted[["sender", "n"]].drop_duplicates())
-        # Waits are random, so the count is too: its standard deviation is the root of what is expected.
+        asked = _talking_s(run, connections) * run.workload.messages_per_s
+        sent = len(counted.loc[~counted["burst"].astype(bool), ["sender", "n"]].drop_duplicates())
         # And who was made to lose its socket could not say anything meanwhile.
-        if not run.events and abs(sent - asked) > asked * MESSAGES_TOLERANCE + 4 * np.sqrt(asked):
+        if not run.events and not _as_many(sent, asked):
             yield f"{sent:,} messages were sent and counted, about {asked:,.0f} were asked for: the generator lagged."
 
 
-def _connected(connections: pd.DataFrame) -> int:
-    return connections.loc[connections["connect_s"].notna(), "client"].nunique()
+def _as_many(seen: int, asked: float) -> bool:
+    """Waits are random, so the count is too: its standard deviation is the root of what is expected."""
+    return abs(seen - asked) <= asked * MESSAGES_TOLERANCE + 4 * np.sqrt(asked)
+
+
+def _counted_time(run: Run) -> tuple[float, float]:
+    start, _ = load_window(run)
+    return start, start + run.workload.duration_s
+
+
+def _talking_s(run: Run, connections: pd.DataFrame) -> float:
+    """For how long those who talk were connected while it counted, in all."""
+    start, end = _counted_time(run)
+    mine = connections[connections["connect_s"].notna() & (connections["role"] == TALKER)]
+    begun, ended = mine["connect_start_s"] + mine["connect_s"], mine["end_s"].fillna(np.inf)
+    return float((ended.clip(upper=end) - begun.clip(lower=start)).clip(lower=0).sum())
+
+
+def _changes(run: Run, connections: pd.DataFrame) -> Iterator[str]:
+    """As many clients left, and others came, as were asked for."""
+    left = int((connections["left"].astype(bool) & connections["end_s"].between(*_counted_time(run))).sum())
+    asked = run.workload.churn_per_s * run.workload.duration_s
+    if not run.events and not _as_many(left, asked):
+        yield f"{left:,} clients left and made room for others, about {asked:,.0f} were asked for: the generator lagged."
+
+
+def _storm(run: Run, connections: pd.DataFrame) -> Iterator[str]:
+    """While all come back at once, it is the stack that is to be what they wait for."""
+    again = connections[connections["attempt"] > 1]
+    if run.workload.storm_at_s is None or again.empty or not run.has("generator"):
+        return
+    storm = again["connect_start_s"].min(), (again["connect_start_s"] + again["connect_s"].fillna(0)).max()
+    samples = run.table("generator")
+    samples = samples[samples["name"] == "generator_cpu_busiest"]
+    busy = samples.loc[samples["time_s"].between(storm[0], storm[1] + 0.5), "value"]  # a reading is of the half second before
+    if len(busy) and busy.mean() > MAX_GENERATOR_SHARE:
+        yield (
+            f"While all clients came back, the load generator's busiest process used {busy.mean():.0%} of a core: "
+            "it may be what they waited for."
+        )
 
 
 def _first_event_s(run: Run) -> float:
@@ -183,7 +227,8 @@ def _sockets(run: Run) -> Iterator[str]:
     if not run.has("connections"):
         return
     connections = run.table("connections")
-    if (clients := _connected(connections)) != run.workload.clients:
+    connected = connections[connections["connect_s"].notna() & came_with_the_load(run, connections)]
+    if (clients := connected["client"].nunique()) != run.workload.clients:
         yield f"{clients:,} clients connected, {run.workload.clients:,} were asked for."
     before = connections[connections["end_s"].fillna(connections["connect_start_s"]) < _first_event_s(run)]
     refused = before.loc[before["connect_s"].isna()]

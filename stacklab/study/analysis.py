@@ -92,13 +92,18 @@ def connections(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def events(runs: Sequence[Run]) -> pd.DataFrame:
-    """What was done to the stack while a run was measured: `what`, `t_s` when it began, `t_end_s` when it was done."""
+    """What was done while a run was measured, to the stack or by its clients: `what`, `t_s` when it began, `t_end_s`."""
     rows = [
         {"experiment": run.experiment, "run": run.run, "point": run.point or run.run, "what": event["what"]}
         | {"t_s": event["began_s"] - load_window(run)[0], "t_end_s": event["ended_s"] - load_window(run)[0]}
         for run in runs
         for event in run.events
     ]
+    rows += [
+        {"experiment": run.experiment, "run": run.run, "point": run.point or run.run, "what": what, "t_s": at_s, "t_end_s": at_s}
+        for run in runs if isinstance(run.workload, ChatLoad)
+        for what, at_s in (("burst", run.workload.burst_at_s), ("all cut off", run.workload.storm_at_s)) if at_s is not None
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=["experiment", "run", "point", "what", "t_s", "t_end_s"])
 
 

@@ -92,7 +92,7 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
     return Section(
         title=title,
         sentences=sentences,
-        table=[row(point, summary[summary["point"] == point]) for point in points],
+        table=_without_empty([row(point, summary[summary["point"] == point]) for point in points]),
         judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],
         pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
         extras=[extra for extra in _extras(runs) if extra.table],
@@ -111,3 +111,9 @@ def _extras(runs: Sequence[Run]) -> list[Extra]:
         Extra("What each improvement is worth", against, improvements.worth_rows(runs)),
         Extra("What clients felt", until, improvements.felt_rows(runs)),
     ]
+
+
+def _without_empty(table: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The columns in which some row says something."""
+    said = [name for name in table[0] if any(row[name] != words.NOTHING for row in table)]
+    return [{name: row[name] for name in said} for row in table]

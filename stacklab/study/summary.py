@@ -14,6 +14,7 @@ from stacklab.runs.validity import disconnects
 from stacklab.stack.services import family
 from stacklab.study.analysis import FACTORS, labels_of, response_s
 from stacklab.study.looks import summarize_look
+from stacklab.workload import SLOW_READER
 
 METRIC_NAMES = {
     "throughput_per_s": "throughput",
@@ -25,6 +26,11 @@ METRIC_NAMES = {
     "latency_p95_s": "95th percentile of the latency",
     "latency_p99_s": "99th percentile of the latency",
     "delivered_share": "share delivered",
+    "burst_p50_s": "median time from a burst to a receiver",
+    "burst_last_s": "time from a burst until the last receiver had it",
+    "burst_delivered_share": "share of a burst delivered",
+    "left": "clients that left and made room for others",
+    "slow_readers_cut": "slow readers that the server cut off",
     "away_p50_s": "median time until a client was back",
     "away_max_s": "longest time until a client was back",
     "silence_max_s": "longest time in which nobody received anything",
@@ -70,12 +76,13 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`,
     `cpu_s_<service>_per_1000_requests`.
 
-    Chat: `clients_connected`, `disconnects`, `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early
-    end until its client is connected again), `instances_silent` (instances that no socket met), `instances_met_share`,
-    `busiest_share`
-    (sockets of the busiest instance × instances: 1.0 is even), `deliveries` (expected), `arrived`, `delivered_share`, `lost`
+    Chat: `clients_connected` (with those who came later), `left` (and made room for others), `disconnects`,
+    `connect_p95_s`, `away_p50_s`, `away_max_s` (from a socket's early end until its client is connected again),
+    `instances_silent` (instances that no socket met), `instances_met_share`, `busiest_share` (sockets of the busiest
+    instance × instances: 1.0 is even), `deliveries` (expected), `arrived`, `delivered_share`, `lost`
     (receiver connected), `lost_while_away`, `duplicated`, `out_of_order`, `silence_max_s` (longest time
-    in which nobody received anything), `latency_p50_s` …, `cpu_s_per_1000_deliveries` (of those that arrived) ….
+    in which nobody received anything), `latency_p50_s` …, `cpu_s_per_1000_deliveries` (of those that arrived) …. Of a burst
+    `burst_p50_s`, `burst_last_s`, `burst_delivered_share`; where there are such, `slow_readers_cut` (by the server).
 
     Looks: see `summarize_look`.
     """
@@ -131,6 +138,7 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
         met = opened["instance"].dropna().value_counts()
         row |= {
             "clients_connected": opened["client"].nunique(),
+            "left": int(table["left"].sum()) if run.workload.churn_per_s else np.nan,
             "disconnects": len(disconnects(table)),
             "connect_p95_s": percentiles(opened["connect_s"])["p95_s"],
             "away_p50_s": _away_s(opened).median(),
@@ -139,9 +147,12 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
             "instances_met_share": len(met) / run.settings.daphne_instances,
             "busiest_share": met.max() / met.sum() * run.settings.daphne_instances if len(met) else np.nan,
         }
+        slow = opened[opened["role"] == SLOW_READER]
+        row |= {"slow_readers_cut": len(disconnects(slow))} if len(slow) else {}
     if run.has("messages"):
         table = run.table("messages")
         counted = table[~table["warmup"].astype(bool)]
+        row |= _summarize_burst(counted[counted["burst"].astype(bool)])
         lost = counted["copies"] == 0
         present = counted["receiver_connected"].astype(bool)
         row |= {
@@ -156,6 +167,15 @@ def _summarize_chat(run: Run) -> dict[str, Any]:
             **percentiles(counted["latency_s"], "latency_"),
         }
     return row
+
+
+def _summarize_burst(rows: pd.DataFrame) -> dict[str, float]:
+    if rows.empty:
+        return {}
+    took_s = rows["received_s"] - rows["sent_s"].min()
+    return {
+        "burst_p50_s": took_s.median(), "burst_last_s": took_s.max(), "burst_delivered_share": (rows["copies"] > 0).mean(),
+    }  # fmt: skip
 
 
 def _away_s(opened: pd.DataFrame) -> pd.Series:

@@ -14,8 +14,10 @@ from stacklab.settings import StackSettings
 from stacklab.study import analysis
 from stacklab.study.summary import METRIC_NAMES, PERCENTILES
 from stacklab.study.verdicts import NOT_TESTED, Judgement
+from stacklab.workload import ChatLoad
 
 MIB = 1 << 20
+NOTHING = "–"
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
         "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
         "lines_per_socket")  # fmt: skip
@@ -58,7 +60,21 @@ def _load_words(run: Run) -> str:
     return (
         f"{load.clients:,} clients in {load.rooms:,} rooms, each sending {load.messages_per_s:g} messages/s "
         f"of {load.size_bytes} characters for {load.duration_s:g} s"
-    )
+    ) + _crowd_words(load)
+
+
+def _crowd_words(load: ChatLoad) -> str:
+    """What of a chat load is not as with everybody alike, and there all the time."""
+    burst = f"{load.burst_messages} said at once to the largest room after {load.burst_at_s} s"
+    said = {
+        f"{load.largest_room} of them in one room": load.largest_room,
+        f"{load.listeners} only listen": load.listeners,
+        f"{load.slow_readers} do not read": load.slow_readers,
+        f"{load.churn_per_s:g} leave and come each second": load.churn_per_s,
+        burst: load.burst_at_s is not None,
+        f"all cut off after {load.storm_at_s} s": load.storm_at_s is not None,
+    }
+    return "".join(f", {words}" for words, so in said.items() if so)
 
 
 def _distinct(values: Any) -> list[str]:
@@ -83,12 +99,15 @@ def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
     return {
         "case": point,
         "runs": _counted_runs(rows),
+        "came and left": _sum(rows, "left"),
         "delivered": _share(rows, "delivered_share"),
         "lost": _sum(rows, "lost"),
         "lost while away": _sum(rows, "lost_while_away"),
         "twice": _sum(rows, "duplicated"),
         "out of order": _sum(rows, "out_of_order"),
         "latency p50 / p95 / p99, ms": " / ".join(_median(rows, f"latency_p{q}_s", 1000) for q in PERCENTILES),
+        "burst p50 / last, ms": _burst(rows),
+        "slow readers cut off": _sum(rows, "slow_readers_cut"),
         "connect p95, ms": _median(rows, "connect_p95_s", 1000),
         "dropped": _sum(rows, "disconnects"),
         "back after, s": _median(rows, "away_max_s", 1),
@@ -96,6 +115,12 @@ def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "Daphne CPU s per 1000": _median(rows, "cpu_s_daphne_per_1000_deliveries", 1),
         "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
     }
+
+
+def _burst(rows: pd.DataFrame) -> str:
+    return NOTHING if "burst_last_s" not in rows or rows["burst_last_s"].isna().all() else " / ".join(
+        _median(rows, name, 1000) for name in ("burst_p50_s", "burst_last_s")
+    )  # fmt: skip
 
 
 def look_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
@@ -111,18 +136,18 @@ def _counted_runs(rows: pd.DataFrame) -> str:
 
 def _median(rows: pd.DataFrame, column: str, unit: float, with_range: bool = False) -> str:
     if column not in rows or rows[column].isna().all():
-        return "–"
+        return NOTHING
     values = rows[column].dropna() * unit
     words = number(values.median())
     return f"{words} ({number(values.min())}–{number(values.max())})" if with_range and len(values) > 1 else words
 
 
 def _sum(rows: pd.DataFrame, column: str) -> str:
-    return "–" if column not in rows or rows[column].isna().all() else f"{int(rows[column].sum()):,}"
+    return NOTHING if column not in rows or rows[column].isna().all() else f"{int(rows[column].sum()):,}"
 
 
 def _share(rows: pd.DataFrame, column: str) -> str:
-    return "–" if column not in rows or rows[column].isna().all() else f"{rows[column].median():.2%}"
+    return NOTHING if column not in rows or rows[column].isna().all() else f"{rows[column].median():.2%}"
 
 
 def number(value: float) -> str:
@@ -147,7 +172,7 @@ def judgement_words(judgement: Judgement) -> dict[str, Any]:
 def _test_words(row: dict[str, Any]) -> dict[str, str]:
     what = METRIC_NAMES.get(row["metric"], row["metric"])
     formats = {"ratio": "× {:.3g}", "difference": "{:+.3g}", "value": "{:.3g}"}
-    figure = "–" if np.isnan(row["estimate"]) else formats[row["scale"]].format(row["estimate"])
+    figure = NOTHING if np.isnan(row["estimate"]) else formats[row["scale"]].format(row["estimate"])
     interval = "none" if np.isnan(row["low"]) else f"{row['low']:.3g} to {row['high']:.3g}"
     return {
         "what": what + (f", {row['each']}" if row["each"] else ""),
