@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, improvements, plots, words
+from stacklab.study import analysis, crowdplots, improvements, plots, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -99,6 +99,7 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
             "The share of sockets that each instance held, by case.",
             "Every connection counts once, as a line in the access log of its instance.",
         ),
+        *_crowd_pictures(runs, typical),
         *_outage_pictures(runs, summary),
         *_resource_pictures(resources),
         _picture(
@@ -119,6 +120,39 @@ def _improvement_picture(runs: Sequence[Run]) -> list[Picture]:
     )
     said = "; ".join(f"{row.point}, {METRIC_NAMES[row.metric]}: {row.verdict}" for row in table.itertuples())
     return [_picture(improvements.worth_picture(table), f"Each improvement against stock. {said}.", caption)]
+
+
+def _crowd_pictures(runs: Sequence[Run], typical: Sequence[Run]) -> list[Picture]:
+    """How a chat went second by second, each case by itself; and what there is to see of large rooms, bursts and storms."""
+    messages, events = analysis.messages(runs), analysis.events(typical)
+    seen = []
+    if messages["latency_s"].notna().any():
+        drawn = analysis.messages(typical)
+        seen.append(_picture(
+            _small_multiples(drawn, lambda rows, ax: crowdplots.latency_over_time(rows, ax, events)),
+            "Latency of what was said in each second, and the share of it that was lost, a small picture for each case.",
+            "For each case the run nearest the median: median and 95th percentile of what was sent in each second; the red "
+            "columns are the share of its deliveries that never came. Dashed: what happened.",
+        ))  # fmt: skip
+    if any(run.workload.largest_room for run in runs):
+        seen.append(_picture(
+            _single(lambda ax: crowdplots.latency_by_room_size(messages, ax)),
+            "The 95th percentile of the latency of each room against the number of receivers in it.",
+            "One mark a room. What a large room costs its own people, and what the small rooms beside it pay.",
+        ))  # fmt: skip
+    if messages["burst"].any():
+        seen.append(_picture(
+            _single(lambda ax: crowdplots.burst_spread(messages, ax)),
+            "The share of a burst's deliveries that had arrived, over time since the burst, by case.",
+            "A line a run, from the first receiver to the last. One that ends below 100 % lost the rest.",
+        ))  # fmt: skip
+    if moving := [run for run in typical if run.workload.storm_at_s is not None or run.workload.churn_per_s or run.events]:
+        seen.append(_picture(
+            _single(lambda ax: crowdplots.clients_over_time(analysis.connections(moving), ax, analysis.events(moving))),
+            "The number of clients connected over time, a line for each case in which they were cut off or came and went.",
+            "How deep it falls and how soon all are back. Where clients only leave and come, the line stays near the top.",
+        ))  # fmt: skip
+    return seen
 
 
 def _tail_picture(runs: Sequence[Run]) -> list[Picture]:
