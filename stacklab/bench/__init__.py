@@ -6,8 +6,8 @@ __getattr__ = hands_out(__name__, {
     **dict.fromkeys(("estimate", "measure", "run_experiment"), "experiment"), "set_aside": "resume",
     **dict.fromkeys(("Experiment", "Point"), "plan"),
     **dict.fromkeys((
-        "balancing", "channel_layers", "eight_cases", "experiment_named", "failover", "instances", "one_vs_three", "outages",
-        "scaling",
+        "balancing", "channel_layers", "crowds", "eight_cases", "experiment_named", "failover", "instances", "one_vs_three",
+        "outages", "scaling",
     ), "experiments"),
     "Event": "events", "compare": "comparison", "calibrate": "calibration",
 })  # fmt: skip

@@ -27,6 +27,8 @@ def _named(name: str, points: list[Point], quick: bool, repeats: int | None, see
 
 BLOCKS, QUICK_BLOCKS = 18, 5
 
+CHURN_STAY_S = 20.0  # of a client, on average, where they come and go
+
 # With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
 CHAT = StackSettings(nginx_worker_connections=4096)
 
@@ -84,18 +86,51 @@ def balancing(quick: bool = False, repeats: int | None = None, seed: int = 1) ->
 
 
 def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
-    """The channel layer, one factor at a time from the default: core, its capacity and pool, pubsub, memory."""
+    """The channel layer, one factor at a time from the default: core, its capacity and pool, pubsub, memory; and each layer
+    once more while clients leave and others come, as they do in every chat.
+    """
     load = chat_load(1000, quick)
     base = CHAT
+    layers = {
+        "pubsub": base,
+        "core": base.replace(channel_layer="core"),
+        "core, capacity 1000": base.replace(channel_layer="core", channel_capacity=1000),
+        "core, pool 10": base.replace(channel_layer="core", redis_pool=10),
+        "core, pool 200": base.replace(channel_layer="core", redis_pool=200),
+        "memory": base.replace(channel_layer="memory"),
+    }
+    points = [Point(label, settings, load) for label, settings in layers.items() if not quick or "," not in label]
+    churn = load.replace(churn_per_s=load.clients / CHURN_STAY_S)
+    points += [Point(f"{label}, coming and going", layers[label], churn) for label in ("pubsub", "core", "memory")]
+    return _named("channel-layers", points, quick, repeats, seed)
+
+
+def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """What many at once do to each other: one large room beside small ones, one who speaks to all, a burst to all, clients
+    that do not read, everybody back at once.
+    """
+    clients, seconds, large = (100, 10, 40) if quick else (300, 30, 100)
+    even = ChatLoad(clients=clients, rooms=clients // 10, duration_s=seconds, ramp_s=3 if quick else 10)
+    to_all = even.replace(rooms=1, messages_per_s=0.02)
+    burst = to_all.replace(burst_at_s=seconds / 2)
+    many = burst.replace(burst_messages=clients // 2)
+    long = even.replace(rooms=clients // 25, messages_per_s=0.5, size_bytes=4000)
+    killed = (Event(seconds / 5, kill="nginx"),)
+    core = CHAT.replace(channel_layer="core")
     points = [
-        Point("pubsub", base, load),
-        Point("core", base.replace(channel_layer="core"), load),
-        Point("core, capacity 1000", base.replace(channel_layer="core", channel_capacity=1000), load),
-        Point("core, pool 10", base.replace(channel_layer="core", redis_pool=10), load),
-        Point("core, pool 200", base.replace(channel_layer="core", redis_pool=200), load),
-        Point("memory", base.replace(channel_layer="memory"), load),
+        Point("rooms of ten", CHAT, even),
+        Point(f"one room of {large}", CHAT, even.replace(largest_room=large, rooms=1 + (clients - large) // 10)),
+        Point("one speaks to all", CHAT, to_all.replace(listeners=clients - 1, messages_per_s=1)),
+        Point("burst of 1", CHAT, burst),
+        Point(f"burst of {clients // 2}", CHAT, many),
+        Point(f"burst of {clients // 2}, core", core, many),
+        Point(f"burst of {clients // 2}, core, capacity 10000", core.replace(channel_capacity=10_000), many),
+        Point("long messages", CHAT, long),
+        Point("long messages, a tenth does not read", CHAT, long.replace(slow_readers=clients // 10)),
+        Point("all cut off", CHAT, even.replace(storm_at_s=seconds / 5)),
+        Point("nginx killed", CHAT, even, killed),
     ]
-    return _named("channel-layers", [p for p in points if not quick or "," not in p.label], quick, repeats, seed)
+    return _named("crowds", points, quick, repeats, seed)
 
 
 def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -270,6 +305,7 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "instances": instances,
     "balancing": balancing,
     "channel-layers": channel_layers,
+    "crowds": crowds,
     "failover": failover,
     "outages": outages,
     "scaling": scaling,
