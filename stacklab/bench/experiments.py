@@ -27,7 +27,7 @@ def _named(name: str, points: list[Point], quick: bool, repeats: int | None, see
 
 BLOCKS, QUICK_BLOCKS = 18, 5
 
-CHURN_STAY_S = 20.0  # of a client, on average, where they come and go
+CHURN_PER_S = 30.0  # clients that leave, and others that come: as before a lesson, or on a phone between two masts
 
 # With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
 CHAT = StackSettings(nginx_worker_connections=4096)
@@ -100,7 +100,7 @@ def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 
         "memory": base.replace(channel_layer="memory"),
     }
     points = [Point(label, settings, load) for label, settings in layers.items() if not quick or "," not in label]
-    churn = load.replace(churn_per_s=load.clients / CHURN_STAY_S)
+    churn = load.replace(churn_per_s=CHURN_PER_S)
     points += [Point(f"{label}, coming and going", layers[label], churn) for label in ("pubsub", "core", "memory")]
     return _named("channel-layers", points, quick, repeats, seed)
 
