@@ -41,9 +41,11 @@ def latency_over_time(messages: pd.DataFrame, ax: Axes | None = None, events: pd
         shares.yaxis.set_major_formatter(PercentFormatter(1))
         shares.tick_params(labelsize=9, colors=FAILED, length=0)
         shares.spines[["top", "left"]].set_visible(False)
+        ax.set_zorder(shares.get_zorder() + 1)  # the lines before the columns
+        ax.patch.set_visible(False)
         handles.append(Patch(color=FAILED, alpha=0.45, label="share lost (right)"))
     _mark(ax, messages, events)
-    ax.set(xlabel="seconds since counting began")
+    ax.set(xlabel="seconds since counting began", xlim=(0, second.max() + 1))
     drawing.legend(ax, handles, offset=1.08 if lost.any() else 1.01)
     return drawing.finish(ax, "Time from sender to receiver, by second", "latency, ms")
 

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, crowdplots, improvements, plots, words
+from stacklab.study import analysis, crowdplots, drawing, improvements, plots, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -288,7 +288,7 @@ def _small_multiples(resources: pd.DataFrame, draw: Callable[..., Any]) -> Figur
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for place, (ax, point) in enumerate(zip(axes, points, strict=False)):
         draw(resources[resources["point"] == point], ax)
-        ax.set_title(point, loc="left", fontsize=10, fontweight="bold")
+        ax.set_title(drawing.wrapped(point, 26), loc="left", fontsize=10, fontweight="bold")
         ax.set_xlabel("seconds" if place >= len(points) - columns else "")
         if place % columns:
             ax.set_ylabel("")
