@@ -211,7 +211,7 @@ def _storm(run: Run, connections: pd.DataFrame) -> Iterator[str]:
     storm = again["connect_start_s"].min(), (again["connect_start_s"] + again["connect_s"].fillna(0)).max()
     samples = run.table("generator")
     samples = samples[samples["name"] == "generator_cpu_busiest"]
-    busy = samples.loc[samples["time_s"].between(storm[0], storm[1] + 0.5), "value"]  # a reading is of the half second before
+    busy = samples.loc[(samples["time_s"] - 0.25).between(*storm), "value"]  # a reading is of the half second before it
     if len(busy) and busy.mean() > MAX_GENERATOR_SHARE:
         yield (
             f"While all clients came back, the load generator's busiest process used {busy.mean():.0%} of a core: "
