@@ -120,7 +120,7 @@ def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
     points = [
         Point("rooms of ten", CHAT, even),
         Point(f"one room of {large}", CHAT, even.replace(largest_room=large, rooms=1 + (clients - large) // 10)),
-        Point("one speaks to all", CHAT, to_all.replace(listeners=clients - 1, messages_per_s=1)),
+        Point("one speaks to all", CHAT, to_all.replace(listeners=clients - 1, messages_per_s=2)),
         Point("burst of 1", CHAT, burst),
         Point(f"burst of {clients // 2}", CHAT, many),
         Point(f"burst of {clients // 2}, core", core, many),

@@ -74,14 +74,14 @@ def burst_spread(messages: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def latency_by_room_size(messages: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The 95th percentile of the latency in each room against its size, a mark a room, a colour a point."""
+    """The 95th percentile of the latency in each room against its size, a mark a room, a colour a point. Bursts left out."""
     ax = drawing.axes_for(ax, 6)
-    counted = messages[~messages["warmup"].astype(bool)]
+    counted = messages[~messages["warmup"].astype(bool) & ~messages["burst"].astype(bool)]
     if not drawing.drawable(ax, counted, "latency_s"):
         return ax
     handles = []
     for number, (label, mine) in enumerate(drawing.cases_of(counted)):
-        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[number % 8]
+        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[(number + number // 8) % 8]
         each = mine.groupby(["experiment", "run", "room"], observed=True)
         rooms = each.agg(deliveries=("n", "size"), p95_s=("latency_s", lambda values: values.quantile(0.95)))
         said = each.apply(lambda rows: len(rows[["sender", "n"]].drop_duplicates()), include_groups=False)
@@ -121,7 +121,7 @@ def _mark(ax: Axes, table: pd.DataFrame, events: pd.DataFrame | None) -> None:
     if events is None:
         return
     mine = events[events["point"].isin(table["point"].unique())]
-    for what, rows in mine.groupby("what", sort=False):
+    for number, (what, rows) in enumerate(mine.groupby("what", sort=False)):
         ax.axvline(rows["t_s"].min(), color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
-        ax.annotate(what, (rows["t_s"].min(), 1), (3, -3), ("data", "axes fraction"), textcoords="offset points",
+        ax.annotate(what, (rows["t_s"].min(), 1), (3, -3 - 11 * number), ("data", "axes fraction"), textcoords="offset points",
                     va="top", fontsize=8.5)  # fmt: skip

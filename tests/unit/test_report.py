@@ -94,7 +94,7 @@ def test_sockets_that_said_nothing_have_no_pictures_of_messages(chat, tmp_path):
 
 def test_every_picture_is_told_in_words_too(eight, chat):
     assert len(eight.images) == 7
-    assert len(chat.images) == 9
+    assert len(chat.images) == 10
     assert all(len(alt) > 30 and alt.endswith(".") for alt in eight.alts + chat.alts)
     assert "The median response time runs from" in eight.alts[0]
 
