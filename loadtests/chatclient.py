@@ -128,7 +128,7 @@ class Client:
         if row.connect_s is not None and row.close_code in (None, ABNORMAL):
             if self.cut_off:
                 row.close_code = row.error = None
-            elif self.done:
+            elif self.done and not (self.role == "slow_reader" and (row.close_code or row.error)):
                 row.close_code, row.error = NORMAL, None  # we said goodbye and did not wait for the answer
         self.crowd.connection_rows.writerow(astuple(row))
 
