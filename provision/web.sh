@@ -75,7 +75,8 @@ code() {
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
         rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
-            --include version.py --include /stack/ --include /stack/render.py --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
+            --include version.py --include /stack/ --include /stack/render.py \
+            --include /stack/services/ --include '/stack/services/*.py' --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
     # stacklab.stack.render looks for the templates in provision/ beside the package, as in a checkout.
     [ "$(readlink "$home/lib/provision")" = "$home/provision" ] || ln -sfn "$home/provision" "$home/lib/provision"

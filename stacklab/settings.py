@@ -15,6 +15,9 @@ from stacklab.errors import SettingsError
 
 BALANCE_METHODS = ("round_robin", "least_conn", "ip_hash", "hash", "random_two")
 CHANNEL_LAYERS = ("core", "pubsub", "memory")
+ASGI_SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
+# What one server alone knows: with another it would do nothing, and is refused.
+NEEDS_SERVER = {"daphne_drain_s": ("daphne",), "asgi_threads": ("daphne",), "bounded_sockets": ("daphne",)}
 # What is better than stock, in the site and in its server (app/improvements); `daphne_drain_s` is one too, above 0.
 APP_IMPROVEMENTS = ("lean_dispatch", "tidy_channels", "one_subscription", "layer_reconnects", "chat_resume")
 IMPROVEMENTS = (*APP_IMPROVEMENTS, "bounded_sockets", "daphne_drain_s")
@@ -174,8 +177,9 @@ class StackSettings(Checked):
     uwsgi_processes: int = number(5, 1, 64, "uWSGI: worker processes")
     uwsgi_threads: int = number(1, 1, 64, "uWSGI: threads in each worker process")
     uwsgi_listen: int = number(1024, 1, 65_535, "uWSGI: requests that may wait in the socket's queue (backlog)")
-    daphne_instances: int = number(3, 1, MAX_DAPHNE_INSTANCES, "Daphne: instances behind nginx")
-    daphne_tls: bool = switch(True, "Daphne: TLS between nginx and each instance")
+    asgi_server: str = choice("daphne", ASGI_SERVERS, "ASGI: the server of the instances (where a name says daphne, it is meant)")
+    daphne_instances: int = number(3, 1, MAX_DAPHNE_INSTANCES, "ASGI: instances behind nginx")
+    daphne_tls: bool = switch(True, "ASGI: TLS between nginx and each instance")
     daphne_drain_s: int = number(0, 0, 300, "Daphne: seconds that sockets may live on when their instance stops; then 1012 "
                                  "(0: Daphne's own way, which drops them)")
     asgi_threads: int | None = number(None, 1, 256, "Daphne: threads of the event loop's own pool (none: as Python has it)")
@@ -202,6 +206,14 @@ class StackSettings(Checked):
                 raise SettingsError(
                     f"{name}={value} is not allowed with channel_layer={self.channel_layer!r}, where it would do nothing: "
                     f"take channel_layer {' or '.join(layers)}, or leave {name} at {self.default(name)}"
+                )
+
+        for name, servers in NEEDS_SERVER.items():
+            value = getattr(self, name)
+            if value != self.default(name) and self.asgi_server not in servers:
+                raise SettingsError(
+                    f"{name}={value} is not allowed with asgi_server={self.asgi_server!r}, which knows no such setting: "
+                    f"take asgi_server {' or '.join(servers)}, or leave {name} at {self.default(name)}"
                 )
 
     @classmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacklab.runs.calibration import MINUTES, Calibration, in_words
-from stacklab.settings import IMPROVEMENTS, StackSettings
+from stacklab.settings import StackSettings
 from stacklab.stack import Applied
 
 if TYPE_CHECKING:
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from stacklab.runs.results import Run
     from stacklab.study.paired import MetricVerdict
     from stacklab.study.verdicts import Judgement
-
-# Settings that can be seen in the running services themselves.
-OBSERVABLE = (
-    "nginx_worker_processes", "nginx_worker_connections", "uwsgi_processes", "uwsgi_threads", "uwsgi_listen",
-    "daphne_instances", "daphne_tls", "asgi_threads", "channel_layer", "channel_capacity", "redis_pool", *IMPROVEMENTS,
-)
 
 
 def status_text(status: dict[str, Any]) -> str:
@@ -47,9 +41,9 @@ def status_text(status: dict[str, Any]) -> str:
         lines.append(f"nginx: {workers} of before a reload, for the sockets open since then (worker_shutdown_timeout ends them)")
     lines += ["", f"{'setting':<26} {'asked':>12} {'runs':>12}"]
     for name, asked in status["settings"].items():
-        runs = status["observed"].get(name) if name in OBSERVABLE else None
+        runs = status["observed"].get(name)
         mark = "  <- not as asked" if runs is not None and runs != asked else ""
-        lines.append(f"{name:<26} {value(asked):>12} {value(runs) if name in OBSERVABLE else '':>12}{mark}")
+        lines.append(f"{name:<26} {value(asked):>12} {value(runs) if name in status['observed'] else '':>12}{mark}")
     return "\n".join(lines)
 
 
@@ -178,6 +172,13 @@ def calibration_text(calibration: Calibration) -> str:
         f"usual here: {usual}", str(calibration.path),
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def servers_text(runs: list[Run]) -> str:
+    """ASGI servers side by side, where that was measured; nothing otherwise."""
+    from stacklab.study import servers
+
+    return servers.text(runs)
 
 
 def improvements_text(runs: list[Run]) -> str:

@@ -123,11 +123,10 @@ def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
 
 def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bool = True) -> None:
     """Follow the journal of nginx, uwsgi, daphne, daphne@1 or redis."""
-    unit = stack.unit_of(service)
+    unit, known = stack.unit_of(service), stack.SERVICES.get(service)
     count = whole_number("lines", lines, low=0)
     host = open_lab(lab).web()
-    # nginx writes to a file of its own what it has to say of requests; the journal has only its starts and stops.
-    errors = "tail -n {n} {f} /var/log/nginx/error.log & " if service == "nginx" else ""
+    errors = f"tail -n {{n}} {{f}} {known.words} & " if known and known.words else ""  # which the journal has not
     command = errors + "journalctl -q --no-pager -n {n} {f} -u '{unit}'"
     with host.stream(command.format(n=count, f="-f" if follow else "", unit=unit), sudo=True) as journal:
         for line in journal:
@@ -223,6 +222,7 @@ def experiment(
     for plan in plans:
         runs += measure_plan(plan, open_lab(lab), fresh, _first_look)
         report(plan.name)
+    print(show.servers_text(runs), end="")
     print(show.improvements_text(runs), end="")
     if name == CLAIMS:
         verdicts()

@@ -10,7 +10,7 @@ from stacklab.errors import SettingsError
 from stacklab.settings import Checked, choice, decimal, number, switch, text
 
 ARRIVALS = ("even", "poisson")
-SIGHTS = ("clients_held", "daphne_processes", "sync_threads", "starts", "socket_shares")
+SIGHTS = ("clients_held", "daphne_processes", "sync_threads", "starts", "socket_shares", "most_clients", "server_stops")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Samples this machine's services until its standard input ends. Runs on the web host as root, nothing installed.
 
-    python3 -I sampler.py [--interval S] [--memory-interval S]
+    python3 -I sampler.py [--interval S] [--memory-interval S] NAME=UNIT …
 
 Prints one JSON object a line; `stacklab.bench.sampling` reads them through SSH:
 
@@ -32,8 +32,6 @@ import time
 
 FORMAT = 1
 CGROUPS = "/sys/fs/cgroup"
-UNITS = ("nginx.service", "uwsgi.service", "redis-server.service", "system-*.slice/daphne@*.service")
-SERVICE_NAMES = {"redis-server": "redis"}
 NGINX_STATUS = ("127.0.0.1", 8080), "/nginx_status"
 UWSGI_STATS = "/run/uwsgi/stats.sock"
 UWSGI_SOCKET = b"/run/uwsgi/stacklab.sock"
@@ -52,13 +50,13 @@ def read(path):
 # -- services -----------------------------------------------------------------------------------
 
 
-def find_services():
-    """{name: cgroup folder} of the services that run now."""
+def find_services(units):
+    """{name: cgroup folder} of the services {name: unit} that run now; of a pattern, each instance by its unit's name."""
     found = {}
-    for unit in UNITS:
-        for folder in glob.glob(os.path.join(CGROUPS, "system.slice", unit)):
-            name = os.path.basename(folder)[: -len(".service")]
-            found[SERVICE_NAMES.get(name, name)] = folder
+    for name, unit in units.items():
+        folder = "system-*.slice" if "@" in unit else ""  # systemd gathers a pattern's instances there
+        for path in glob.glob(os.path.join(CGROUPS, "system.slice", folder, unit + ".service")):
+            found[os.path.basename(path)[: -len(".service")] if "@" in unit else name] = path
     return found
 
 
@@ -261,7 +259,8 @@ def queue_gauges():
 class Sampler:
     """Takes the readings on a timetable and hands lines to the writer without ever waiting for it."""
 
-    def __init__(self, interval_s, memory_interval_s):
+    def __init__(self, units, interval_s, memory_interval_s):
+        self.units = units
         self.interval_s, self.memory_interval_s = interval_s, memory_interval_s
         self._cpu = CpuMeter()
         self._memory = {}
@@ -299,7 +298,7 @@ class Sampler:
         time_s = time.time()
         services = {}
         memory, self._memory = self._memory, {}
-        for name, folder in find_services().items():
+        for name, folder in find_services(self.units).items():
             try:
                 services[name] = {"cpu_s": self._cpu.total(name, cpu_seconds(read(folder + "/cpu.stat")))}
             except (OSError, ValueError):
@@ -311,7 +310,7 @@ class Sampler:
         """Leaves the memory for the next reading of the CPU. Returns the shortest pause that it can afford."""
         began_s = time.thread_time()
         memory = {}
-        for name, folder in find_services().items():
+        for name, folder in find_services(self.units).items():
             try:
                 memory[name] = service_memory(folder)
             except OSError:
@@ -360,10 +359,11 @@ class Sampler:
 
 def main():
     arguments = argparse.ArgumentParser(description="Sample the services of this machine; see the head of this file.")
+    arguments.add_argument("units", nargs="*", metavar="NAME=UNIT")
     arguments.add_argument("--interval", type=float, default=0.5, metavar="S")
     arguments.add_argument("--memory-interval", type=float, default=2.0, metavar="S")
     options = arguments.parse_args()
-    Sampler(options.interval, options.memory_interval).run()
+    Sampler(dict(unit.split("=", 1) for unit in options.units), options.interval, options.memory_interval).run()
 
 
 if __name__ == "__main__":

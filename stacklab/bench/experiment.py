@@ -21,7 +21,7 @@ from stacklab import stack
 from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import go_back, going_back, left_behind
-from stacklab.bench.load import Progress, run_load
+from stacklab.bench.load import Progress, from_networks, run_load
 from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
 from stacklab.bench.plan import Experiment, Planned
@@ -45,7 +45,8 @@ from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
 # For the estimate before an experiment starts, until a run on this machine says better.
 GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
-LOOK_S = 4.0  # each of its rounds
+LOOK_S = 4.0  # each of its rounds …
+TRIAL_S = 20.0  # … and each trial of a search, which is a load
 BYTES_PER_REQUEST = 60
 BYTES_PER_RUN = 300_000
 
@@ -225,14 +226,6 @@ def measure(
     return draft.run
 
 
-def from_networks(addresses: Sequence[str], workload: Workload) -> list[str]:
-    """Those of the desk's addresses that lie in the first `workload.networks` /24s; all of them for HTTP."""
-    if isinstance(workload, HttpLoad):
-        return list(addresses)
-    networks = list(dict.fromkeys(address.rpartition(".")[0] for address in addresses))[: workload.networks]
-    return [address for address in addresses if address.rpartition(".")[0] in networks]
-
-
 def under_load_s(out: Path, workload: Workload) -> float:
     """Seconds from the first request (warm-up included) or connection to the end of the last."""
     import pandas as pd
@@ -276,7 +269,7 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
 def guessed_s(workload: Workload) -> float:
     """Seconds under load, before anything was measured here."""
     if isinstance(workload, Look):
-        return LOOK_S * workload.rounds
+        return workload.rounds * (TRIAL_S if workload.sight == "most_clients" else LOOK_S)
     if isinstance(workload, ChatLoad):
         return workload.ramp_s + workload.duration_s
     per_s = workload.requests_per_s or GUESSED_REQUESTS_PER_S

@@ -9,6 +9,7 @@ from dataclasses import replace
 from stacklab.bench.events import Event
 from stacklab.bench.improvements import improvement_outages, improvements
 from stacklab.bench.plan import Experiment, Point
+from stacklab.bench.servers import servers
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, StackSettings
 from stacklab.stack.limits import raised_for
@@ -321,6 +322,7 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "asgi-threads": asgi_threads,
     "starts": starts,
     "socket-shares": socket_shares,
+    "servers": servers,
     "improvements": improvements,
     "improvement-outages": improvement_outages,
 }

@@ -62,6 +62,14 @@ class Progress:
     phase: str
 
 
+def from_networks(addresses: Sequence[str], workload: Workload) -> list[str]:
+    """Those of the desk's addresses that lie in the first `workload.networks` /24s; all of them for HTTP."""
+    if isinstance(workload, HttpLoad):
+        return list(addresses)
+    networks = list(dict.fromkeys(address.rpartition(".")[0] for address in addresses))[: workload.networks]
+    return [address for address in addresses if address.rpartition(".")[0] in networks]
+
+
 def run_load(
     workload: Workload,
     url: str,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import websocket
 
 TIMEOUT_S = 5.0
+ENDED_WITHIN_S = 1.0
 
 
 class Room:
@@ -69,3 +70,20 @@ class Room:
         except (OSError, websocket.WebSocketException):
             return False
         return client.connected
+
+    def ends(self) -> list[int | None]:
+        """The code with which each client's socket was closed: 1006 where it ended without one, None where it is open."""
+        return [self._end(client) for client in self._sockets]
+
+    @staticmethod
+    def _end(client: websocket.WebSocket) -> int | None:
+        client.settimeout(ENDED_WITHIN_S)
+        try:
+            while True:
+                opcode, data = client.recv_data(control_frame=True)
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    return int.from_bytes(data[:2], "big") if len(data) >= 2 else 1005
+        except websocket.WebSocketTimeoutException:
+            return None
+        except (OSError, websocket.WebSocketException):
+            return 1006

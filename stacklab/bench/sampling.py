@@ -18,6 +18,7 @@ from typing import TextIO
 
 from stacklab.errors import HostError, LabError
 from stacklab.labs.host import Host, Stream
+from stacklab.stack.services import SERVICES
 
 SAMPLER = "/opt/stacklab/provision/files/sampler.py"
 FORMAT = 1
@@ -60,7 +61,8 @@ class Sampling:
         self.clock_error_s: float | None = None
         self._host, self._out = host, out
         self._interval_s = interval_s
-        self._command = f"exec python3 -I {SAMPLER} --interval {interval_s:g} --memory-interval {memory_interval_s:g}"
+        services = " ".join(f"{name}='{service.unit}'" for name, service in SERVICES.items())
+        self._command = f"exec python3 -I {SAMPLER} --interval {interval_s:g} --memory-interval {memory_interval_s:g} {services}"
         self._raw = out / "samples.jsonl"
         self._failure: LabError | None = None
         self._started, self._stopping = threading.Event(), threading.Event()

@@ -11,11 +11,11 @@ import pyarrow
 from stacklab.errors import LabError
 from stacklab.labs.host import Host
 from stacklab.runs.tables import SCHEMAS, write_table
+from stacklab.stack.services import SERVICES, journal_units
 
 REQUESTS = "/var/log/nginx/requests.jsonl"
-LOGS = (REQUESTS, "/var/log/nginx/error.log", "/var/log/daphne/*.log")
+LOGS = tuple(log for service in SERVICES.values() for log in service.logs)
 ROTATED = ".1"  # after the name of a log: what logrotate has put aside
-JOURNAL = "-u nginx -u uwsgi -u redis-server -u 'daphne@*'"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def collect(host: Host, since: Mark, out: Path) -> int:
     for name, place in now.files.items():
         if name.endswith(".log") and place != since.files.get(name):
             (logs / name.removeprefix("/var/log/").replace("/", "-")).write_text(_gained(host, since, now, name))
-    journal = host.run(f"journalctl --no-pager -o short-precise --since=@{since.time_s:.3f} {JOURNAL}", sudo=True, timeout_s=120)
+    command = f"journalctl --no-pager -o short-precise --since=@{since.time_s:.3f} {journal_units()}"
+    journal = host.run(command, sudo=True, timeout_s=120)
     (logs / "journal.log").write_text(journal)
     return count
 

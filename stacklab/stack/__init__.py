@@ -9,6 +9,5 @@ __getattr__ = hands_out(__name__, {
     **dict.fromkeys((
         "Applied", "apply", "ca_certificate", "current", "is_provisioned", "observe", "provision", "state", "versions",
     ), "change"),
-    "SERVICES": "services",
-    "unit_of": "services",
+    **dict.fromkeys(("SERVICES", "unit_of"), "services"),
 })  # fmt: skip

@@ -19,6 +19,7 @@ from stacklab.files import ROOT
 from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
 from stacklab.stack.render import render
+from stacklab.stack.services import SERVICES
 
 SENT = ("app", "provision", "stacklab")
 SCRIPT = "/opt/stacklab/provision/commit-settings"
@@ -145,14 +146,15 @@ def versions(host: Host) -> dict[str, str]:
     return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
 
+PACKAGES = ("django", "channels", "channels-redis", "twisted", *(p for service in SERVICES.values() for p in service.packages))
 VERSIONS = r"""
 . /etc/os-release; echo "os=$PRETTY_NAME"
 echo "kernel=$(uname -r)"
 echo "nginx=$(/usr/sbin/nginx -v 2>&1 | sed 's|.*/||')"
 echo "redis=$(redis-server --version | sed -E 's/.*v=([0-9.]+).*/\1/')"
 echo "python=$(/opt/stacklab/venv/bin/python -c 'import platform; print(platform.python_version())')"
-sed -nE 's/^(django|channels|channels-redis|daphne|pyuwsgi|twisted)==([^ ]+).*/\1=\2/p' /opt/stacklab/provision/requirements.lock
-"""
+sed -nE 's/^(PACKAGES)==([^ ]+).*/\1=\2/p' /opt/stacklab/provision/requirements.lock
+""".replace("PACKAGES", "|".join(PACKAGES))
 
 
 def is_provisioned(host: Host) -> bool:

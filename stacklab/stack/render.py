@@ -13,6 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from stacklab.errors import SettingsError
 from stacklab.settings import StackSettings
+from stacklab.stack.services import in_force
+from stacklab.stack.services.nginx import open_files_needed
+from stacklab.stack.services.uwsgi import somaxconn_needed
 
 # In a checkout: provision/templates. On the web host: /opt/stacklab/provision/templates.
 TEMPLATES = Path(__file__).resolve().parents[2] / "provision" / "templates"
@@ -36,38 +39,14 @@ class ConfigFile:
         return {"path": self.path, "text": self.text, "unit": self.unit, "on_change": self.on_change}
 
 
-# template, path on the web host, unit, what a change asks for
-FILES = (
-    ("sysctl.conf", "/etc/sysctl.d/90-stacklab.conf", "sysctl", "reload"),
-    ("daphne.env", "/etc/stacklab/daphne.env", "daphne", "roll"),
-    ("daphne@.service", "/etc/systemd/system/daphne@.service", "daphne", "roll"),
-    ("daphne.target", "/etc/systemd/system/daphne.target", "daphne.target", "reload"),
-    ("uwsgi.ini", "/etc/uwsgi/stacklab.ini", "uwsgi", "reload"),
-    ("nginx.conf", "/etc/nginx/nginx.conf", "nginx", "reload"),
-    ("site.conf", "/etc/nginx/conf.d/stacklab.conf", "nginx", "reload"),
-)
 
-# An open file for each connection a worker may hold, and some for logs, static files and listening sockets.
-SPARE_OPEN_FILES = 512
-
-
-def open_files_needed(settings: StackSettings) -> int:
-    """`worker_rlimit_nofile`: without it nginx stays at the soft limit, however many worker_connections it has."""
-    return max(1024, settings.nginx_worker_connections + SPARE_OPEN_FILES)
-
-
-def somaxconn_needed(settings: StackSettings) -> int:
-    """`net.core.somaxconn`: the kernel cuts a longer listen backlog down to it, silently. Linux's own default is 4096."""
-    return max(4096, settings.uwsgi_listen)
+TLS_FILES = ("/etc/stacklab/tls/daphne.crt", "/etc/stacklab/tls/daphne.key")
 
 
 def daphne_command(settings: StackSettings) -> str:
     """Daphne's own command; the launcher on it where an improvement of the server itself is on."""
     improved = settings.daphne_drain_s or settings.bounded_sockets
     return "python -m improvements.server" if improved else "daphne"
-
-
-TLS_FILES = ":privateKey=/etc/stacklab/tls/daphne.key:certKey=/etc/stacklab/tls/daphne.crt"
 
 
 @cache
@@ -83,20 +62,22 @@ def render(settings: StackSettings, templates: Path = TEMPLATES) -> tuple[Config
 
     Raises SettingsError, naming the template, if one cannot be rendered (a name it does not know, say).
     """
+    services = in_force(settings.to_dict())
     names = {
         "s": settings,
-        "open_files": open_files_needed(settings),
-        "somaxconn": somaxconn_needed(settings),
+        "label": services[settings.asgi_server].label,
+        "open_files": open_files_needed(settings.nginx_worker_connections),
+        "somaxconn": somaxconn_needed(settings.uwsgi_listen),
         "daphne_ports": settings.daphne_ports(),
         "daphne_command": daphne_command(settings),
         "asgi": "improvements.asgi:application" if settings.app_improved() else "config.asgi:application",
         "tls_files": TLS_FILES,
     }
     files = []
-    for template, path, unit, on_change in FILES:
+    for file in (file for service in reversed(services.values()) for file in service.templates):
         try:
-            text = _environment(templates).get_template(f"{template}.j2").render(names)
+            text = _environment(templates).get_template(f"{file.name}.j2").render(names)
         except TemplateError as error:
-            raise SettingsError(f"the template {template}.j2 cannot be rendered: {error}") from error
-        files.append(ConfigFile(path, text, unit, on_change))
+            raise SettingsError(f"the template {file.name}.j2 cannot be rendered: {error}") from error
+        files.append(ConfigFile(file.path, text, file.part, file.on_change))
     return tuple(files)

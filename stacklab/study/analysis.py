@@ -16,7 +16,7 @@ import pandas as pd
 from stacklab.runs.disturbance import load_window
 from stacklab.runs.results import Run
 from stacklab.runs.tables import TABLES, WEB_CLOCK_TABLES
-from stacklab.settings import StackSettings
+from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.services import family
 from stacklab.workload import ChatLoad, HttpLoad, Look
 
@@ -108,11 +108,11 @@ def events(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def sockets(runs: Sequence[Run]) -> pd.DataFrame:
-    """Daphne's memory against its open sockets, one row a reading: `t_s`, `sockets`, `pss_bytes` (all instances)."""
+    """The ASGI server's memory against its open sockets, one row a reading: `t_s`, `sockets`, `pss_bytes` (all instances)."""
     runs = [run for run in runs if run.has("connections")]
     labels = list(labels_of(runs, FACTORS).columns)
     samples = resources(runs)
-    samples = samples[samples["service"].map(family) == "daphne"].dropna(subset=["pss_bytes"])
+    samples = samples[samples["service"].map(family).isin(ASGI_SERVERS)].dropna(subset=["pss_bytes"])
     memory = samples.groupby([*labels, "t_s"], as_index=False, observed=True, dropna=False)["pss_bytes"].sum()
     memory["sockets"] = 0
     opened = connections(runs).dropna(subset=["connect_s"])

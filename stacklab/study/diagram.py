@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
-from stacklab.study.plots import INK, MUTED, SERVICE_COLOURS
+from stacklab.stack.services import SERVICES, family
+from stacklab.study.plots import INK, MUTED
 
 NEW = "#CC79A7"
 CELL_WIDTH, CELL_HEIGHT, GAP = 0.86, 0.46, 0.1
@@ -104,14 +105,17 @@ def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box
         pids = rows.loc[rows["role"] == "master", "pid"]
         return f"master {', '.join(map(str, pids))}" if len(pids) else "does not run"
 
-    family = processes["service"].map(lambda service: service.partition("@")[0])
-    nginx, uwsgi, daphne, redis = (processes[family == name] for name in ("nginx", "uwsgi", "daphne", "redis"))
-    colours = SERVICE_COLOURS
+    def box(name: str, words: str, shown: list[tuple[str, bool]], in_a_row: int | None = None) -> Box:
+        service = SERVICES[name]
+        return Box(service.label, words, service.colour, shown, **({"in_a_row": in_a_row} if in_a_row else {}))
+
+    rows = {name: processes[processes["service"].map(family) == name] for name in SERVICES}
+    nginx, uwsgi, daphne, redis = (rows[name] for name in ("nginx", "uwsgi", "daphne", "redis"))
     return (
-        Box("nginx", master(nginx), colours["nginx"], cells(nginx[nginx["role"] == "worker"]), in_a_row=2),
-        Box("uWSGI", f"{master(uwsgi)}, unix socket", colours["uwsgi"], cells(uwsgi[uwsgi["role"] == "worker"])),
-        Box("Daphne", "one process an instance", colours["daphne"], cells(daphne, "{port}\n{pid}")),
-        Box("Redis", "unix socket", colours["redis"], cells(redis), in_a_row=1),
+        box("nginx", master(nginx), cells(nginx[nginx["role"] == "worker"]), in_a_row=2),
+        box("uwsgi", f"{master(uwsgi)}, unix socket", cells(uwsgi[uwsgi["role"] == "worker"])),
+        box("daphne", "one process an instance", cells(daphne, "{port}\n{pid}")),
+        box("redis", "unix socket", cells(redis), in_a_row=1),
     )
 
 

@@ -11,14 +11,13 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from stacklab.stack.services import SERVICE_COLOURS
+from stacklab.stack.services import SERVICE_COLOURS, family, number_of, order_of
 from stacklab.study.analysis import point_order
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
@@ -150,7 +149,7 @@ def stacked_services(resources: pd.DataFrame, column: str, unit: float, ax: Axes
     binned = rows.assign(service=service, bin=(rows["t_s"] / BIN_S).round() * BIN_S)
     runs = binned.groupby(["experiment", "run"], observed=True).ngroups
     grid = binned.groupby(["bin", "service"])[column].sum().unstack().interpolate(limit_area="inside").fillna(0) / runs / unit
-    names = sorted(grid.columns, key=_service_order)
+    names = sorted(grid.columns, key=order_of)
     colours = _service_colours(names)
     ax.stackplot(grid.index, [grid[name] for name in names], colors=colours, linewidth=0)
     ax.axvline(0, color=MUTED, linewidth=1)
@@ -158,17 +157,6 @@ def stacked_services(resources: pd.DataFrame, column: str, unit: float, ax: Axes
     handles = [Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)]
     legend(ax, handles[::-1])
     return ax
-
-
-def _service_order(name: str) -> tuple[int, int]:
-    family = name.partition("@")[0]
-    known = list(SERVICE_COLOURS)
-    return (known.index(family) if family in known else len(known), instance_number(name))
-
-
-def instance_number(name: str) -> int:
-    number = name.rpartition("@")[2]
-    return int(number) if number.isdigit() else 0
 
 
 def _service_colours(names: Sequence[str]) -> list[str]:
@@ -179,10 +167,16 @@ def _service_colours(names: Sequence[str]) -> list[str]:
 
 
 def instance_colours(instances: Sequence[str]) -> list[str]:
-    """Shades of Daphne's green, from dark to light; up to daphne@4 the same on every picture."""
-    numbers = [instance_number(name) for name in instances]
+    """Shades of their service's colour, from dark to light; up to daphne@4 the same on every picture."""
+    numbers = [number_of(name) for name in instances]
     steps = max([4, *numbers]) - 1
-    return [to_hex(colormaps["BuGn"](0.9 - 0.62 * max(number - 1, 0) / steps)) for number in numbers]
+    return [_shade(SERVICE_COLOURS.get(family(name), MUTED), max(number_of(name) - 1, 0) / steps) for name in instances]
+
+
+def _shade(colour: str, share: float) -> str:
+    """A colour, darkened a little at 0 and almost white at 1."""
+    dark = [0.75 * part for part in to_rgb(colour)]
+    return to_hex([part + (1 - part) * 0.72 * share for part in dark])
 
 
 def text_on(colour: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from stacklab.runs.results import Run
 from stacklab.runs.seen import read_seen
 
+TOLD = (1001, 1012)  # going away, restarting: codes by which a client knows to come back
 THREADS_PER_CPU = 5  # that the post gives ASGI_THREADS by default
 
 Rows = Sequence[Mapping[str, Any]]
@@ -27,6 +28,8 @@ def summarize_look(run: Run) -> dict[str, Any]:
     (systemd called all active, and not all listened).
     socket_shares: as of a chat run, by the instances' own access logs: `busiest_share`, `instances_met_share`;
     `lines_per_socket` (each said one thing: 2, of its opening, means that messages are not logged).
+    most_clients: `clients_borne` (p95 within 250 ms, hardly a message lost), `first_not_borne` (none: the search's bound).
+    server_stops: `stop_s`, and the share of the sockets that were told why: `told_share` (1001 or 1012).
     """
     return _SUMMARIES[run.workload.sight](run, read_seen(run.path))
 
@@ -86,7 +89,21 @@ def _socket_shares(run: Run, rows: Rows) -> dict[str, Any]:
     }
 
 
+def _most_clients(run: Run, rows: Rows) -> dict[str, Any]:
+    beyond = [row["clients"] for row in rows if not row["borne"]]
+    return {
+        "clients_borne": max((row["clients"] for row in rows if row["borne"]), default=0),
+        "first_not_borne": min(beyond, default=np.nan),
+    }
+
+
+def _server_stops(run: Run, rows: Rows) -> dict[str, Any]:
+    codes = [row["code"] for row in rows if "code" in row]
+    told = sum(code in TOLD for code in codes) / len(codes) if codes else np.nan
+    return {"stop_s": rows[-1]["stop_s"], "told_share": told}
+
+
 _SUMMARIES: dict[str, Callable[[Run, Rows], dict[str, Any]]] = {
     "clients_held": _clients_held, "daphne_processes": _daphne_processes, "sync_threads": _sync_threads,
-    "starts": _starts, "socket_shares": _socket_shares,
+    "starts": _starts, "socket_shares": _socket_shares, "most_clients": _most_clients, "server_stops": _server_stops,
 }  # fmt: skip

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, crowdplots, drawing, improvements, plots, words
+from stacklab.study import analysis, crowdplots, drawing, improvements, plots, servers, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -108,6 +108,13 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
             "The slope is the memory of one more socket, while the sockets were opening.",
         ),
     ]
+
+
+def server_pictures(runs: Sequence[Run]) -> list[Picture]:
+    """What each ASGI server costs and bears."""
+    told = "; ".join(", ".join(f"{name} {value}" for name, value in line.items()) for line in servers.side_by_side(runs))
+    caption = "A bar at the median, a dot a run, hollow where it was disturbed. Memory, CPU, latency and losses: less is better."
+    return [_picture(servers.picture(runs), f"The servers side by side. {told}.", caption)]
 
 
 def _improvement_picture(runs: Sequence[Run]) -> list[Picture]:

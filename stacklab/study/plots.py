@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from stacklab.stack.services import SERVICE_COLOURS
+from stacklab.stack.services import SERVICE_COLOURS, number_of
 from stacklab.study import drawing
 from stacklab.study.analysis import open_at
 from stacklab.study.drawing import FAILED, GRID, INK, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
@@ -217,7 +217,7 @@ def access_log_share(connections: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = drawing.axes_for(ax, 6, height=1.6 + 0.6 * max(len(cases), 2))
     if not cases:
         return drawing.nothing(ax, "No socket met an instance.")
-    instances = sorted({name for _, rows in cases for name in rows["instance"]}, key=drawing.instance_number)
+    instances = sorted({name for _, rows in cases for name in rows["instance"]}, key=number_of)
     colours = drawing.instance_colours(instances)
     for place, (_, rows) in enumerate(cases):
         share = rows["instance"].value_counts(normalize=True)
@@ -250,7 +250,7 @@ def failover_timeline(
     begun = opened["t_s"] + opened["connect_s"]
     last = max(messages["t_s"].max(), begun.max()) if len(messages) else begun.max() + 5
     times = np.arange(np.floor(begun.min()), last + 0.1, 0.1)
-    instances = sorted(opened["instance"].unique(), key=drawing.instance_number)
+    instances = sorted(opened["instance"].unique(), key=number_of)
     held = [open_at(begun[opened["instance"] == i], opened.loc[opened["instance"] == i, "t_end_s"], times) for i in instances]
     colours = drawing.instance_colours(instances)
     ax.stackplot(times, held, colors=colours, linewidth=0)

@@ -12,7 +12,7 @@ import jinja2
 from stacklab.errors import ResultsError
 from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run
-from stacklab.study import analysis, drawing, improvements, pictures, words
+from stacklab.study import analysis, drawing, improvements, pictures, servers, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -74,11 +74,24 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         count=len(runs),
         disturbed=[run for run in runs if not run.validity.valid],
         valid=[run for run in runs if run.validity.valid],
-        sections=[_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])],
+        sections=[
+            *_servers(runs), *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
+        ],
         environment=words.environment(runs),
         calibrated=in_words(calibration_of(runs)),
         commands=words.commands(runs),
     )
+
+
+def _servers(runs: Sequence[Run]) -> list[Section]:
+    """Where ASGI servers were set side by side: that comes first."""
+    if not servers.is_of_servers(runs):
+        return []
+    said = [
+        "A line a server: medians of its chat runs over all channel layers and sizes of rooms; the largest number of clients, "
+        "of those tried, that one instance bears; and what the clients of an instance see when it is told to stop."
+    ]
+    return [Section("Servers side by side", said, servers.side_by_side(runs), [], pictures.server_pictures(runs))]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:

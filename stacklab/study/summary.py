@@ -56,6 +56,10 @@ METRIC_NAMES = {
     "pool_per_s": "answers a second of what waits in the event loop's own threads",
     "left_not_running": "share of starts that left an instance not running",
     "active_not_listening": "share of starts after which an active instance did not listen yet",
+    "clients_borne": "clients that one instance bears with p95 within 250 ms",
+    "first_not_borne": "the fewest that it does not bear",
+    "stop_s": "seconds until it has stopped",
+    "told_share": "share of its sockets that were told to come back",
     "instances_per_room": "instances that a room is spread over",
     "crossed_share": "deliveries that crossed between instances",
 }

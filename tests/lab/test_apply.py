@@ -324,12 +324,12 @@ def test_more_connections_than_open_files_are_refused_by_the_limits_name(few_ope
 def test_more_processes_than_memory_are_refused_by_the_limits_name(at_defaults):
     # The machine's memory is this computer's, so the limit is met with a uWSGI that says its workers are huge.
     script = (
-        "import importlib.machinery as m, json, sys; sys.path.insert(0, '/opt/stacklab/provision'); import live\n"
+        "import importlib.machinery as m\n"
         "c = m.SourceFileLoader('c', '/opt/stacklab/provision/commit-settings').load_module()\n"
-        "real = live.uwsgi_stats\n"
-        "def huge():\n stats = real()\n for w in stats['workers']: w['rss'] = 1 << 40\n return stats\n"
-        "live.uwsgi_stats = huge\n"
-        "try: c.check_limits({'uwsgi_processes': 6, 'nginx_worker_connections': 1024}, [])\n"
+        "from stacklab.stack.services import uwsgi\n"
+        "real = uwsgi.listed\n"
+        "uwsgi.listed = lambda machine: [worker | {'rss': 1 << 40} for worker in real(machine)]\n"
+        "try: c.check_limits({'uwsgi_processes': 6, 'nginx_worker_connections': 1024})\n"
         "except c.Refused as e: print(e)\n"
     )
     said = at_defaults.run("python3 -B -W ignore -", sudo=True, input=script)

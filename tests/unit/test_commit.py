@@ -160,22 +160,22 @@ def test_recovery_takes_up_what_came_back_and_forgets_the_journal_last(commit, s
     commit.live.SETTINGS.write_text(json.dumps(before))
     seen = []
 
-    def take_up(units, instances, steps):
-        seen.append((units, instances, texts(site), commit.JOURNAL.exists()))
+    def take_up(parts, settings, steps):
+        seen.append((parts, settings, texts(site), commit.JOURNAL.exists()))
 
     monkeypatch.setattr(commit, "take_up", take_up)
     monkeypatch.setattr(commit, "verify", lambda settings: seen.append(settings))
     assert commit.recover() is False
     commit.swap(site)
     assert commit.recover() is True
-    assert seen == [({"nginx", "uwsgi", "daphne"}, 3, OLD, True), before["settings"]]
+    assert seen == [({"nginx", "uwsgi", "daphne"}, before["settings"], OLD, True), before["settings"]]
     assert not commit.JOURNAL.exists()
 
 
 def test_a_recovery_that_a_service_refuses_is_not_tried_for_ever(commit, site, monkeypatch):
     commit.live.SETTINGS.write_text(json.dumps({"settings": {"daphne_instances": 3}}))
 
-    def take_up(units, instances, steps):
+    def take_up(parts, settings, steps):
         raise commit.Refused("reloading nginx failed", "nginx", "words")
 
     monkeypatch.setattr(commit, "take_up", take_up)
@@ -232,9 +232,11 @@ def test_a_change_based_on_old_settings_is_refused(commit, site):
 
 
 def test_what_cannot_be_seen_as_asked_is_named(commit):
-    observed = dict.fromkeys(commit.OBSERVABLE, 1)
-    assert commit.differences(dict.fromkeys(commit.OBSERVABLE, 1), observed) == []
-    assert commit.differences({"uwsgi_processes": 2, "balance": "hash"}, observed) == ["uwsgi_processes"]
+    asked = dict.fromkeys(commit.observable({}), 1) | {"asgi_server": "daphne"}
+    observed = asked | {"daphne_drain_s": 7}
+    assert commit.differences(asked, observed) == ["daphne_drain_s"]
+    assert commit.differences(asked | {"asgi_server": "uvicorn"}, observed | {"asgi_server": "uvicorn"}) == [], "it knows none"
+    assert commit.differences({"uwsgi_processes": 2, "a setting of another version": 3}, observed) == ["uwsgi_processes"]
     assert commit.differences({}, observed) == []
 
 
@@ -255,8 +257,8 @@ def test_a_command_that_fails_speaks_for_itself(commit):
 
 def test_numbers_are_read_from_nginx_own_words(commit):
     text = "worker_processes 2;\n  worker_connections   1024;\n# worker_rlimit_nofile 9;\n"
-    assert commit.live.nginx_directive(text, "worker_connections") == 1024
-    assert commit.live.nginx_directive(text, "worker_rlimit_nofile") is None
+    assert commit.nginx.directive(text, "worker_connections") == 1024
+    assert commit.nginx.directive(text, "worker_rlimit_nofile") is None
 
 
 def test_a_lock_dies_with_its_holder(commit):
@@ -273,3 +275,56 @@ def test_a_lock_dies_with_its_holder(commit):
     os.close(ready)
     os.close(tell)
     assert not commit.under_way()
+
+
+SETTINGS = {"asgi_server": "uvicorn", "daphne_instances": 2, "balance_max_fails": 1}
+
+
+@pytest.fixture
+def told(commit, monkeypatch):
+    """What services are told, in order; `told.units` are the instances that run."""
+
+    class Told(list):
+        units: set[str] = set()
+
+    told = Told()
+
+    def call(*command, **_):
+        told.append(" ".join(command).removeprefix("systemctl "))
+        verb, names = command[1], set(command[2:])
+        told.units = told.units - names if verb == "stop" else told.units | names if verb == "start" else told.units
+
+    monkeypatch.setattr(commit, "call", call)
+    monkeypatch.setattr(commit, "is_active", lambda unit: True)
+    monkeypatch.setattr(commit, "reload", lambda service: told.append(f"reload {service.name}"))
+    monkeypatch.setattr(commit.live, "words_of", lambda *command: "")
+    monkeypatch.setattr(
+        commit, "in_state", lambda service, *states: sorted(unit for unit in told.units if unit.startswith(f"{service.name}@"))
+    )
+    return told
+
+
+def test_one_server_takes_anothers_place_instance_by_instance_and_nginx_forgets_each_that_was_away(commit, told):
+    told.units = {"daphne@1", "daphne@2", "daphne@3"}
+    commit.take_up({"uvicorn", "daphne.target"}, SETTINGS, commit.Steps())
+    assert told == [
+        "daemon-reload",
+        "stop daphne@1", "start uvicorn@1", "reload nginx",
+        "stop daphne@2", "start uvicorn@2", "reload nginx",
+        "stop daphne@3",
+    ]  # fmt: skip
+
+
+def test_a_roll_takes_one_instance_after_the_other_and_nginx_forgets_each_that_was_away(commit, told):
+    told.units = {"uvicorn@1", "uvicorn@2"}
+    commit.take_up({"uvicorn"}, SETTINGS, commit.Steps())
+    rolled = ["restart uvicorn@1", "reload nginx", "restart uvicorn@2", "reload nginx"]
+    assert told == ["daemon-reload", *rolled]
+    told.clear()
+    commit.take_up({"uvicorn"}, SETTINGS | {"balance_max_fails": 0}, commit.Steps())
+    assert told == ["daemon-reload", *rolled[::2]], "where no failure counts there is none to forget"
+
+
+def test_whoever_is_named_stands_for_the_server_in_its_place(commit):
+    assert commit.in_its_place("daphne", SETTINGS) == "uvicorn" and commit.in_its_place("nginx", SETTINGS) == "nginx"
+    assert commit.in_its_place("daphne.target", SETTINGS) == "daphne.target"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacklab.errors import LabError, SettingsError
-from stacklab.settings import BALANCE_METHODS, CHANNEL_LAYERS, IMPROVEMENTS, NEEDS_LAYER, Rule, StackSettings
+from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, CHANNEL_LAYERS, IMPROVEMENTS, NEEDS_LAYER, NEEDS_SERVER, Rule, StackSettings
 
 RULES = StackSettings.rules()
 
@@ -35,7 +35,8 @@ def stack_settings() -> st.SearchStrategy[StackSettings]:
 
     def where_they_do_something(values: dict) -> StackSettings:
         """Those that need another layer at their defaults."""
-        kept = {name: value for name, value in values.items() if values["channel_layer"] in NEEDS_LAYER.get(name, CHANNEL_LAYERS)}
+        kept = {name: value for name, value in values.items() if values["channel_layer"] in NEEDS_LAYER.get(name, CHANNEL_LAYERS)
+                and values["asgi_server"] in NEEDS_SERVER.get(name, ASGI_SERVERS)}
         return StackSettings(**kept)
 
     return values.map(where_they_do_something)
@@ -209,6 +210,14 @@ def test_daphne_ports_go_up_from_8443():
 
 def test_each_setting_says_what_it_is():
     for name, rule in RULES.items():
-        assert rule.help.split(":")[0] in ("nginx", "uWSGI", "Daphne", "Channels", "chat"), name
+        assert rule.help.split(":")[0] in ("nginx", "uWSGI", "ASGI", "Daphne", "Channels", "chat"), name
     assert set(RULES["balance"].choices) == set(BALANCE_METHODS)
     assert set(RULES["channel_layer"].choices) == set(CHANNEL_LAYERS)
+
+
+@pytest.mark.parametrize("server", [server for server in ASGI_SERVERS if server != "daphne"])
+@pytest.mark.parametrize(("name", "value"), [("daphne_drain_s", 9), ("asgi_threads", 4)])
+def test_a_server_refuses_by_name_what_it_does_not_know(server, name, value):
+    with pytest.raises(SettingsError, match=f"{name}={value} is not allowed with asgi_server='{server}', which knows no such"):
+        StackSettings(asgi_server=server, **{name: value})
+    assert StackSettings(asgi_server="daphne", **{name: value}).to_dict()[name] == value

@@ -15,7 +15,7 @@ def checkout(tmp_path) -> Path:
     """A copy of what goes to the web host."""
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "stacklab" / "stack").mkdir(parents=True)
+    (tmp_path / "stacklab" / "stack" / "services").mkdir(parents=True)
     for path in [*(f"provision/{name}" for name in FILES), *(f"stacklab/{name}" for name in MODULES)]:
         shutil.copyfile(ROOT / path, tmp_path / path)
     return tmp_path
@@ -32,7 +32,8 @@ def test_the_web_hosts_own_layout_gives_the_same_version(checkout, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["app/config/wsgi.py", "provision/templates/nginx.conf.j2", "provision/live.py", "stacklab/stack/render.py"]
+    "path", ["app/config/wsgi.py", "provision/templates/nginx.conf.j2", "provision/live.py", "stacklab/stack/render.py",
+             "stacklab/stack/services/nginx.py"]
 )
 def test_a_changed_file_changes_it(checkout, path):
     (checkout / path).write_text((checkout / path).read_text() + "\n")

@@ -1,0 +1,121 @@
+"""ASGI servers side by side: an experiment, and two looks: how many clients one instance bears, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stacklab.bench.load import from_networks, run_load
+from stacklab.bench.plan import Experiment, Point
+from stacklab.bench.room import Room
+from stacklab.labs.host import Host
+from stacklab.settings import ASGI_SERVERS, StackSettings
+from stacklab.stack.limits import raised_for
+from stacklab.workload import ChatLoad, Look
+
+if TYPE_CHECKING:
+    from stacklab.bench.experiment import Bench
+
+P95_S, DELIVERED = 0.25, 0.99  # what a load must keep to be borne
+FIRST, MOST = 100, 3200  # clients that the search begins with, and never goes beyond
+BORNE = ChatLoad(clients=FIRST, rooms=FIRST // 10, messages_per_s=0.5, duration_s=6, ramp_s=4)
+STOPPED_UNDER = 60  # sockets, in rooms of ten
+LAYERS = ("core", "pubsub")
+
+
+def servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """Server × channel layer × size of the rooms, as many deliveries a second in each; and for each server the two looks.
+
+    Small rooms: many messages, each to few. Large ones: few messages, each to many.
+    """
+    clients, ramp_s, duration_s, per_s = (120, 6, 6, 5) if quick else (1000, 25, 30, 2)
+    base, one = raised_for(clients, StackSettings()), raised_for(MOST, StackSettings(daphne_instances=1))
+    points = []
+    for server in ASGI_SERVERS:
+        for layer in LAYERS:
+            for size in (10, 40) if quick else (10, 100):
+                load = ChatLoad(
+                    clients=clients, rooms=clients // size, messages_per_s=per_s / size, ramp_s=ramp_s, duration_s=duration_s
+                )
+                settings = base.replace(asgi_server=server, channel_layer=layer)
+                points.append(Point(f"{server}, {layer}, rooms of {size}", settings, load))
+        alone = one.replace(asgi_server=server)
+        points.append(Point(f"{server}, most clients", alone, Look(sight="most_clients", rounds=5 if quick else 8)))
+        points.append(Point(f"{server}, stops", alone, Look(sight="server_stops")))
+    times = repeats or (1 if quick else 3)
+    return Experiment(name="servers-quick" if quick else "servers", points=tuple(points), repeats=times, seed=seed)
+
+
+def searched(bears: Callable[[int], bool], rounds: int, first: int = FIRST, most: int = MOST) -> int:
+    """The largest number that is borne, as far as so many trials tell: doubled until one is not, then halved in between."""
+    low, high, number = 0, most + 1, first
+    for _ in range(rounds):
+        if bears(number):
+            low = number
+        else:
+            high = number
+        if high - low <= max(1, low // 20):  # within a twentieth: no nearer than the load itself repeats
+            break
+        number = min(2 * low, most) if high > most and low else (low + high) // 2
+        if number == low:
+            break
+    return low
+
+
+def most_clients(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
+    """One row a trial: clients, p95_s, delivered_share, generator_cores (the busiest process), borne."""
+    rows: list[dict[str, Any]] = []
+
+    def bears(clients: int) -> bool:
+        load = BORNE.replace(clients=clients, rooms=math.ceil(clients / 10), ramp_s=max(BORNE.ramp_s, clients / 100))
+        with tempfile.TemporaryDirectory() as out:
+            addresses = from_networks(on.client_addresses, load)
+            run_load(load, on.host.url, Path(out), on.ca, cpus=on.generator_cpus, client_addresses=addresses)
+            rows.append({"clients": clients} | _borne(Path(out)))
+        return rows[-1]["borne"]
+
+    searched(bears, look.rounds)
+    return rows
+
+
+def _borne(out: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    messages, gauges = pd.read_parquet(out / "messages.parquet"), pd.read_parquet(out / "generator.parquet")
+    counted = messages[~messages["warmup"].astype(bool)]
+    p95_s, share = float(counted["latency_s"].quantile(0.95)), float((counted["copies"] > 0).mean())
+    busiest = float(gauges.loc[gauges["name"] == "generator_cpu_busiest", "value"].median())
+    return {
+        "p95_s": p95_s, "delivered_share": share, "generator_cores": busiest,
+        "borne": p95_s <= P95_S and share >= DELIVERED,
+    }  # fmt: skip
+
+
+def server_stops(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
+    """`systemctl stop` of the one instance under open sockets. One row a client: number, code (1006: none came), still open;
+    last, stop_s and what systemd says of its end."""
+    unit = f"{settings.asgi_server}@1"
+    try:
+        with Room(on.host.url, on.ca) as room:
+            refused = [error for number in range(STOPPED_UNDER) if (error := room.enter(f"stop-{number % 6}"))]
+            room.say_something()
+            stopped = _stopped(on.host, unit)
+            codes = room.ends()
+    finally:
+        on.host.run(f"systemctl start {unit}", sudo=True, timeout_s=600)
+    rows = [{"number": number, "code": code, "open": code is None} for number, code in enumerate(codes, start=1)]
+    return [*rows, {"unit": unit, "refused": len(refused)} | stopped]
+
+
+def _stopped(host: Host, unit: str) -> dict[str, Any]:
+    script = (
+        "import json, subprocess, time; began = time.monotonic();"
+        f"subprocess.run(['systemctl', 'stop', '{unit}']); stop_s = time.monotonic() - began;"
+        f"end = subprocess.run(['systemctl', 'show', '-P', 'Result', '{unit}'], capture_output=True, text=True).stdout.strip();"
+        "print(json.dumps({'stop_s': stop_s, 'result': end}))"
+    )
+    return json.loads(host.run("python3 -", sudo=True, input=script, timeout_s=400))

@@ -1,0 +1,147 @@
+"""ASGI servers side by side: what a connection and a delivered message cost, how fast, how many, and how each stops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from stacklab.runs.results import Run
+from stacklab.runs.seen import read_seen
+from stacklab.settings import ASGI_SERVERS
+from stacklab.stack.services import SERVICE_COLOURS, SERVICES
+from stacklab.study import analysis, drawing
+from stacklab.study.looks import summarize_look
+from stacklab.study.summary import summarize
+
+COSTS = {
+    "kb_per_connection": "kB of memory a connection", "cpu_us_per_delivery": "µs of the server's CPU a delivered message",
+    "latency_p95_ms": "95th percentile of the latency, ms", "lost_per_mille": "lost, of 1000 due",
+}
+"""{column of `costs`: its name}."""
+
+
+def is_of_servers(runs: Sequence[Run]) -> bool:
+    """Whether these runs set servers side by side."""
+    return len({run.settings.asgi_server for run in runs}) > 1
+
+
+def costs(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a chat run: server, layer, room_size, point, valid, and the columns of COSTS.
+
+    A connection's memory is the slope of the instances' PSS over their open sockets while these open, so that what the
+    server takes for itself is not in it.
+    """
+    chats = [run for run in runs if run.kind == "chat"]
+    summary, memory = summarize(chats), analysis.sockets(chats)
+    rows = []
+    for run, row in zip(chats, summary.to_dict("records"), strict=True):
+        server, load = run.settings.asgi_server, run.workload
+        mine = memory[(memory["experiment"] == run.experiment) & (memory["run"] == run.run)]
+        rows.append({
+            "server": server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms, "point": run.point,
+            "valid": run.validity.valid, "kb_per_connection": _slope(mine) / 1000,
+            "cpu_us_per_delivery": row.get(f"cpu_s_{server}_per_1000_deliveries", np.nan) * 1000,
+            "latency_p95_ms": row.get("latency_p95_s", np.nan) * 1000,
+            "lost_per_mille": 1000 * (1 - row.get("delivered_share", np.nan)),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _slope(memory: pd.DataFrame) -> float:
+    """Bytes of one more socket, up to the reading at which all were open first."""
+    memory = memory.sort_values("t_s")
+    full = (memory["sockets"] >= 0.98 * memory["sockets"].max()).to_numpy()
+    opening = memory[: int(full.argmax()) + 1] if len(memory) else memory
+    opening = opening[opening["sockets"] > 0]
+    if opening["sockets"].nunique() < 2:
+        return np.nan
+    return float(np.polyfit(opening["sockets"], opening["pss_bytes"].astype(float), 1)[0])
+
+
+def bounds(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a search: server, clients_borne, first_not_borne, generator_cores (the most that a trial took)."""
+    looks = [run for run in runs if run.kind == "look" and run.workload.sight == "most_clients"]
+    return pd.DataFrame([
+        {"server": run.settings.asgi_server, **summarize_look(run),
+         "generator_cores": max(row["generator_cores"] for row in read_seen(run.path))}
+        for run in looks
+    ])  # fmt: skip
+
+
+def stops(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a stop: server, stop_s, result (systemd's word), codes (with how many sockets saw each)."""
+    rows = []
+    for run in runs:
+        if run.kind == "look" and run.workload.sight == "server_stops":
+            seen = read_seen(run.path)
+            codes = Counter("still open" if row["code"] is None else row["code"] for row in seen if "code" in row)
+            words = ", ".join(f"{code} × {count}" for code, count in codes.most_common())
+            last = seen[-1]
+            rows.append({"server": run.settings.asgi_server, "stop_s": last["stop_s"], "result": last["result"], "codes": words})
+    return pd.DataFrame(rows)
+
+
+def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """A line a server, in words: medians of its chat runs, all layers and rooms; its bound; how it stops."""
+    cost, bound, stop = costs(runs), bounds(runs), stops(runs)
+    lines = []
+    for server in ASGI_SERVERS:
+        line = {"server": SERVICES[server].label}
+        if len(cost) and (mine := cost[cost["server"] == server]).size:
+            line |= {name: f"{mine[column].median():.3g}" for column, name in COSTS.items()}
+        if len(bound) and (mine := bound[bound["server"] == server]).size:
+            line["clients with p95 ≤ 250 ms"] = f"{mine['clients_borne'].median():.0f}"
+        if len(stop) and (mine := stop[stop["server"] == server]).size:
+            line |= {"stops in, s": f"{mine['stop_s'].median():.1f}", "close codes": mine["codes"].iloc[0]}
+        lines += [line] if len(line) > 1 else []
+    columns = dict.fromkeys(name for line in lines for name in line)
+    return [dict.fromkeys(columns, "–") | line for line in lines]
+
+
+def text(runs: Sequence[Run]) -> str:
+    """`side_by_side` for a terminal; nothing where one server alone was measured."""
+    return f"\n{pd.DataFrame(side_by_side(runs)).T.to_string(header=False)}\n" if is_of_servers(runs) else ""
+
+
+def picture(runs: Sequence[Run]) -> Figure:
+    """A picture a cost, a group of bars a layer and size of rooms, a colour a server; last, the clients that one bears."""
+    cost, bound = costs(runs), bounds(runs)
+    names = [name for name in COSTS if len(cost) and cost[name].notna().any()]
+    figure = Figure(figsize=(12, 3.1 * (len(names) + 1) / 2 + 0.9), layout="constrained")
+    axes = figure.subplots((len(names) + 2) // 2, 2, squeeze=False).ravel()
+    cases = cost[["layer", "room_size"]].drop_duplicates().sort_values(["layer", "room_size"]) if len(cost) else cost
+    shown = [server for server in ASGI_SERVERS if server in {run.settings.asgi_server for run in runs}]
+    for ax, name in zip(axes, names, strict=False):
+        for place, case in enumerate(cases.to_dict("records")):
+            rows = cost[(cost["layer"] == case["layer"]) & (cost["room_size"] == case["room_size"])]
+            for number, server in enumerate(shown):
+                _bar(ax, place + (number - (len(shown) - 1) / 2) * 0.2, rows[rows["server"] == server], name, server)
+        ax.set_xticks(range(len(cases)), [f"{case['layer']},\nrooms of {case['room_size']}" for case in cases.to_dict("records")])
+        ax.set_ylim(bottom=0)
+        drawing.finish(ax, COSTS[name][0].upper() + COSTS[name][1:], "")
+    last = axes[len(names)]
+    for number, server in enumerate(shown):
+        _bar(last, number, bound[bound["server"] == server] if len(bound) else bound, "clients_borne", server)
+    last.set_xticks(range(len(shown)), [SERVICES[server].label for server in shown])
+    drawing.finish(last, "Clients of one instance with p95 within 250 ms", "")
+    for ax in axes[len(names) + 1 :]:
+        ax.axis("off")
+    handles = [Patch(color=SERVICE_COLOURS[server], label=SERVICES[server].label) for server in shown]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(shown), frameon=False)
+    return figure
+
+
+def _bar(ax, place: float, rows: pd.DataFrame, column: str, server: str) -> None:
+    """The median as a bar, each run as a dot, hollow where it was disturbed."""
+    if not len(rows) or rows[column].isna().all():
+        return
+    width = 0.18 if "layer" in rows else 0.6
+    ax.bar(place, rows[column].median(), width=width, color=SERVICE_COLOURS[server], alpha=0.75)
+    for row in rows.to_dict("records"):
+        face = drawing.INK if row.get("valid", True) else "white"
+        ax.plot(place, row[column], "o", color=drawing.INK, markerfacecolor=face, markersize=4)

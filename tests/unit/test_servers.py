@@ -1,0 +1,80 @@
+"""Servers side by side: the plan, the bounded search, and the tables and the picture made from synthetic runs."""
+
+import json
+from dataclasses import replace
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+
+from stacklab.bench.experiments import experiment_named  # noqa: E402
+from stacklab.bench.servers import FIRST, MOST, searched, servers  # noqa: E402
+from stacklab.settings import ASGI_SERVERS  # noqa: E402
+from stacklab.workload import ChatLoad, Look  # noqa: E402
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_plan_crosses_servers_layers_and_rooms_and_looks_at_each(quick):
+    plan = experiment_named("servers", quick=quick)
+    chats = [point for point in plan.points if isinstance(point.workload, ChatLoad)]
+    factors = {(p.settings.asgi_server, p.settings.channel_layer, p.workload.clients // p.workload.rooms) for p in chats}
+    assert len(factors) == len(chats) == len(ASGI_SERVERS) * 2 * 2
+    looks = {(p.settings.asgi_server, p.workload.sight) for p in plan.points if isinstance(p.workload, Look)}
+    assert looks == {(server, sight) for server in ASGI_SERVERS for sight in ("most_clients", "server_stops")}
+    per_s = {round(p.workload.messages_per_s * p.workload.clients * p.workload.clients / p.workload.rooms) for p in chats}
+    assert len(per_s) == 1, "as many deliveries a second in each"
+
+
+def test_the_points_differ_in_what_is_compared_and_in_nothing_else():
+    for point in servers(quick=True).points:
+        label = point.label.replace(point.settings.asgi_server, "daphne")
+        other = next(p for p in servers(quick=True).points if p.label == label)
+        assert replace(point.settings, asgi_server="daphne") == other.settings and point.workload == other.workload
+
+
+@pytest.mark.parametrize("limit", [0, 50, 100, 330, 450, 1599, 3200, 10_000])
+def test_the_search_is_bounded_and_near(limit):
+    tried = []
+
+    def bears(clients: int) -> bool:
+        tried.append(clients)
+        return clients <= limit
+
+    found = searched(bears, rounds=12)
+    assert found <= limit and max(tried) <= MOST and len(tried) <= 12 and len(set(tried)) == len(tried)
+    assert found >= min(limit, MOST) / 1.06 - 1
+    tried.clear()
+    assert searched(bears, rounds=1) in (0, FIRST) and tried == [FIRST]
+
+
+@pytest.fixture
+def looked(tmp_path):
+    """A folder as `look_at` leaves it: what was seen of a stop, and of a search."""
+
+    def write(rows) -> object:
+        (tmp_path / "seen.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return tmp_path
+
+    return write
+
+
+def test_a_stop_and_a_search_in_numbers(looked):
+    from types import SimpleNamespace
+
+    from stacklab.study.looks import summarize_look
+    from stacklab.study.servers import bounds, stops
+
+    rows = [{"number": n, "code": code, "open": code is None} for n, code in enumerate([1012, 1012, 1006, None])]
+    rows.append({"unit": "uvicorn@1", "stop_s": 0.4, "result": "success", "refused": 0})
+    settings = SimpleNamespace(asgi_server="uvicorn")
+    run = SimpleNamespace(kind="look", path=looked(rows), settings=settings, workload=Look(sight="server_stops"))
+    assert summarize_look(run) == {"stop_s": 0.4, "told_share": 0.5}
+    assert stops([run]).to_dict("records") == [
+        {"server": "uvicorn", "stop_s": 0.4, "result": "success", "codes": "1012 × 2, 1006 × 1, still open × 1"}
+    ]
+    trials = [{"clients": n, "borne": n < 300, "p95_s": 0.1, "generator_cores": n / 1000} for n in (100, 200, 400)]
+    run = SimpleNamespace(kind="look", path=looked(trials), settings=settings, workload=Look(sight="most_clients"))
+    assert bounds([run]).to_dict("records") == [
+        {"server": "uvicorn", "clients_borne": 200, "first_not_borne": 400, "generator_cores": 0.4}
+    ]

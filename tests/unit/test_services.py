@@ -1,0 +1,97 @@
+"""A service is one file: each is complete, and what others need to know of services is derived from these files."""
+
+import re
+import string
+from collections import Counter
+
+import pytest
+
+from stacklab.errors import LabError
+from stacklab.settings import ASGI_SERVERS, NEEDS_SERVER, StackSettings
+from stacklab.stack.render import TEMPLATES, render
+from stacklab.stack.services import SERVICE_COLOURS, SERVICES, in_force, observable, order_of, service_of, unit_of
+
+
+@pytest.fixture(params=list(SERVICES))
+def each(request):
+    return SERVICES[request.param]
+
+
+@pytest.mark.parametrize("server", ASGI_SERVERS)
+def test_every_setting_belongs_to_a_service_and_can_be_seen_in_what_runs(server):
+    unknown = {name for name, servers in NEEDS_SERVER.items() if server not in servers}
+    assert set(observable({"asgi_server": server})) == set(StackSettings.rules()) - unknown
+
+
+@pytest.mark.parametrize("server", ASGI_SERVERS)
+def test_one_asgi_server_is_in_force_and_a_record_that_names_none_means_daphne(server):
+    assert set(in_force({"asgi_server": server})) & set(ASGI_SERVERS) == {server}
+    assert set(in_force({})) & set(ASGI_SERVERS) == {"daphne"}
+    assert SERVICES[server].wanted({"asgi_server": server, "daphne_instances": 2}) == [f"{server}@1", f"{server}@2"]
+    others = [SERVICES[other] for other in ASGI_SERVERS if other != server]
+    assert not any(other.wanted({"asgi_server": server, "daphne_instances": 2}) for other in others)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("server", [server for server in ASGI_SERVERS if server != "daphne"])
+def test_a_servers_unit_says_what_its_documentation_says(server, tls):
+    files = {file.path: file for file in render(StackSettings(asgi_server=server, daphne_tls=tls, daphne_instances=2))}
+    unit = files[f"/etc/systemd/system/{server}@.service"]
+    start = re.search(r"^ExecStart=/bin/sh -c 'exec /opt/stacklab/venv/bin/(.*?)'$", unit.text, re.DOTALL | re.MULTILINE)[1]
+    command = start.replace("\\\n", " ").split()
+    assert command[0] == server and "config.asgi:application" in command and ("/etc/stacklab/tls/daphne.key" in command) == tls
+    assert (unit.unit, unit.on_change) == (server, "roll")
+    assert f"Wants={server}@2.service\n" in files["/etc/systemd/system/daphne.target"].text
+    assert not any("daphne@" in file.text for file in files.values())
+
+
+def test_a_service_is_told_whole(each):
+    assert (TEMPLATES.parents[1] / "stacklab/stack/services" / f"{each.name}.py").is_file()
+    assert each.label and each.unit and each.roles and each.colour.startswith("#")
+    assert each.instances == bool(each.target), "instances are held together by a target"
+    assert bool(each.workers) == (bool(each.templates) and not each.instances), "a reload is seen by new workers"
+    assert callable(each.limits) and callable(each.unproven)
+
+
+def test_a_template_is_there_and_is_read_by_a_checker_before_it_counts(each):
+    checked = {check.part for check in each.checks} | {"sysctl"}  # which has none: it is one number
+    for file in each.templates:
+        assert (TEMPLATES / f"{file.name}.j2").is_file()
+        assert file.part in checked, f"{file.name} would be swapped unread"
+        assert file.on_change in ("reload", "roll") and file.path.startswith("/etc/")
+
+
+def test_what_a_checker_is_given_is_what_the_commit_fills_in(each):
+    for check in each.checks:
+        names = {name for word in check.command for _, name, _, _ in string.Formatter().parse(word) if name}
+        assert names <= {"stage", "trial"} and ("trial" in names) == bool(check.instead_of)
+
+
+def test_whoever_takes_a_setting_up_is_a_part_of_its_service(each):
+    parts = {file.part for file in each.templates}
+    assert {seen.part or each.name for seen in each.settings.values()} <= parts
+
+
+@pytest.mark.parametrize("server", ASGI_SERVERS)
+def test_no_two_services_share_what_is_one_services_own(server):
+    for own in ("unit", "colour", "label"):
+        assert max(Counter(getattr(service, own) for service in SERVICES.values()).values()) == 1, own
+    together = in_force({"asgi_server": server}).values()
+    paths = [file.path for service in together for file in service.templates]
+    settings = [name for service in together for name in service.settings]
+    assert len(set(paths)) == len(paths) and len(set(settings)) == len(settings)
+
+
+def test_a_unit_is_known_by_its_service_and_a_service_by_its_unit():
+    assert unit_of("redis") == "redis-server" and unit_of("daphne") == "daphne@*" and unit_of("daphne@12") == "daphne@12"
+    assert service_of("redis-server.service") == "redis" and service_of("daphne@2.service") == "daphne@2"
+    assert service_of("sshd.service") is None and service_of("daphne@x.service") is None
+    with pytest.raises(LabError, match=r"there is no service 'nginx@1'; there are nginx, uwsgi"):
+        unit_of("nginx@1")
+
+
+def test_services_are_sorted_as_a_request_meets_them():
+    assert sorted(["else", "redis", "daphne@10", "daphne@2", "nginx", "uwsgi"], key=order_of) == [
+        "nginx", "uwsgi", "daphne@2", "daphne@10", "redis", "else",
+    ]  # fmt: skip
+    assert list(SERVICE_COLOURS) == list(SERVICES)
