@@ -10,14 +10,15 @@ import io
 import json
 import shlex
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stacklab.errors import ApplyError, HostError, LabError
+from stacklab.errors import ApplyError, HostError, LabError, SettingsError
 from stacklab.files import ROOT
 from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
+from stacklab.site import LAB, Site
 from stacklab.stack.render import render
 from stacklab.stack.services import SERVICES
 
@@ -82,17 +83,23 @@ def provision(host: Host) -> Applied:
 
 
 def apply(
-    host: Host, settings: StackSettings, expect: StackSettings | None = None, anew: Sequence[str] = ()
+    host: Host, settings: StackSettings, expect: StackSettings | None = None, anew: Sequence[str] = (), site: Site | None = None
 ) -> Applied:
     """Make `settings` the settings of the stack, proven from its live state, or leave it as it was.
 
     `expect`: the settings this change was based on; if others are applied by now, nothing changes. `anew`: services
-    (nginx, uwsgi, daphne) that take their settings up again in any case, with new processes.
-    Raises ApplyError with the service's own words; the old settings are serving then.
+    (nginx, uwsgi, daphne) that take their settings up again in any case, with new processes. `site`: the one that is to
+    serve from now on, which lies on the host already; by default the one that does.
+    Raises ApplyError with the service's own words; the old settings, and the site before, are serving then.
     """
+    serving = site_of(host)
+    site = site or serving
+    require_effect(site, settings)
     request = {
         "settings": settings.to_dict(),
-        "files": [file.to_dict() for file in render(settings)],
+        "files": [file.to_dict() for file in render(settings, site)],
+        "site": site.to_dict(),
+        "instead_of": serving.place,
         "expect": expect.to_dict() if expect else None,
         "restart": list(anew),
     }
@@ -122,11 +129,37 @@ def state(host: Host) -> dict[str, Any]:
 
 def current(host: Host) -> StackSettings:
     """The settings that are applied, as the host itself records them."""
-    _require_provisioned(host)
+    return _recorded(host, lambda record: StackSettings.from_dict(record["settings"]))
+
+
+def site_of(host: Host) -> Site:
+    """The site under test, as the host itself records it; the lab's own where it was never another."""
+    return _recorded(host, lambda record: Site.from_dict(record["site"]) if record.get("site") else LAB)
+
+
+def _recorded(host: Host, read: Callable[[dict[str, Any]], Any]) -> Any:
+    """What `read` makes of the record of the last commit."""
     try:
-        return StackSettings.from_dict(json.loads(host.run("cat /etc/stacklab/settings.json"))["settings"])
+        return read(json.loads(host.run("cat /etc/stacklab/settings.json")))
+    except HostError:
+        _require_provisioned(host)
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"{host.name} has settings that this checkout cannot read ({error}); run 'fab provision'") from error
+
+
+# What the lab's own chat alone is told, and takes up.
+OF_THE_LABS_SITE = ("channel_layer", "channel_capacity", "redis_pool", "chat_resume")
+
+
+def require_effect(site: Site, settings: StackSettings) -> None:
+    """SettingsError, by name, for a setting that another site than the lab's knows nothing of."""
+    for name in () if site.is_labs else OF_THE_LABS_SITE:
+        if getattr(settings, name) != (usual := getattr(StackSettings(), name)):
+            raise SettingsError(
+                f"{name}={getattr(settings, name)!r} would have no effect: it is the lab's own chat's, and the site under test is "
+                f"{site.name}; leave it at {usual!r}, or go back by 'fab provision --site lab'"
+            )
 
 
 def observe(host: Host) -> dict[str, Any]:
