@@ -12,6 +12,7 @@ from stacklab.bench.comparison import SLICE_S
 from stacklab.bench.experiment import bench
 from stacklab.bench.experiments import BLOCKS
 from stacklab.bench.found import going_back
+from stacklab.bench.onsite import load_on
 from stacklab.bench.plan import Experiment, Planned, Point
 from stacklab.bench.slices import BETWEEN_SLICES_S, Slicer, slicing
 from stacklab.errors import LabError
@@ -47,7 +48,7 @@ def calibrate(
     """
     folder = root / FOLDER / time.strftime("%Y-%m-%d-%H%M%S")
     with bench(lab, root, "fab calibrate") as on, going_back(on.host) as settings:
-        points = tuple(Point(label, settings, LOAD) for label in "AB")
+        points = tuple(Point(label, settings, load_on(LOAD, on.site)) for label in "AB")
         sizes = QUICK if quick else {"slice_s": SLICE_S}
         plan = Experiment(name=folder.name, points=points, repeats=1000, seed=SEED, **sizes)
         blocks: list[Run] = []

@@ -10,9 +10,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stacklab.bench.experiment import bench, guessed_s, measure
+from stacklab.bench.experiment import bench, guessed_s, measure, site_under
 from stacklab.bench.found import going_back
 from stacklab.bench.load import Progress
+from stacklab.bench.onsite import load_on
 from stacklab.bench.plan import Experiment, Planned, Point, block_name
 from stacklab.bench.resume import open_plan, set_aside
 from stacklab.bench.slices import BETWEEN_SLICES_S, slicing
@@ -101,8 +102,10 @@ def compare(
     Blocks are kept in results/compare/; the same comparison again goes on with them, unless `fresh`. Ctrl-C ends it, and
     what is whole is judged. SettingsError where the budget is too short for one block; the settings found are back.
     """
+    site = site_under(lab)
+    a, b = (replace(point, workload=load_on(point.workload, site)) for point in (a, b))
     sliced = all(isinstance(point.workload, HttpLoad) and not point.workload.requests_per_s for point in (a, b))
-    name = re.sub(r"[^a-z0-9]+", "-", f"{a.label}-or-{b.label}".lower()).strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", f"{a.label}-or-{b.label}".lower()).strip("-") + ("" if site.is_labs else f"@{site.name}")
     plan = Experiment(name=name, points=(a, b), repeats=1000, seed=seed, slice_s=SLICE_S if sliced else None)
     each_s = sum(
         SLICE_S + plan.guard_s + BETWEEN_SLICES_S if sliced else guessed_s(point.workload) + BETWEEN_RUNS_S for point in (a, b)

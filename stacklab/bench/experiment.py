@@ -24,12 +24,13 @@ from stacklab.bench.found import go_back, going_back, left_behind
 from stacklab.bench.load import Progress, from_networks, run_load
 from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
+from stacklab.bench.onsite import instead, load_on, on_site
 from stacklab.bench.plan import Experiment, Planned
 from stacklab.bench.resume import open_plan, require_disk, set_aside
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
 from stacklab.bench.unreached import telling_why
-from stacklab.errors import LabError
+from stacklab.errors import LabError, LabNotRunning
 from stacklab.files import RESULTS, ROOT
 from stacklab.labs import Lab, cpus
 from stacklab.labs.host import Host
@@ -38,6 +39,7 @@ from stacklab.runs.draft import writing_run
 from stacklab.runs.results import RUN_FILE, DamagedRunWarning, Run, UnfinishedRunWarning, load_runs, read_run
 from stacklab.runs.validity import check
 from stacklab.settings import StackSettings
+from stacklab.site import LAB, Site
 from stacklab.surroundings import GIT, git, own
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
@@ -66,8 +68,8 @@ echo $(cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor 2>/dev/null | s
 
 @dataclass(frozen=True)
 class Bench:
-    """What the runs of one session share: the lab, its host, the right to measure it, its CA on this disk, and who the
-    machines are.
+    """What the runs of one session share: the lab, its host, the site under test, the right to measure it, its CA on this
+    disk, and who the machines are.
     """
 
     lab: Lab
@@ -77,6 +79,7 @@ class Bench:
     environment: dict[str, Any]
     generator_cpus: Sequence[int] | None
     client_addresses: Sequence[str]
+    site: Site = LAB
 
     def power_changed(self) -> list[str]:
         """A sentence if this computer's CPUs are driven otherwise now than when the session began."""
@@ -102,10 +105,11 @@ def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterat
         ca.write_text(certificate)
         go_back(host)
         status = lab.status()
-        known = environment(lab, host, status)
+        site = stack.site_of(host)
+        known = environment(lab, host, status, site)
         with cpus.out_of_the_way(status.get("pinned_cpus"), status.get("generator_cpus")):
             yield Bench(
-                lab, host, hold, ca, known, status.get("generator_cpus"), status.get("client_addresses") or ()
+                lab, host, hold, ca, known, status.get("generator_cpus"), status.get("client_addresses") or (), site
             )
 
 
@@ -125,8 +129,8 @@ def alone(lock: Path, experiment: str) -> Iterator[None]:
         yield
 
 
-def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
-    """The machines and the versions, as run.json keeps them."""
+def environment(lab: Lab, host: Host, status: dict[str, Any], site: Site = LAB) -> dict[str, Any]:
+    """The machines, the versions and the site under test, as run.json keeps them."""
     count, memory_kib, model, governor, *_ = [*host.run(MACHINE).split("\n"), "", ""]
     here, power, one_computer = cpus.look(cpus.allowed()), cpus.power(), lab.kind == "container" or host.is_on_this_computer()
     return {
@@ -137,6 +141,7 @@ def environment(lab: Lab, host: Host, status: dict[str, Any]) -> dict[str, Any]:
             "memory_bytes": psutil.virtual_memory().total, "locust": version("locust"), **cpus.describe(here),
             "power": power,
         },
+        "site": site.to_dict(),
         "lab": lab.name,
         "kind": lab.kind,
         "one_computer": one_computer,
@@ -193,9 +198,12 @@ def measure(
 ) -> Run:
     """Apply `settings`, put `workload` on the stack, and save everything that was seen as one immutable Run.
 
-    Chat begins with new processes (CHAT_BEGINS_WITH_NEW). The run goes to `folder`/`name` (by default
-    results/adhoc/<time>). Raises ApplyError, LoadError, LabNotRunning; nothing is saved then.
+    Chat begins with new processes (CHAT_BEGINS_WITH_NEW). What the site under test lacks is measured otherwise (`load_on`),
+    and noted. The run goes to `folder`/`name` (by default results/adhoc/<time>). Raises ApplyError, LoadError, LabNotRunning; nothing is saved then.
     """
+    asked, workload = workload, load_on(workload, on.site)
+    if said := instead(asked, workload, on.site):
+        on = replace(on, environment=on.environment | {"notes": [*on.environment["notes"], said]})
     if isinstance(workload, Look):
         return look_at(on, settings, workload, folder=folder, name=name, point=point, repeat=repeat, position=position)
     on.hold.take()
@@ -207,7 +215,7 @@ def measure(
             started_s = time.time()
             run_load(
                 workload, on.host.url, out, on.ca, cpus=on.generator_cpus,
-                client_addresses=from_networks(on.client_addresses, workload), progress=happened.progress,
+                client_addresses=from_networks(on.client_addresses, workload), progress=happened.progress, site=on.site,
             )
             ended_s = time.time()
         serverlog.collect(on.host, before, out)
@@ -305,9 +313,11 @@ def run_experiment(
     Interrupted at any point, the next call goes on where it stopped; with `fresh` it starts over, and the runs
     so far are kept under another name. The settings that the host had before the experiment are back when it
     ends, also after an error; after a kill, when the next call ends. `on_run(planned, number, total)` is called
-    before each run, `on_block(repeat)` after each block, when nothing is being measured. LabError if the folder holds
-    another plan, or runs of another lab or of other versions, or the disk is too small.
+    before each run, `on_block(repeat)` after each block, when nothing is being measured. On somebody's own site it is
+    measured as `on_site` has it. LabError if the folder holds another plan, or runs of another lab, site or versions, or the
+    disk is too small.
     """
+    experiment, _ = on_site(experiment, site_under(lab))
     folder = root / experiment.name
     with alone(root / ".bench" / f"{experiment.name}.lock", experiment.name):
         if fresh:
@@ -321,6 +331,14 @@ def run_experiment(
                     _measure_all(experiment, folder, on, on_run, on_block, progress)
     folders = {name for repeat in range(1, experiment.most_repeats + 1) for name in experiment.folders(repeat)}
     return [run for run in load_runs(folder) if run.path.name in folders]
+
+
+def site_under(lab: Lab | None) -> Site:
+    """The site under test in a lab; the lab's own where there is no lab that one could ask."""
+    try:
+        return stack.site_of(lab.web()) if lab else LAB
+    except LabNotRunning:
+        return LAB
 
 
 def _measure_all(experiment, folder, on, on_run, on_block, progress) -> None:

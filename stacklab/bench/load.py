@@ -28,6 +28,7 @@ import psutil
 from stacklab.errors import LoadError
 from stacklab.files import ROOT
 from stacklab.labs.cpus import allowed
+from stacklab.site import LAB, Site
 from stacklab.surroundings import own
 from stacklab.workload import HttpLoad, Workload
 
@@ -80,6 +81,7 @@ def run_load(
     client_addresses: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
     timeout_s: float | None = None,
+    site: Site = LAB,
 ) -> None:
     """Put `workload` on `url` and write the tables of raw rows into the existing folder `out`.
 
@@ -89,7 +91,7 @@ def run_load(
     generator itself was, twice a second: response times are too long by up to as much) and generator_rss_bytes.
 
     TLS is verified with the CA in the file `ca`. `cpus` pins the generator; chat load uses one process a CPU.
-    `client_addresses` are source addresses to spread connections over. `timeout_s` is how long it may take (for chat,
+    `client_addresses` are source addresses to spread connections over, `site` is how one talks there. `timeout_s` is how long it may take (for chat,
     from the client that came last); by default what the workload needs and a minute, or, where that depends on the
     answers, any time. However this ends (an error, Ctrl-C, the death of this process), no generator is left running.
     Errors: LoadError, with the end of Locust's log, when Locust fails, hangs, or answers are missing.
@@ -100,7 +102,7 @@ def run_load(
     raw = out / "raw"
     shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir()
-    generator = Generator(workload, url, out, Path(ca), cpus, client_addresses)
+    generator = Generator(workload, url, out, Path(ca), cpus, client_addresses, site=site)
     try:
         generator.start()
         generator.follow(progress, timeout_s or _longest_s(workload))
@@ -160,6 +162,7 @@ class Generator:
         cpus: Sequence[int] | None,
         client_addresses: Sequence[str],
         crowd: bool = False,
+        site: Site = LAB,
     ):
         self.workload = workload
         self.crowd = crowd
@@ -175,6 +178,7 @@ class Generator:
             "ca": str(ca.resolve()),
             "out": str((out / "raw").resolve()),
             "workload": workload.to_dict(),
+            "site": site.to_dict(),
             "client_addresses": list(client_addresses),
             "processes": count,
             "clock_offset_s": self.clock_offset_s,

@@ -18,7 +18,7 @@ PLAN_FILE = "experiment.json"
 FRESH = "start over with --fresh (the old runs are kept under another name)"
 
 # What makes runs of one experiment two experiments. (Memory is not in it: a virtual machine's may breathe.)
-COMPARED = ("kind", "one_computer", "pinned_cpus", "generator_cpus", "stacklab", "versions", "web.cpus", "web.model",
+COMPARED = ("site.name", "site.code", "kind", "one_computer", "pinned_cpus", "generator_cpus", "stacklab", "versions", "web.cpus", "web.model",
             "desk.cpus", "desk.python", "desk.locust")  # fmt: skip
 
 

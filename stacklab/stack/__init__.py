@@ -7,7 +7,7 @@ from stacklab import hands_out
 
 __getattr__ = hands_out(__name__, {
     **dict.fromkeys((
-        "Applied", "apply", "ca_certificate", "current", "is_provisioned", "observe", "provision", "state", "versions",
+        "Applied", "apply", "ca_certificate", "current", "is_provisioned", "observe", "provision", "site_of", "state", "versions",
     ), "change"),
     **dict.fromkeys(("SERVICES", "unit_of"), "services"),
 })  # fmt: skip

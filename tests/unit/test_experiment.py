@@ -25,6 +25,7 @@ from stacklab.errors import LabError, SettingsError
 from stacklab.runs.draft import writing_run
 from stacklab.runs.results import Run, Validity
 from stacklab.settings import StackSettings
+from stacklab.site import LAB
 from stacklab.workload import ChatLoad, HttpLoad
 
 LOAD = HttpLoad(requests=100, users=5)
@@ -148,6 +149,7 @@ def web(monkeypatch, tmp_path):
     monkeypatch.setattr(module.stack, "state", lambda host: {"changing": host.changing})
     monkeypatch.setattr(module.stack, "apply", lambda host, settings: setattr(host, "settings", settings))
     monkeypatch.setattr(module.stack, "ca_certificate", lambda host: "")
+    monkeypatch.setattr(module.stack, "site_of", lambda host: LAB)
     monkeypatch.setattr(module, "environment", lambda *_: {})
     return web
 

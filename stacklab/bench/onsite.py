@@ -1,0 +1,74 @@
+"""Loads and experiments on the site under test: what they ask of the lab's own site, another may not have. Pure.
+
+The one place that says so is `Site`: its pages, its WebSocket, who hears a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stacklab.bench.plan import Experiment, Point
+from stacklab.errors import LabError
+from stacklab.site import FILE, Site
+from stacklab.workload import HttpLoad, Look, Workload
+
+
+def load_on(workload: Workload, site: Site) -> Workload:
+    """`workload` as `site` can bear it; the same where nothing stands against it, as on the lab's own site.
+
+    LabError for a chat without a WebSocket, and for a look at a Daphne that is not there.
+    """
+    if isinstance(workload, HttpLoad):
+        return workload.replace(path=site.page(workload.path))
+    if isinstance(workload, Look):
+        if site.asgi is None:
+            raise LabError(
+                f"the site {site.name} has no Daphne to look at: its {FILE} names no asgi; 'fab provision --site lab' goes back "
+                "to the lab's own"
+            )
+        return workload
+    site.chat_path("")  # or the error that there is none
+    if site.is_labs:
+        return workload
+    if site.chat is None:
+        return workload.replace(messages_per_s=0.0)
+    return workload.replace(rooms={"room": workload.rooms, "all": 1, "sender": workload.clients}[site.chat.heard_by])
+
+
+def instead(asked: Workload, made: Workload, site: Site) -> str | None:
+    """One line that says what is measured in place of what was asked; None if it is the same."""
+    if asked == made:
+        return None
+    if isinstance(asked, HttpLoad):
+        return f"The site {site.name} has no page {asked.path} (pages in its {FILE}): {made.path} is asked in its place."
+    if asked.messages_per_s != made.messages_per_s:
+        return f"How to talk on {site.name} is not known ([chat] in its {FILE}): sockets stay open, and say nothing."
+    heard = {"all": "all hear all, in 1 room", "sender": f"each hears itself alone, as in {made.rooms} rooms"}[site.chat.heard_by]
+    return f"On {site.name} {heard}, not in {asked.rooms} rooms."
+
+
+def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
+    """The experiment as it is measured on `site`, under a name of its own, and what is otherwise than planned, a line each.
+
+    A page that is asked in another's place is named in the labels; points that are the same then are measured once.
+    Twice does no harm.
+    """
+    if site.is_labs:
+        return plan, []
+    points: dict[tuple, Point] = {}
+    said: dict[str, None] = {}
+    for point in plan.points:
+        load = load_on(point.workload, site)
+        if (line := instead(point.workload, load, site)) is not None:
+            said[line] = None
+        label = _renamed(point.label, point.workload, load)
+        points.setdefault((point.settings, load, point.events), replace(point, label=label, workload=load))
+    name = plan.name if plan.name.endswith(f"@{site.name}") else f"{plan.name}@{site.name}"
+    return replace(plan, name=name, points=tuple(points.values())), list(said)
+
+
+def _renamed(label: str, asked: Workload, made: Workload) -> str:
+    """A label such as "/io/?ms=50, 5 × 1" with the page that is asked instead."""
+    if isinstance(asked, HttpLoad) and label.startswith(f"{asked.path},"):
+        return made.path + label.removeprefix(asked.path)
+    return label

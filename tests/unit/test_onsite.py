@@ -1,0 +1,67 @@
+"""Loads and experiments on somebody's site: what is asked in place of what it has not, and what is refused."""
+
+import pytest
+
+from stacklab.bench.experiments import EXPERIMENTS, failover, uwsgi_workers
+from stacklab.bench.onsite import instead, load_on, on_site
+from stacklab.errors import LabError
+from stacklab.site import LAB, Chat, Site
+from stacklab.workload import ChatLoad, HttpLoad, Look
+
+PLAIN = Site(name="plain", code="1", wsgi="a:b", health="/hello/")
+CHATTY = Site(
+    name="chatty", code="2", wsgi="a:b", asgi="a:c", health="/", websocket="/ws/", chat=Chat(path="/ws/{room}/", send="{text}"),
+    pages=("/", "/io/"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_on_the_labs_own_site_nothing_is_otherwise(name):
+    plan = EXPERIMENTS[name](quick=True)
+    assert on_site(plan, LAB) == (plan, [])
+
+
+def test_a_page_that_the_site_lacks_is_replaced_and_said():
+    plan, said = on_site(uwsgi_workers(quick=True), PLAIN)
+    assert plan.name == "uwsgi-workers-quick@plain"
+    assert [(p.label, p.workload.path) for p in plan.points] == [
+        ("/hello/, 5 × 1", "/hello/"), ("/hello/, 10 × 1", "/hello/"), ("/hello/, 5 × 2", "/hello/"),
+    ]  # fmt: skip
+    assert said == [
+        f"The site plain has no page {path} (pages in its stacklab.toml): /hello/ is asked in its place."
+        for path in ("/", "/io/?ms=50")
+    ]
+    assert on_site(plan, PLAIN) == (plan, []), "twice does no harm"
+    both, said = on_site(uwsgi_workers(quick=True), CHATTY)
+    assert [p.workload.path for p in both.points] == ["/"] * 3 + ["/io/?ms=50"] * 3 and said == []
+
+
+def test_a_page_of_its_own_is_asked_as_it_is():
+    load = HttpLoad(path="/search/?q=a")
+    assert load_on(load, PLAIN) == load and instead(load, load, PLAIN) is None
+
+
+def test_chat_needs_a_websocket_and_a_look_a_daphne():
+    with pytest.raises(LabError, match="the site plain has no WebSocket"):
+        on_site(failover(quick=True), PLAIN)
+    with pytest.raises(LabError, match="the site plain has no Daphne to look at"):
+        load_on(Look(), PLAIN)
+    plan, said = on_site(failover(quick=True), CHATTY)
+    assert said == [] and [p.workload for p in plan.points] == [p.workload for p in failover(quick=True).points]
+
+
+@pytest.mark.parametrize(
+    ("chat", "rooms", "per_s", "said"),
+    [
+        (None, 3, 0.0, "sockets stay open, and say nothing"),
+        (Chat(path="/ws/", send="{text}", heard_by="all"), 1, 0.2, "all hear all, in 1 room, not in 3 rooms"),
+        (Chat(path="/ws/", send="{text}", heard_by="sender"), 30, 0.2, "each hears itself alone, as in 30 rooms"),
+    ],
+)
+def test_who_hears_a_message_decides_the_rooms(chat, rooms, per_s, said):
+    site = Site(name="echo", code="3", wsgi="a:b", asgi="a:c", health="/", websocket="/ws/", chat=chat)
+    asked = ChatLoad(clients=30, rooms=3)
+    made = load_on(asked, site)
+    assert (made.rooms, made.messages_per_s) == (rooms, per_s)
+    assert said in instead(asked, made, site)
+    assert load_on(made, site) == made
