@@ -31,6 +31,8 @@ install_file() {
     say "$2"
 }
 
+link() { [ "$(readlink "$2")" = "$1" ] || ln -sfn "$1" "$2"; }
+
 [ "$(id -u)" = 0 ] || fail "must run as root: sudo bash $0"
 [ -f /etc/debian_version ] || fail "this is not Debian or Ubuntu; the web host needs one of them"
 
@@ -62,6 +64,7 @@ users() {
     usermod -a -G redis daphne
     install -d -m 755 "$home" "$home/lib" "$state" "$etc" "$etc/tls"
     install -d -m 770 -o root -g stacklab "$state/db"
+    install -d -m 755 "$state/sites/lab"
     install -d -m 755 -o daphne -g daphne /var/log/daphne
     install -d -m 755 /etc/uwsgi /etc/nginx/conf.d
 }
@@ -75,12 +78,17 @@ code() {
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
         rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
-            --include version.py --include /stack/ --include /stack/render.py \
+            --include site.py --include version.py --include /stack/ --include /stack/render.py \
             --include /stack/services/ --include '/stack/services/*.py' --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
     # stacklab.stack.render looks for the templates in provision/ beside the package, as in a checkout.
-    [ "$(readlink "$home/lib/provision")" = "$home/provision" ] || ln -sfn "$home/provision" "$home/lib/provision"
+    link "$home/provision" "$home/lib/provision"
     [ -z "$copied" ] || say "code in $home"
+    # The lab's own site has a place as any other has (see build-site); which is in force, the link /opt/stacklab/site says.
+    link "$home/app" "$state/sites/lab/code"
+    link "$home/venv" "$state/sites/lab/venv"
+    link "$state/static" "$state/sites/lab/static"
+    link "$etc/app.env" "$state/sites/lab/site.env"
 }
 
 # The Python environment, as locked.

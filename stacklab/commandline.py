@@ -25,6 +25,7 @@ FLAGS = {
     "lab": "which lab (default: $STACKLAB_LAB, or the container)",
     "json": "print JSON",
     "point": "what to call this run on plots",
+    "site": "the folder of a Django project with a stacklab.toml (docs/your-site.md), or lab for the lab's own",
     "pin": "keep the web host and the load generator on different CPUs",
     "quick": "a small version: less load, fewer points, one repeat",
     "repeats": "how often each point is measured",

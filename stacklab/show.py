@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab.runs.calibration import MINUTES, Calibration, in_words
 from stacklab.settings import StackSettings
+from stacklab.site import Site
 from stacklab.stack import Applied
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def status_text(status: dict[str, Any]) -> str:
     if status.get("settings") is None:
         return "\n".join([*lines, "the stack is not set up yet: run 'fab provision'"])
     lines.append(f"open {status['url']}/ (its certificate: 'fab ca')")
+    lines.append(site_text(Site.from_dict(status["site"])))
     if status["changing"]:
         lines.append("! a change is being applied at this moment; look again when it has ended")
     if status["unfinished"]:
@@ -45,6 +47,14 @@ def status_text(status: dict[str, Any]) -> str:
         mark = "  <- not as asked" if runs is not None and runs != asked else ""
         lines.append(f"{name:<26} {value(asked):>12} {value(runs) if name in status['observed'] else '':>12}{mark}")
     return "\n".join(lines)
+
+
+def site_text(site: Site) -> str:
+    """Which site is under test."""
+    if site.is_labs:
+        return "site: the lab's own"
+    sockets = f"WebSockets at {site.websocket}" if site.websocket else "no WebSocket" if site.asgi else "no Daphne"
+    return f"site: {site} · {site.wsgi} · health {site.health} · {sockets} · {site.database}"
 
 
 def numbers(values: list[int]) -> str:

@@ -80,7 +80,14 @@ class Site:
                 f"the site {self.name} has no WebSocket: its {FILE} names no websocket, so there is nothing to chat on; "
                 "name one and its asgi, then run 'fab provision --site' again"
             )
-        return (self.chat.path if self.chat else self.websocket).replace("{room}", room)
+        own = self.websocket if not self.is_labs else "/ws/chat/{room}/"
+        return (self.chat.path if self.chat else own).replace("{room}", room)
+
+    @property
+    def load_path(self) -> str:
+        """How the path of each WebSocket begins that a load opens."""
+        before, room, _ = self.chat_path("{room}").partition("{room}")
+        return f"{before}load" if room else before
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields, ready for JSON; nothing secret is among them."""
@@ -101,7 +108,8 @@ LAB = Site(
     name=LAB_NAME, code="", wsgi="config.wsgi:application", asgi="config.asgi:application", health="/healthz",
     websocket="/ws/", static_url="/static/", pages=LAB_PAGES,
 )  # fmt: skip
-"""The lab's own site, in app/. Its code is the lab's, and has the lab's version."""
+"""The lab's own site, in app/. Its code is the lab's, and has the lab's version. How one talks in its chat, the load knows
+by itself (loadtests/labchat.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import json as json_format
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from stacklab.errors import HostRefused, LabError
 from stacklab.files import ROOT
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import StackSettings
+from stacklab.site import LAB, LAB_NAME, read_project
 from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
 from stacklab.typed import decimal, values, whole_number
@@ -61,11 +63,16 @@ def destroy(lab: str | None = None) -> None:
     print(f"lab {machine.name} is gone")
 
 
-def provision(lab: str | None = None) -> stack.Applied:
-    """Set up the whole stack; a second time changes nothing."""
+def provision(lab: str | None = None, site: str | None = None) -> stack.Applied:
+    """Set up the whole stack; --site PATH: with that project on it."""
+    project = read_project(Path(site)) if site not in (None, LAB_NAME) else None
     host = open_lab(lab).web()
     _require_unmeasured(host)
     applied = stack.provision(host)
+    if site is not None:
+        switched = stack.use_site(host, project)
+        applied = replace(switched, changed=(*applied.changed, *switched.changed))
+        print(f"the site under test: {stack.site_of(host)}")
     print("\n".join(f"changed: {what}" for what in applied.changed) or "nothing to change: the stack is set up already")
     return applied
 
@@ -91,6 +98,7 @@ def _stack_status(machine) -> dict[str, Any]:
     state = stack.state(host)
     return {
         "url": host.url,
+        "site": state["applied"].get("site") or LAB.to_dict(),
         "settings": state["applied"]["settings"],
         "observed": state["observed"],
         "changing": state["changing"],
@@ -209,12 +217,18 @@ def experiment(
     lab: str | None = None,
 ) -> list[Run]:
     """Measure an experiment, or all of the claims'; it can go on."""
-    from stacklab.bench.experiment import estimate
+    from stacklab.bench.experiment import estimate, site_under
     from stacklab.bench.experiments import CLAIMS, plans_of
+    from stacklab.bench.onsite import on_site
     from stacklab.console import measure_plan
 
     times, start = whole_number("repeats", repeats), whole_number("seed", seed)
     plans = plans_of(name, quick, times, start)
+    site = site_under(open_lab(lab))
+    if name == CLAIMS and not site.is_labs:
+        raise LabError(f"the claims are about the lab's own site, and {site.name} is under test; 'fab provision --site lab' first")
+    plans, said = zip(*(on_site(plan, site) for plan in plans), strict=True)
+    print("".join(f"{line}\n" for lines in said for line in lines), end="")
     if name == CLAIMS:
         left_s = sum(estimate(plan, fresh=fresh).duration_s for plan in plans)
         print(f"{len(plans)} experiments judge the claims; about {show.duration(left_s)} of them are left to measure")

@@ -10,9 +10,9 @@ from stacklab import __version__
 
 # What of a checkout goes to the web host; there the package lies in lib/.
 FOLDERS = ("app", "provision/templates", "provision/files")
-FILES = ("commit-settings", "live.py", "first-settings", "packages.txt", "requirements.lock")
+FILES = ("commit-settings", "live.py", "first-settings", "build-site", "packages.txt", "requirements.lock")
 SERVICES = ("__init__", "asgi", "daphne", "granian", "hypercorn", "nginx", "redis", "service", "uvicorn", "uwsgi")
-MODULES = ("__init__.py", "errors.py", "settings.py", "version.py", "stack/__init__.py", "stack/render.py",
+MODULES = ("__init__.py", "errors.py", "settings.py", "site.py", "version.py", "stack/__init__.py", "stack/render.py",
            *(f"stack/services/{name}.py" for name in SERVICES))
 
 

@@ -21,6 +21,7 @@ from stacklab.errors import ResultsError, SettingsError
 from stacklab.runs.sums import AGAIN, SUMS_FILE, check_sums
 from stacklab.runs.tables import SAMPLED, SINCE, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
+from stacklab.site import LAB, Site
 from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
 
 FORMAT = 3
@@ -166,6 +167,11 @@ class Run:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
+
+    @property
+    def site(self) -> Site:
+        """The site that was measured; the lab's own in runs of before there could be another."""
+        return Site.from_dict(self.environment.get("site") or LAB.to_dict())
 
     @property
     def kind(self) -> str:

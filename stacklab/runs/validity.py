@@ -39,7 +39,6 @@ MIN_LAG_S = 0.005  # … which is no matter below this
 MIN_CLOCK_ERROR_S = 0.02  # a clock known this well is good enough for samples taken twice a second
 MESSAGES_TOLERANCE = 0.1  # between the messages sent and those asked for
 FLIGHT_S = 1.0  # what was sent so shortly before an event may have been caught by it
-CHAT_PATH = "/ws/chat/load-"  # of the rooms that the load makes
 NORMAL_CLOSE = 1000  # RFC 6455, section 7.4.1: the client is done
 
 EXPECTED_TABLES = {
@@ -126,7 +125,7 @@ def _http(run: Run) -> Iterator[str]:
 def _foreign(run: Run, path: str, most: int) -> Iterator[str]:
     """What nginx logged and this load cannot have asked: another path, from another address, or more than `most`."""
     logged = run.table("server")
-    ours = logged["path"].str.startswith(path) if path == CHAT_PATH else logged["path"] == path
+    ours = logged["path"].str.startswith(path) if isinstance(run.workload, ChatLoad) else logged["path"] == path
     if addresses := run.environment.get("client_addresses"):
         ours &= logged["client"].isin(addresses)
     others, too_many = logged[~ours], max(0, int(ours.sum()) - most)
@@ -164,7 +163,7 @@ def _chat(run: Run) -> Iterator[str]:
     connections = run.table("connections")
     yield from _networks(run, connections)
     if run.has("server"):
-        yield from _foreign(run, CHAT_PATH, len(connections))
+        yield from _foreign(run, run.site.load_path, len(connections))
     yield from _changes(run, connections)
     yield from _storm(run, connections)
     if run.has("messages"):

@@ -17,7 +17,7 @@ from typing import Any
 from stacklab.errors import ApplyError, HostError, LabError, SettingsError
 from stacklab.files import ROOT
 from stacklab.labs.host import Host
-from stacklab.settings import StackSettings
+from stacklab.settings import IMPROVEMENTS, NEEDS_LAYER, StackSettings
 from stacklab.site import LAB, Site
 from stacklab.stack.render import render
 from stacklab.stack.services import SERVICES
@@ -99,6 +99,7 @@ def apply(
         "settings": settings.to_dict(),
         "files": [file.to_dict() for file in render(settings, site)],
         "site": site.to_dict(),
+        "place": site.place,
         "instead_of": serving.place,
         "expect": expect.to_dict() if expect else None,
         "restart": list(anew),
@@ -109,8 +110,8 @@ def apply(
         _require_provisioned(host)
         raise
     if not outcome["ok"]:
-        restored = outcome.get("restored", True)
-        now = "The old settings are in force." if restored else "Not everything is as it was: look with 'fab status'."
+        kept = "The old settings are in force." if site.place == serving.place else "The site before serves on."
+        now = kept if outcome.get("restored", True) else "Not everything is as it was: look with 'fab status'."
         raise ApplyError(
             f"{outcome['message']}. {now}",
             unit=outcome["unit"], journal=outcome["journal"], diff=outcome["diff"],
@@ -148,8 +149,8 @@ def _recorded(host: Host, read: Callable[[dict[str, Any]], Any]) -> Any:
         raise LabError(f"{host.name} has settings that this checkout cannot read ({error}); run 'fab provision'") from error
 
 
-# What the lab's own chat alone is told, and takes up.
-OF_THE_LABS_SITE = ("channel_layer", "channel_capacity", "redis_pool", "chat_resume")
+# What only the lab's own chat takes up, or has the code for.
+OF_THE_LABS_SITE = tuple(dict.fromkeys(("channel_layer", *NEEDS_LAYER, *IMPROVEMENTS)))
 
 
 def require_effect(site: Site, settings: StackSettings) -> None:
@@ -185,9 +186,16 @@ VERSIONS = r"""
 echo "kernel=$(uname -r)"
 echo "nginx=$(/usr/sbin/nginx -v 2>&1 | sed 's|.*/||')"
 echo "redis=$(redis-server --version | sed -E 's/.*v=([0-9.]+).*/\1/')"
-echo "python=$(/opt/stacklab/venv/bin/python -c 'import platform; print(platform.python_version())')"
-sed -nE 's/^(PACKAGES)==([^ ]+).*/\1=\2/p' /opt/stacklab/provision/requirements.lock
-""".replace("PACKAGES", "|".join(PACKAGES))
+/opt/stacklab/site/venv/bin/python -I -c '
+import importlib.metadata, platform
+print("python=" + platform.python_version())
+for name in PACKAGES:
+    try:
+        print(f"{name}={importlib.metadata.version(name)}")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+'
+""".replace("PACKAGES", json.dumps(PACKAGES))
 
 
 def is_provisioned(host: Host) -> bool:

@@ -5,6 +5,7 @@ The web host runs this too, at its first provisioning: it needs nothing but Jinj
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from stacklab.errors import SettingsError
 from stacklab.settings import StackSettings
+from stacklab.site import LAB, Site
 from stacklab.stack.services import in_force
 from stacklab.stack.services.nginx import open_files_needed
 from stacklab.stack.services.uwsgi import somaxconn_needed
@@ -49,6 +51,14 @@ def daphne_command(settings: StackSettings) -> str:
     return "python -m improvements.server" if improved else "daphne"
 
 
+def room_pattern(site: Site) -> str | None:
+    """What nginx finds the room's name in a WebSocket's path by; None where no room stands in it."""
+    if site.websocket is None:
+        return None
+    before, room, after = site.chat_path("{room}").partition("?")[0].partition("{room}")
+    return f"^{re.escape(before)}(?<name>[^/]+){re.escape(after.rstrip('/'))}/?$" if room else None
+
+
 @cache
 def _environment(templates: Path) -> Environment:
     return Environment(
@@ -57,20 +67,22 @@ def _environment(templates: Path) -> Environment:
     )
 
 
-def render(settings: StackSettings, templates: Path = TEMPLATES) -> tuple[ConfigFile, ...]:
-    """Every file of the stack that depends on `settings`, in the order in which changes are taken up.
+def render(settings: StackSettings, site: Site = LAB, templates: Path = TEMPLATES) -> tuple[ConfigFile, ...]:
+    """Every file of the stack that depends on `settings` or on the site, in the order in which changes are taken up.
 
     Raises SettingsError, naming the template, if one cannot be rendered (a name it does not know, say).
     """
     services = in_force(settings.to_dict())
     names = {
         "s": settings,
+        "site": site,
+        "room_pattern": room_pattern(site),
         "label": services[settings.asgi_server].label,
         "open_files": open_files_needed(settings.nginx_worker_connections),
         "somaxconn": somaxconn_needed(settings.uwsgi_listen),
-        "daphne_ports": settings.daphne_ports(),
+        "daphne_ports": settings.daphne_ports() if site.asgi else [],
         "daphne_command": daphne_command(settings),
-        "asgi": "improvements.asgi:application" if settings.app_improved() else "config.asgi:application",
+        "asgi": "improvements.asgi:application" if settings.app_improved() else site.asgi or "",
         "tls_files": TLS_FILES,
     }
     files = []

@@ -31,7 +31,7 @@ PASSED_OVER = (".git", ".hg", ".svn", "__pycache__", "*.pyc", "node_modules", ".
 ENVIRONMENT_MARK = "pyvenv.cfg"  # in a folder that is a Python environment
 
 
-def use(host: Host, project: Project | None) -> Applied:
+def use_site(host: Host, project: Project | None) -> Applied:
     """Have `project` be the site under test; None: the lab's own. The settings stay, the site before is gone afterwards.
 
     LabError or ApplyError, with the site's own words, if it cannot be built or does not serve; the site before serves on.

@@ -74,7 +74,7 @@ def templates(tmp_path, monkeypatch):
         assert old in text
         (copy / name).write_text(text.replace(old, new))
         edition = shutil.copytree(copy, tmp_path / f"templates-{next(generation)}")
-        monkeypatch.setattr(change, "render", lambda settings: render(settings, edition))
+        monkeypatch.setattr(change, "render", lambda settings, site: render(settings, site, edition))
 
     return edit
 
@@ -106,7 +106,7 @@ def test_an_option_that_uwsgi_does_not_know_is_refused_in_its_own_words(at_defau
 
 
 def test_a_site_that_cannot_be_loaded_is_refused(at_defaults, site, templates, refused):
-    templates("uwsgi.ini.j2", "module = config.wsgi", "module = config.nothing")
+    templates("uwsgi.ini.j2", "module = {{ site.wsgi }}", "module = config.nothing")
     with left_as_it_was(at_defaults, site):
         assert "No module named 'config.nothing'" in refused("set", "--uwsgi-processes", "3")
 

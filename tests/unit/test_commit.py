@@ -164,7 +164,7 @@ def test_recovery_takes_up_what_came_back_and_forgets_the_journal_last(commit, s
         seen.append((parts, settings, texts(site), commit.JOURNAL.exists()))
 
     monkeypatch.setattr(commit, "take_up", take_up)
-    monkeypatch.setattr(commit, "verify", lambda settings: seen.append(settings))
+    monkeypatch.setattr(commit, "verify", lambda settings, site: seen.append(settings))
     assert commit.recover() is False
     commit.swap(site)
     assert commit.recover() is True
@@ -225,7 +225,10 @@ def test_provisioning_waits_for_a_change_that_is_under_way(commit):
 
 def test_a_change_based_on_old_settings_is_refused(commit, site):
     commit.live.SETTINGS.write_text(json.dumps({"settings": {"uwsgi_processes": 6}}))
-    request = {"settings": {"uwsgi_processes": 7}, "version": "1", "files": site, "expect": {"uwsgi_processes": 5}}
+    request = {
+        "settings": {"uwsgi_processes": 7}, "version": "1", "files": site, "expect": {"uwsgi_processes": 5},
+        "site": {"name": "lab"}, "place": "/nowhere",
+    }  # fmt: skip
     outcome = commit.outcome_of(request)
     assert outcome["ok"] is False and "the settings changed while this change was being prepared" in outcome["message"]
     assert texts(site) == OLD
@@ -238,13 +241,17 @@ def test_what_cannot_be_seen_as_asked_is_named(commit):
     assert commit.differences(asked | {"asgi_server": "uvicorn"}, observed | {"asgi_server": "uvicorn"}) == [], "it knows none"
     assert commit.differences({"uwsgi_processes": 2, "a setting of another version": 3}, observed) == ["uwsgi_processes"]
     assert commit.differences({}, observed) == []
+    asked = {"asgi_server": "daphne", "daphne_instances": 3, "uwsgi_processes": 2}
+    plain = commit.running_of(asked, {"asgi": None})
+    assert commit.differences(asked, asked | {"daphne_instances": 2}) == ["daphne_instances"]
+    assert commit.differences(plain, asked | dict.fromkeys(("asgi_server", "daphne_instances"))) == [], "it has no Daphne"
 
 
 def test_variables_of_a_units_files_are_read_as_systemd_does(commit, tmp_path):
     (tmp_path / "app.env").write_text("# words\nA=1\nB=x=y\n\n")
-    (tmp_path / "daphne.env").write_text("A=2\n")
-    variables = commit.environment_of("app.env", "daphne.env", "nothing.env", folder=tmp_path)
-    assert variables == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "A": "2", "B": "x=y"}
+    (tmp_path / "daphne.env").write_text("A=2\n" + r'''C="it's \"#1\" of $2 \\ 3"''' + "\n")
+    variables = commit.environment_of(*(str(tmp_path / name) for name in ("app.env", "daphne.env", "nothing.env")))
+    assert variables == {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "A": "2", "B": "x=y", "C": "it's \"#1\" of $2 \\ 3"}
 
 
 def test_a_command_that_fails_speaks_for_itself(commit):
@@ -328,3 +335,20 @@ def test_a_roll_takes_one_instance_after_the_other_and_nginx_forgets_each_that_w
 def test_whoever_is_named_stands_for_the_server_in_its_place(commit):
     assert commit.in_its_place("daphne", SETTINGS) == "uvicorn" and commit.in_its_place("nginx", SETTINGS) == "nginx"
     assert commit.in_its_place("daphne.target", SETTINGS) == "daphne.target"
+
+
+def test_the_link_to_a_site_is_swapped_and_put_back_as_a_file_is(commit, monkeypatch, tmp_path):
+    link = tmp_path / "site"
+    monkeypatch.setattr(commit, "SITE", str(link))
+    link.symlink_to("/sites/before")
+    change = [{"path": str(link), "text": "/sites/after", "unit": "site"}]
+    assert commit.changed_files(change) == change and "-/sites/before" in commit.diff_of(change)
+    commit.swap(change)
+    assert commit.read(str(link)) == "/sites/after" and commit.changed_files(change) == []
+    assert commit.put_back() == {"site"} and commit.read(str(link)) == "/sites/before"
+    commit.forget_old()
+    link.unlink()
+    commit.swap(change)  # of a host that never had one
+    assert commit.put_back() == {"site"} and not link.is_symlink()
+    commit.forget_old()
+    assert leftovers(tmp_path) == []

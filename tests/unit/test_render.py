@@ -136,7 +136,7 @@ def test_a_template_that_names_what_is_not_there_is_refused_by_name(tmp_path):
     templates = shutil.copytree(TEMPLATES, tmp_path / "templates")
     (templates / "nginx.conf.j2").write_text("worker_processes {{ s.nginx_workers }};\n")
     with pytest.raises(SettingsError, match=r"the template nginx\.conf\.j2 cannot be rendered: .*nginx_workers"):
-        render(StackSettings(), templates)
+        render(StackSettings(), templates=templates)
 
 
 @pytest.mark.parametrize("damage", ["{% if %}", "{{ s.", None])
@@ -147,7 +147,7 @@ def test_a_damaged_or_missing_template_is_refused_by_name(tmp_path, damage):
     else:
         (templates / "uwsgi.ini.j2").write_text(damage)
     with pytest.raises(SettingsError, match=r"the template uwsgi\.ini\.j2 cannot be rendered"):
-        render(StackSettings(), templates)
+        render(StackSettings(), templates=templates)
 
 
 def test_a_file_goes_over_the_wire_as_a_dict():

@@ -222,4 +222,4 @@ def test_a_project_that_is_too_large_says_what_to_do(project, monkeypatch):
 def test_what_the_lab_lacks_is_said_before_anything_is_sent(project, monkeypatch):
     monkeypatch.setattr(sites, "SERVICES", {"nginx": "nginx"})
     with pytest.raises(LabError, match=r"database='postgresql' needs a service that this lab lacks; take 'sqlite'"):
-        sites.use(None, project(WHOLE.replace('"sqlite"', '"postgresql"')))
+        sites.use_site(None, project(WHOLE.replace('"sqlite"', '"postgresql"')))

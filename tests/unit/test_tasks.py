@@ -15,6 +15,7 @@ from stacklab import commandline, show, tasks
 from stacklab.errors import SettingsError
 from stacklab.files import ROOT
 from stacklab.settings import StackSettings
+from stacklab.site import LAB
 from stacklab.stack import Applied
 from stacklab.workload import HttpLoad
 
@@ -225,7 +226,7 @@ def test_claims_are_all_experiments_that_decide_one_measured_in_turn_and_judged(
 
 STATUS = {
     "lab": "stacklab", "kind": "container", "state": "running", "address": "10.83.0.2", "pinned_cpus": [0], "generator_cpus": [1],
-    "url": "https://10.83.0.2", "settings": StackSettings().to_dict(), "version": "1", "checkout_version": "1",
+    "url": "https://10.83.0.2", "site": LAB.to_dict(), "settings": StackSettings().to_dict(), "version": "1", "checkout_version": "1",
     "observed": {"uwsgi_processes": 5, "daphne_tls": True, "units": {"nginx": "active"}}, "unfinished": False, "changing": False,
 }  # fmt: skip
 

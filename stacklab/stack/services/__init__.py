@@ -33,7 +33,7 @@ def in_force(settings: Mapping[str, Any]) -> dict[str, Service]:
 
 def observable(settings: Mapping[str, Any]) -> dict[str, str]:
     """{setting: the part that takes it up} of all that can be seen in what runs under these settings."""
-    services = in_force(settings).values()
+    services = [service for service in in_force(settings).values() if service.wanted(settings)]
     return {name: seen.part or service.name for service in services for name, seen in service.settings.items()}
 
 

@@ -74,7 +74,7 @@ def asgi_server(
 
     unit, reread = f"/etc/systemd/system/{name}@.service", ("systemctl", "daemon-reload")
     verify = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
-    check = ("/opt/stacklab/venv/bin/python", "-B", "/opt/stacklab/app/manage.py", "check")
+    check = ("env", "-C", "{site}/code", "{site}/venv/bin/python", "-B", "manage.py", "check")
     own_unit = (Template(f"{name}@.service", unit, name, "roll", reread),) if unit_template else ()
     return Service(
         name=name, label=label, unit=f"{name}@*", colour=colour, target="daphne.target", chosen_by="asgi_server",
@@ -84,7 +84,7 @@ def asgi_server(
             Template("daphne.target", TARGET, "daphne.target", command=reread),
         ),
         checks=(
-            Check(name, "manage.py check", check, user="daphne", environment=("app.env", "daphne.env")),
+            Check(name, "manage.py check", check, user="daphne", environment=("{site}/site.env", "daphne.env")),
             Check("daphne.target", "systemd-analyze verify", (*verify, "{stage}" + TARGET)),
         ),
         **{"roles": ("instance",), "packages": (name,)} | more,

@@ -31,7 +31,8 @@ class Template:
 class Check:
     """A service's own checker: the `command` reads a part's staged files below {stage} and fails where they are wrong.
 
-    `user` and `environment` (files in /etc/stacklab; staged ones first) are those of the unit. `void`: a word of a warning
+    {site} is the folder of the site it is to serve. `user` and `environment` (files in /etc/stacklab; staged ones first) are
+    those of the unit. `void`: a word of a warning
     that means the setting would be accepted and not given. `instead_of`: a folder in place of which the checker uses one of
     its own, {trial}, where the staged files lie too; so nothing meets the service that runs.
     """
@@ -96,7 +97,7 @@ class Service:
         """The units that run under these settings."""
         if not self.runs(settings):
             return []
-        return [f"{self.name}@{n + 1}" for n in range(settings["daphne_instances"])] if self.instances else [self.unit]
+        return [f"{self.name}@{n + 1}" for n in range(settings.get("daphne_instances", 1))] if self.instances else [self.unit]
 
     def role(self, title: str, is_child: bool) -> str:
         """A process's role, by how it calls itself and whether another of the service started it."""

@@ -58,8 +58,8 @@ UWSGI = Service(
     ),
     # It has no check of its own: have it read every option, load the site on sockets of its own, and end.
     checks=(
-        Check("uwsgi", "uwsgi --no-server", ("/opt/stacklab/venv/bin/uwsgi", "--ini", "{trial}" + INI, "--no-server"),
-              user="uwsgi", environment=("app.env",), instead_of="/run/uwsgi/"),
+        Check("uwsgi", "uwsgi --no-server", ("{site}/venv/bin/uwsgi", "--ini", "{trial}" + INI, "--no-server"),
+              user="uwsgi", environment=("{site}/site.env",), instead_of="/run/uwsgi/"),
     ),
     workers=workers, limits=_limits,
 )  # fmt: skip

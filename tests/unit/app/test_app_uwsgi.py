@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from site_under_test import APP, site_environment, wait_until
 
+from stacklab.files import ROOT
+
 UWSGI = Path(sys.executable).with_name("pyuwsgi")
 
 
@@ -23,6 +25,7 @@ stats = {folder}/stats.sock
 listen = {listen}
 chdir = {APP}
 module = config.wsgi
+import = {ROOT}/provision/files/uwsgi_backlog.py
 binary-path = {sys.executable}
 """)
     return ini
@@ -55,6 +58,7 @@ def test_a_changed_listen_is_taken_up_by_a_reload(tmp_path):
         write_ini(tmp_path, 70)
         uwsgi.send_signal(signal.SIGHUP)
         wait_until(lambda: backlog(tmp_path) == 70, "the backlog is 70", seconds=20)
+        wait_until(lambda: is_ready(tmp_path), "the master answers again", seconds=20)
     finally:
         uwsgi.send_signal(signal.SIGINT)  # the master takes its workers with it
         uwsgi.wait(60)
