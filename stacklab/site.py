@@ -114,7 +114,7 @@ by itself (loadtests/labchat.py)."""
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A project on this disk: the site that it is to become, and what it takes to set that up. `environment` stays out of sight."""
+    """A project on this disk: the site that it is to become, and what it takes to set that up. `environment` is hidden."""
 
     root: Path
     site: Site
@@ -145,7 +145,7 @@ def read_project(root: Path) -> Project:
     root = root.expanduser().resolve()
     file = root / FILE
     if not file.is_file():
-        raise LabError(f"{root} has no {FILE}: put one there that says what the lab must know (docs/your-site.md has one to copy)")
+        raise LabError(f"{root} has no {FILE}: put one there that says what the lab must know (docs/your-site.md has one)")
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -197,7 +197,8 @@ def _chat(file: Path, given: Any, site: Mapping[str, Any], root: Path) -> Chat:
     rooms = "{room}" in chat.path + (chat.join or "")
     if rooms != (chat.heard_by == "room"):
         tell = "let path or join say {room}, or heard_by who hears it: all, sender" if not rooms else "take {room} out"
-        raise LabError(f"{file}: [chat] heard_by={chat.heard_by!r} does not go with path={chat.path!r} and join={chat.join!r}: {tell}")
+        said = f"heard_by={chat.heard_by!r} does not go with path={chat.path!r} and join={chat.join!r}"
+        raise LabError(f"{file}: [chat] {said}: {tell}")
     return chat
 
 

@@ -226,7 +226,7 @@ def experiment(
     plans = plans_of(name, quick, times, start)
     site = site_under(open_lab(lab))
     if name == CLAIMS and not site.is_labs:
-        raise LabError(f"the claims are about the lab's own site, and {site.name} is under test; 'fab provision --site lab' first")
+        raise LabError(f"the claims are about the lab's own site, and {site.name} is under test: 'fab provision --site lab'")
     plans, said = zip(*(on_site(plan, site) for plan in plans), strict=True)
     print("".join(f"{line}\n" for lines in said for line in lines), end="")
     if name == CLAIMS:

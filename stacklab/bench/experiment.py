@@ -199,7 +199,8 @@ def measure(
     """Apply `settings`, put `workload` on the stack, and save everything that was seen as one immutable Run.
 
     Chat begins with new processes (CHAT_BEGINS_WITH_NEW). What the site under test lacks is measured otherwise (`load_on`),
-    and noted. The run goes to `folder`/`name` (by default results/adhoc/<time>). Raises ApplyError, LoadError, LabNotRunning; nothing is saved then.
+    and noted. The run goes to `folder`/`name` (by default results/adhoc/<time>). Raises ApplyError, LoadError,
+    LabNotRunning; nothing is saved then.
     """
     asked, workload = workload, load_on(workload, on.site)
     if said := instead(asked, workload, on.site):

@@ -158,8 +158,8 @@ def require_effect(site: Site, settings: StackSettings) -> None:
     for name in () if site.is_labs else OF_THE_LABS_SITE:
         if getattr(settings, name) != (usual := getattr(StackSettings(), name)):
             raise SettingsError(
-                f"{name}={getattr(settings, name)!r} would have no effect: it is the lab's own chat's, and the site under test is "
-                f"{site.name}; leave it at {usual!r}, or go back by 'fab provision --site lab'"
+                f"{name}={getattr(settings, name)!r} would have no effect: it is the lab's own chat's, and {site.name} is "
+                f"under test; leave it at {usual!r}, or go back by 'fab provision --site lab'"
             )
 
 

@@ -27,7 +27,7 @@ BUILD = "/usr/bin/python3 /opt/stacklab/provision/build-site"
 SUM_LENGTH = 10
 MOST_BYTES = 200_000_000
 # What nobody's site needs to run, wherever it lies: histories, caches, compiled files, and this computer's own packages.
-PASSED_OVER = (".git", ".hg", ".svn", "__pycache__", "*.pyc", "node_modules", ".tox", ".nox", ".*_cache", ".vscode", ".idea", FILE)
+PASSED_OVER = (".git", ".hg", ".svn", "__pycache__", "*.pyc", "node_modules", ".tox", ".nox", ".*_cache", ".idea", FILE)
 ENVIRONMENT_MARK = "pyvenv.cfg"  # in a folder that is a Python environment
 
 

@@ -226,7 +226,8 @@ def test_claims_are_all_experiments_that_decide_one_measured_in_turn_and_judged(
 
 STATUS = {
     "lab": "stacklab", "kind": "container", "state": "running", "address": "10.83.0.2", "pinned_cpus": [0], "generator_cpus": [1],
-    "url": "https://10.83.0.2", "site": LAB.to_dict(), "settings": StackSettings().to_dict(), "version": "1", "checkout_version": "1",
+    "url": "https://10.83.0.2", "site": LAB.to_dict(), "settings": StackSettings().to_dict(), "version": "1",
+    "checkout_version": "1",
     "observed": {"uwsgi_processes": 5, "daphne_tls": True, "units": {"nginx": "active"}}, "unfinished": False, "changing": False,
 }  # fmt: skip
 
