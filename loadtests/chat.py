@@ -25,6 +25,7 @@ from gevent.pool import Group
 from locust import User, events, task
 from locust.exception import StopUser
 from share import Share
+from sitechat import SiteChat
 
 CONNECTING_AT_ONCE = 100  # more TLS starts in one process only make each other wait
 SETTLE_S = 2.0  # between the last client's first attempt and the start of counting
@@ -37,7 +38,7 @@ class Crowd:
 
     def __init__(self, share: Share):
         self.share = share
-        self.chat = labchat  # how the chat under load is spoken
+        self.chat = labchat if share.site["name"] == "lab" else SiteChat(share.site)  # how the chat under load is spoken
         load = share.workload
         self.indexes = itertools.count(share.number, share.processes)  # the first of them came with the load, the others later
         self.places = iter(share.places)

@@ -91,6 +91,7 @@ class Client:
                 row.error = error_text(error)
         if self.socket:
             try:
+                self.enter()
                 for texts in self.socket.blocks():
                     self.take(texts, self.share.now())
                     if self.welcomed and self.role == "slow_reader":
@@ -102,6 +103,14 @@ class Client:
             self.socket.close()
         self.gone()
         return row.close_code
+
+    def enter(self) -> None:
+        """The handshake is done: where no welcome comes, that is to be in the room."""
+        welcome, first = self.crowd.chat.enter(f"load-{self.room}", f"{self.index}.{self.attempts}")
+        if first is not None:
+            self.socket.send(first)
+        if welcome is not None:
+            self.take_welcome(welcome, self.share.now())
 
     def gone(self) -> None:
         """The connection has ended, or never came to be."""

@@ -52,7 +52,7 @@ class ChatSocket:
     def _handshake(self, share: Share, path: str) -> bytes:
         self._socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: {share.authority}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://{share.authority}\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: {share.origin}\r\n"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n\r\n".encode()
         )
         answer = b""

@@ -1,6 +1,6 @@
 """The lab's chat as the load speaks it: how to join a room, how to send a message, how to recognise one.
 
-All that the load knows of a chat's frames stands here. Another chat is another module with `join`, `send` and
+All that the load knows of a chat's frames stands here. Another chat (sitechat) has its own `join`, `enter`, `send` and
 `recognise`; one without a welcome counts as joined once its handshake is done, one without a history never says `last_id`.
 """
 
@@ -31,6 +31,11 @@ class Message(NamedTuple):
 def join(room: str) -> str:
     """The path of the room's WebSocket."""
     return f"/ws/chat/{quote(room)}/"
+
+
+def enter(room: str, name: str) -> tuple[Welcome | None, str | None]:
+    """Who is in the room once connected, and what it must say first: nobody yet and nothing, as a welcome comes."""
+    return None, None
 
 
 def send(sender: str, n: int, sent_s: float, text: str) -> str:

@@ -5,6 +5,7 @@
     url, ca, out        the site, the lab's CA (a file), the folder for raw rows
     workload            the fields of `HttpLoad` or `ChatLoad`
     client_addresses    source addresses to spread connections over; may be empty
+    site                which site that is, and how one talks there (`stacklab.site.Site`)
     places              of chat: the room and the part of each of this process's clients (`ChatLoad.places`)
     number, processes   this is process `number` of `processes`
     clock_offset_s      epoch time minus the monotonic clock, so that all processes share one steady clock
@@ -45,6 +46,7 @@ class Share:
         with open(os.environ["STACKLAB_LOAD"], encoding="utf-8") as file:
             spec = json.load(file)
         self.workload: dict = spec["workload"]
+        self.site: dict = spec["site"]
         self.number: int = spec["number"]
         self.processes: int = spec["processes"]
         self.places: list[tuple[int, str, bool]] = spec["places"]
@@ -58,6 +60,7 @@ class Share:
         url = urlsplit(spec["url"])
         self.host = url.hostname
         self.authority = url.netloc
+        self.origin = f"https://{self.site['host'] or url.netloc}"  # of the pages from which a browser would connect
         self.port = url.port or 443
         self.tls = gevent.ssl.create_default_context(cafile=spec["ca"])
         self._resolved: tuple | None = None

@@ -31,8 +31,9 @@ def load_on(workload: Workload, site: Site) -> Workload:
     if site.is_labs:
         return workload
     if site.chat is None:
-        return workload.replace(messages_per_s=0.0)
-    return workload.replace(rooms={"room": workload.rooms, "all": 1, "sender": workload.clients}[site.chat.heard_by])
+        return workload.replace(messages_per_s=0.0, burst_at_s=None, burst_messages=1)
+    rooms = {"room": workload.rooms, "all": 1, "sender": workload.clients}[site.chat.heard_by]
+    return workload if rooms == workload.rooms else workload.replace(rooms=rooms, largest_room=None)
 
 
 def instead(asked: Workload, made: Workload, site: Site) -> str | None:

@@ -124,7 +124,7 @@ def test_threads_for_synchronous_code_are_only_set_where_asked():
 
 def test_daphne_is_started_by_its_own_command_unless_an_improvement_of_the_server_is_on():
     unit = text_of(StackSettings(lean_dispatch=True), DAPHNE[1])
-    assert "exec /opt/stacklab/venv/bin/daphne \\\n" in unit and " improvements.asgi:application'" in unit
+    assert "exec /opt/stacklab/site/venv/bin/daphne \\\n" in unit and " improvements.asgi:application'" in unit
     assert " config.asgi:application'" in text_of(StackSettings(), DAPHNE[1])
     for changes in ({"daphne_drain_s": 1}, {"bounded_sockets": True}):
         unit = text_of(StackSettings(**changes), DAPHNE[1])

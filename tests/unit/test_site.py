@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from stacklab.errors import LabError, SettingsError
-from stacklab.settings import StackSettings
+from stacklab.settings import NEEDS_LAYER, StackSettings
 from stacklab.site import FILE, LAB, LAB_PAGES, Chat, Site, read_project
 from stacklab.stack import sites
 from stacklab.stack.change import OF_THE_LABS_SITE, require_effect
@@ -169,10 +169,12 @@ def test_a_setting_of_the_labs_own_chat_is_refused_by_name_elsewhere(project):
     site = project(WHOLE).site
     require_effect(site, StackSettings(uwsgi_processes=9))
     for name in OF_THE_LABS_SITE:
-        other = {"channel_layer": "core", "chat_resume": True}.get(name, 7)
-        require_effect(LAB, StackSettings(**{name: other}))
-        with pytest.raises(SettingsError, match=f"{name}=.* would have no effect"):
-            require_effect(site, StackSettings(**{name: other}))
+        other = "core" if name == "channel_layer" else True if StackSettings.default(name) is False else 7
+        layer = {} if name == "channel_layer" or "pubsub" in NEEDS_LAYER.get(name, ("pubsub",)) else {"channel_layer": "core"}
+        settings = StackSettings(**{name: other} | layer)
+        require_effect(LAB, settings)
+        with pytest.raises(SettingsError, match=f"{'channel_layer' if layer else name}=.* would have no effect"):
+            require_effect(site, settings)
 
 
 # ---------------------------------------------------------------- what is sent
