@@ -22,12 +22,14 @@ from stacklab.settings import StackSettings
 from stacklab.site import FILE, LAB, Project, Site
 from stacklab.stack.change import OF_THE_LABS_SITE, Applied, apply, current, site_of
 from stacklab.stack.services import SERVICES
+from stacklab.stack.wheels import fetch
 
 BUILD = "/usr/bin/python3 /opt/stacklab/provision/build-site"
 SUM_LENGTH = 10
 MOST_BYTES = 200_000_000
 # What nobody's site needs to run, wherever it lies: histories, caches, compiled files, and this computer's own packages.
 PASSED_OVER = (".git", ".hg", ".svn", "__pycache__", "*.pyc", "node_modules", ".tox", ".nox", ".*_cache", ".idea", FILE)
+STANDS = "The site before serves on."
 ENVIRONMENT_MARK = "pyvenv.cfg"  # in a folder that is a Python environment
 
 
@@ -58,14 +60,23 @@ def use_site(host: Host, project: Project | None) -> Applied:
 
 
 def _build(host: Host, project: Project, site: Site, packed: bytes) -> dict:
-    host.run(f"{BUILD} --unpack {site.place}", sudo=True, timeout_s=300, input=packed)
+    host.run(f"{BUILD} --unpack {site.place}/code", sudo=True, timeout_s=300, input=packed)
     request = {
         "site": site.to_dict(), "place": site.place, "requirements": project.requirements, "static_root": project.static_root,
         "migrate": project.migrate, "requires_python": project.requires_python, "environment": dict(project.environment),
     }  # fmt: skip
-    outcome = json.loads(host.run(BUILD, sudo=True, timeout_s=1800, input=json.dumps(request)))
+    lacks = _outcome(host, site, f"{BUILD} --lacks", request)
+    if lacks["python"]:
+        wheels = fetch(project, lacks["python"], lacks["platforms"])
+        host.run(f"{BUILD} --unpack {site.place}/wheels", sudo=True, timeout_s=600, input=wheels)
+    return _outcome(host, site, BUILD, request)
+
+
+def _outcome(host: Host, site: Site, command: str, request: dict) -> dict:
+    """What build-site made of a request; ApplyError, in the site's own words, if nothing."""
+    outcome = json.loads(host.run(command, sudo=True, timeout_s=1800, input=json.dumps(request)))
     if not outcome["ok"]:
-        raise ApplyError(f"the site {site.name}: {outcome['message']}. The site before serves on.", journal=outcome["words"])
+        raise ApplyError(f"the site {site.name}: {outcome['message']}. {STANDS}", journal=outcome["words"])
     return outcome
 
 

@@ -125,13 +125,13 @@ def toml(root, *lines: str) -> None:
 def no_such_package(root):
     (root / "requirements.txt").write_text("django==5.2.19\nno-such-package-as-this==1.0\n")
     toml(root, 'requirements = "requirements.txt"')
-    return "its requirements.txt cannot be installed", "no-such-package-as-this==1.0"
+    return "its requirements.txt cannot be fetched as wheels", "no-such-package-as-this==1.0"
 
 
 def another_hash(root):
     (root / "requirements.txt").write_text(f"sqlparse==0.5.3 --hash=sha256:{'0' * 64}\n")
     toml(root, 'requirements = "requirements.txt"')
-    return "its requirements.txt cannot be installed", "THESE PACKAGES DO NOT MATCH THE HASHES"
+    return "its requirements.txt cannot be fetched as wheels", "THESE PACKAGES DO NOT MATCH THE HASHES"
 
 
 def failing_migration(root):
