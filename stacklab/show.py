@@ -73,9 +73,18 @@ def applied_text(applied: Applied) -> str:
     """What a change did: the diff, who took it up, how long each step took."""
     if not applied.changed and not applied.reloaded:
         return "nothing to change: these settings are in force already"
-    steps = " · ".join(f"{step} {seconds:.2f} s" for step, seconds in applied.durations_s.items())
     diff = applied.diff or "no file had to change, but not everything that runs was as asked"
-    return f"{diff}\ntaken up by {', '.join(applied.reloaded) or 'nobody'} ({steps})"
+    return f"{diff}\ntaken up by {', '.join(applied.reloaded) or 'nobody'} ({steps_text(applied)})"
+
+
+def switched_text(site: Site, applied: Applied) -> str:
+    """Which site is under test now, and how long each step took."""
+    return f"the site under test: {site}" + (f" ({steps})" if (steps := steps_text(applied)) else "")
+
+
+def steps_text(applied: Applied) -> str:
+    """How long each step took."""
+    return " · ".join(f"{step} {seconds:.2f} s" for step, seconds in applied.durations_s.items())
 
 
 def settings_text(settings: StackSettings) -> str:

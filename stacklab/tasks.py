@@ -72,7 +72,7 @@ def provision(lab: str | None = None, site: str | None = None) -> stack.Applied:
     if site is not None:
         switched = stack.use_site(host, project)
         applied = replace(switched, changed=(*applied.changed, *switched.changed))
-        print(f"the site under test: {stack.site_of(host)}")
+        print(show.switched_text(stack.site_of(host), switched))
     print("\n".join(f"changed: {what}" for what in applied.changed) or "nothing to change: the stack is set up already")
     return applied
 

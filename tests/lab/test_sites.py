@@ -106,7 +106,8 @@ def test_a_new_project_without_channels(fab, host, site, plain):
     assert stack.current(host) == StackSettings(uwsgi_processes=2, daphne_instances=2, balance="hash"), "the settings stay"
     refused = fab("chat", "--clients", "3", "--rooms", "1")
     assert refused.returncode == 1 and "the site plainsite has no WebSocket" in refused.stderr
-    assert host.run("ls /var/lib/stacklab/sites").split() == ["lab", f"plainsite-{stack.site_of(host).code}"], "the one before is gone"
+    places = host.run("ls /var/lib/stacklab/sites").split()
+    assert places == ["lab", f"plainsite-{stack.site_of(host).code}"], "the one before is gone"
 
 
 # ---------------------------------------------------------------- what stands in the way
