@@ -144,6 +144,8 @@ def read_project(root: Path) -> Project:
     """The project in the folder `root`, as its stacklab.toml describes it. LabError for whatever is wrong with that."""
     root = root.expanduser().resolve()
     file = root / FILE
+    if file.is_file() and not (root / "manage.py").is_file():
+        raise LabError(f"{root} has no manage.py: {FILE} belongs beside it, into the root of the Django project")
     if not file.is_file():
         raise LabError(f"{root} has no {FILE}: put one there that says what the lab must know (docs/your-site.md has one)")
     try:

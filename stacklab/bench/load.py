@@ -93,7 +93,8 @@ def run_load(
     TLS is verified with the CA in the file `ca`. `cpus` pins the generator; chat load uses one process a CPU.
     `client_addresses` are source addresses to spread connections over, `site` is how one talks there. `timeout_s` is how
     long it may take (for chat, from the client that came last); by default what the workload needs and a minute, or, where
-    that depends on the answers, any time. However this ends (an error, Ctrl-C, the death of this process), no generator is left running.
+    that depends on the answers, any time. However this ends (an error, Ctrl-C, the death of this process), no generator is
+    left running.
     Errors: LoadError, with the end of Locust's log, when Locust fails, hangs, or answers are missing.
     """
     from stacklab.runs import rows  # it loads pyarrow, which those who only import this module need not wait for

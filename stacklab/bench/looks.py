@@ -40,9 +40,9 @@ def call(*command):
 unit = "look-daphne.service"
 call("systemctl", "stop", unit)
 call("systemd-run", "--collect", f"--unit={unit}", "-p", "User=daphne", "-p", "SupplementaryGroups=stacklab redis",
-     "-p", "EnvironmentFile=/etc/stacklab/app.env", "-p", "EnvironmentFile=/etc/stacklab/daphne.env",
-     "-p", "WorkingDirectory=/opt/stacklab/app",
-     "/opt/stacklab/venv/bin/daphne", "-v", sys.argv[1], "-b", "127.0.0.1", "-p", "8499", "config.asgi:application")
+     "-p", "EnvironmentFile=/opt/stacklab/site/site.env", "-p", "EnvironmentFile=/etc/stacklab/daphne.env",
+     "-p", "WorkingDirectory=/opt/stacklab/site/code",
+     "/opt/stacklab/site/venv/bin/daphne", "-v", sys.argv[1], "-b", "127.0.0.1", "-p", "8499", sys.argv[2])
 end = time.monotonic() + 60
 while ":8499 " not in (listening := call("ss", "-tlnH")) and time.monotonic() < end:
     time.sleep(0.1)
@@ -142,7 +142,7 @@ def _on_web(host: Host, script: str, *words: object) -> list[dict[str, Any]]:
 def _clients_held(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
     most = math.ceil(settings.nginx_worker_processes * settings.nginx_worker_connections * BEYOND)
     rows: list[dict[str, Any]] = []
-    with Room(on.host.url, on.ca) as room:
+    with Room(on.host.url, on.ca, on.site) as room:
         while len(rows) < most and any(row["opened"] for row in [{"opened": True}, *rows][-REFUSED_IN_A_ROW:]):
             error = room.enter(f"look-{len(rows) % 10}")
             rows.append({"number": len(rows) + 1, "opened": error is None, "error": error})
@@ -151,7 +151,7 @@ def _clients_held(on: Bench, settings: StackSettings, look: Look) -> list[dict[s
 
 
 def _daphne_processes(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
-    return _on_web(on.host, DAPHNE_PROCESSES, look.verbosity)
+    return _on_web(on.host, DAPHNE_PROCESSES, look.verbosity, on.site.asgi)
 
 
 def _sync_threads(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ def _starts(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, An
 def _socket_shares(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
     clients = CLIENTS_PER_INSTANCE * settings.daphne_instances
     before = _log_lines(on.host)
-    with Room(on.host.url, on.ca) as room:
+    with Room(on.host.url, on.ca, on.site) as room:
         rows = [{"number": number, "error": room.enter(f"look-{number % 10}")} for number in range(1, clients + 1)]
         room.say_something()
         end_s = time.monotonic() + LOGGED_WITHIN_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 import ssl
@@ -11,6 +10,8 @@ from urllib.parse import urlsplit
 
 import websocket
 
+from stacklab.site import LAB, Site
+
 TIMEOUT_S = 5.0
 ENDED_WITHIN_S = 1.0
 
@@ -18,8 +19,8 @@ ENDED_WITHIN_S = 1.0
 class Room:
     """Sockets that stay open while the block runs, over TLS verified with the lab's CA in the file `ca`."""
 
-    def __init__(self, url: str, ca: Path):
-        self._url, self._tls = url, ssl.create_default_context(cafile=ca)
+    def __init__(self, url: str, ca: Path, site: Site = LAB):
+        self._url, self._site, self._tls = url, site, ssl.create_default_context(cafile=ca)
         self._sockets: list[websocket.WebSocket] = []
 
     def __enter__(self) -> Room:
@@ -34,8 +35,13 @@ class Room:
         client = websocket.WebSocket()
         try:
             # A connection of our own: the library's would go by a person's proxy, and trust whom they trust.
-            client.connect(f"wss{self._url.removeprefix('https')}/ws/chat/{room}/", origin=self._url, socket=self._connected())
-            client.recv()  # the welcome
+            path = self._site.chat_path(room.replace("-", "_"))
+            origin = f"https://{self._site.host}" if self._site.host else self._url
+            client.connect(f"wss{self._url.removeprefix('https')}{path}", origin=origin, socket=self._connected())
+            if self._site.is_labs:
+                client.recv()  # the welcome
+            elif self._site.chat and self._site.chat.join:
+                client.send(self._site.chat.join.replace("{room}", room.replace("-", "_")))
         except (OSError, websocket.WebSocketException) as error:
             client.shutdown()
             return f"{type(error).__name__}: {error}"
@@ -52,9 +58,11 @@ class Room:
             raise
 
     def say_something(self) -> None:
-        """Each client sends one message."""
-        for number, client in enumerate(self._sockets, start=1):
-            client.send(json.dumps({"type": "message", "text": "look", "n": number, "sent_s": 0.0}))
+        """Each client sends one message, where it is known how."""
+        own = '{"type": "message", "text": "{text}", "n": 1, "sent_s": 0.0}'
+        send = own if self._site.is_labs else self._site.chat and self._site.chat.send
+        for client in self._sockets if send else ():
+            client.send(send.replace("{text}", "look"))
 
     def held(self) -> int:
         """How many of the clients are still there: an end that has come is noticed, whatever came before it."""

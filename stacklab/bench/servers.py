@@ -100,7 +100,7 @@ def server_stops(on: Bench, settings: StackSettings, look: Look) -> list[dict[st
     last, stop_s and what systemd says of its end."""
     unit = f"{settings.asgi_server}@1"
     try:
-        with Room(on.host.url, on.ca) as room:
+        with Room(on.host.url, on.ca, on.site) as room:
             refused = [error for number in range(STOPPED_UNDER) if (error := room.enter(f"stop-{number % 6}"))]
             room.say_something()
             stopped = _stopped(on.host, unit)

@@ -33,8 +33,8 @@ def fetch(project: Project, python: str, platforms: Sequence[str]) -> bytes:
         )  # fmt: skip
         if done.returncode:
             raise ApplyError(
-                f"the site {project.site.name}: its {project.requirements} cannot be fetched as wheels for Python {python}, which the "
-                "web host has. The site before serves on.",
+                f"the site {project.site.name}: its {project.requirements} cannot be fetched as wheels for Python {python}, the "
+                "web host's. The site before serves on.",
                 journal="\n".join((done.stdout + done.stderr).strip().splitlines()[-WORDS:]),
             )
         buffer = io.BytesIO()

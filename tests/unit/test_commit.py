@@ -227,7 +227,7 @@ def test_a_change_based_on_old_settings_is_refused(commit, site):
     commit.live.SETTINGS.write_text(json.dumps({"settings": {"uwsgi_processes": 6}}))
     request = {
         "settings": {"uwsgi_processes": 7}, "version": "1", "files": site, "expect": {"uwsgi_processes": 5},
-        "site": {"name": "lab"}, "place": "/nowhere",
+        "site": {"name": "lab", "asgi": "a:b"}, "place": "/nowhere",
     }  # fmt: skip
     outcome = commit.outcome_of(request)
     assert outcome["ok"] is False and "the settings changed while this change was being prepared" in outcome["message"]

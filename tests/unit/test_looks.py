@@ -11,6 +11,7 @@ from stacklab.bench import looks
 from stacklab.bench.looks import gained
 from stacklab.bench.room import Room
 from stacklab.settings import StackSettings
+from stacklab.site import LAB
 from stacklab.workload import Look
 
 
@@ -58,7 +59,7 @@ def test_a_certificate_of_another_ca_is_refused_whatever_the_environment_says(si
 def test_clients_are_tried_past_the_limit_or_until_enough_were_refused(site, certificates, most, held, tried, monkeypatch):
     monkeypatch.setattr(looks, "BEYOND", most / 64)
     site.refuse = set(range(13, 99))
-    on = SimpleNamespace(host=SimpleNamespace(url=site.url), ca=certificates[0])
+    on = SimpleNamespace(host=SimpleNamespace(url=site.url), ca=certificates[0], site=LAB)
     rows = looks.SIGHTS["clients_held"](on, StackSettings(nginx_worker_connections=64), Look(sight="clients_held"))
     assert rows[-1] == {"held": held} and len(rows) == tried + 1
 

@@ -37,7 +37,7 @@ def test_one_asgi_server_is_in_force_and_a_record_that_names_none_means_daphne(s
 def test_a_servers_unit_says_what_its_documentation_says(server, tls):
     files = {file.path: file for file in render(StackSettings(asgi_server=server, daphne_tls=tls, daphne_instances=2))}
     unit = files[f"/etc/systemd/system/{server}@.service"]
-    start = re.search(r"^ExecStart=/bin/sh -c 'exec /opt/stacklab/venv/bin/(.*?)'$", unit.text, re.DOTALL | re.MULTILINE)[1]
+    start = re.search(r"^ExecStart=/bin/sh -c 'exec /opt/stacklab/site/venv/bin/(.*?)'$", unit.text, re.DOTALL | re.MULTILINE)[1]
     command = start.replace("\\\n", " ").split()
     assert command[0] == server and "config.asgi:application" in command and ("/etc/stacklab/tls/daphne.key" in command) == tls
     assert (unit.unit, unit.on_change) == (server, "roll")
@@ -64,7 +64,7 @@ def test_a_template_is_there_and_is_read_by_a_checker_before_it_counts(each):
 def test_what_a_checker_is_given_is_what_the_commit_fills_in(each):
     for check in each.checks:
         names = {name for word in check.command for _, name, _, _ in string.Formatter().parse(word) if name}
-        assert names <= {"stage", "trial"} and ("trial" in names) == bool(check.instead_of)
+        assert names <= {"stage", "trial", "site"} and ("trial" in names) == bool(check.instead_of)
 
 
 def test_whoever_takes_a_setting_up_is_a_part_of_its_service(each):

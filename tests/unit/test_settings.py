@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacklab.errors import LabError, SettingsError
-from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, CHANNEL_LAYERS, IMPROVEMENTS, NEEDS_LAYER, NEEDS_SERVER, Rule, StackSettings
+from stacklab.settings import (
+    ASGI_SERVERS,
+    BALANCE_METHODS,
+    CHANNEL_LAYERS,
+    IMPROVEMENTS,
+    NEEDS_LAYER,
+    NEEDS_SERVER,
+    Rule,
+    StackSettings,
+)
 
 RULES = StackSettings.rules()
 

@@ -44,6 +44,7 @@ def project(tmp_path):
         root = tmp_path / "My Site"
         root.mkdir(exist_ok=True)
         (root / "requirements.txt").write_text("django\n")
+        (root / "manage.py").touch()
         (root / FILE).write_text(toml)
         for name, text in files.items():
             (root / name.replace("__", ".")).write_text(text)
@@ -128,6 +129,9 @@ def test_a_mistake_is_one_line_that_names_file_key_value_and_what_to_do(project,
 def test_a_folder_without_a_description_says_where_one_is(tmp_path):
     with pytest.raises(LabError, match=r"has no stacklab.toml: put one there .*your-site\.md"):
         read_project(tmp_path)
+    (tmp_path / FILE).write_text(LEAST)
+    with pytest.raises(LabError, match="has no manage.py: stacklab.toml belongs beside it"):
+        read_project(tmp_path)
 
 
 def test_a_link_that_leads_out_is_outside(project, tmp_path):
@@ -195,7 +199,7 @@ def test_the_project_is_sent_without_what_nobody_needs(project):
     (read.root / "latest").symlink_to(read.root / "mysite" / "settings.py")
     (read.root / ".#settings.py").symlink_to("somebody@desk.4711")
     entries = sent(read)
-    assert set(entries) == {"mysite/settings.py", "db.sqlite3", "run.sh", "latest", "requirements.txt"}
+    assert set(entries) == {"mysite/settings.py", "db.sqlite3", "run.sh", "latest", "requirements.txt", "manage.py"}
     assert entries["run.sh"].mode & 0o100 and not entries["db.sqlite3"].mode & 0o100
     assert entries["latest"].linkname == "mysite/settings.py"
 
