@@ -20,7 +20,7 @@ from stacklab.bench.comparison import Comparison
 from stacklab.files import RESULTS
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.labs.host import Host
-from stacklab.stack import Applied
+from stacklab.stack import Applied, is_provisioned, site_of
 from stacklab.study import plots
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import NOT_TESTED, Judgement, is_time
@@ -46,6 +46,8 @@ def begin() -> tuple[Lab, Host]:
     status = lab.status()
     require_running(lab, status)
     say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/). Results are kept in `{RESULTS}`.")
+    if is_provisioned(host) and not (site := site_of(host)).is_labs:
+        say(f"The site under test is **{site}**, not the lab's own: what is said of pages and chat is said of the lab's own.")
     if status.get("pinned_cpus"):
         web, desk = show.numbers(status["pinned_cpus"]), show.numbers(status["generator_cpus"])
         say(f"It runs on CPU {web}; the load comes from CPU {desk}, so that neither takes time from the other.")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab import show, stack
 from stacklab.bench import found
-from stacklab.bench.measuring import measured_by
+from stacklab.bench.measuring import measured_by, measuring
 from stacklab.errors import HostRefused, LabError
 from stacklab.files import ROOT
 from stacklab.labs import Lab, open_lab, require_running
@@ -70,7 +70,8 @@ def provision(lab: str | None = None, site: str | None = None) -> stack.Applied:
     _require_unmeasured(host)
     applied = stack.provision(host)
     if site is not None:
-        switched = stack.use_site(host, project)
+        with measuring(host, f"fab provision --site {site}"):  # nobody measures, or changes sites, meanwhile
+            switched = stack.use_site(host, project)
         applied = replace(switched, changed=(*applied.changed, *switched.changed))
         print(show.switched_text(stack.site_of(host), switched))
     print("\n".join(f"changed: {what}" for what in applied.changed) or "nothing to change: the stack is set up already")

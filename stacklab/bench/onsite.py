@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stacklab.bench.plan import Experiment, Point
-from stacklab.errors import LabError
+from stacklab.errors import LabError, SettingsError
 from stacklab.site import FILE, Site
+from stacklab.stack.change import require_effect
 from stacklab.workload import HttpLoad, Look, Workload
 
 
@@ -52,18 +53,26 @@ def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
     """The experiment as it is measured on `site`, under a name of its own, and what is otherwise than planned, a line each.
 
     A page that is asked in another's place is named in the labels; points that are the same then are measured once.
-    Twice does no harm.
+    A point with settings of the lab's own chat is left out, and SettingsError says so where none is left. LabError as
+    `load_on` has it. Twice does no harm.
     """
     if site.is_labs:
         return plan, []
     points: dict[tuple, Point] = {}
     said: dict[str, None] = {}
     for point in plan.points:
+        try:
+            require_effect(site, point.settings)
+        except SettingsError as refusal:
+            said[f"Left out: {point.label}. {refusal}"] = None
+            continue
         load = load_on(point.workload, site)
         if (line := instead(point.workload, load, site)) is not None:
             said[line] = None
         label = _renamed(point.label, point.workload, load)
         points.setdefault((point.settings, load, point.events), replace(point, label=label, workload=load))
+    if not points:
+        raise SettingsError(f"nothing of {plan.name} can be measured on {site.name}. {next(iter(said))}")
     name = plan.name if plan.name.endswith(f"@{site.name}") else f"{plan.name}@{site.name}"
     return replace(plan, name=name, points=tuple(points.values())), list(said)
 

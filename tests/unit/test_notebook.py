@@ -60,7 +60,8 @@ BEGINS = """
 from types import SimpleNamespace as Of
 from stacklab import notebook
 status = {"state": "running"}
-notebook.open_lab = lambda: Of(name="x", kind="container", web=lambda: Of(url="https://192.0.2.7"), status=lambda: status)
+WEB = Of(url="https://192.0.2.7", run=lambda command: "")
+notebook.open_lab = lambda: Of(name="x", kind="container", web=lambda: WEB, status=lambda: status)
 notebook.begin()"""
 DRAWS = """
 import matplotlib.pyplot as plt

@@ -1,10 +1,12 @@
 """Loads and experiments on somebody's site: what is asked in place of what it has not, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
-from stacklab.bench.experiments import EXPERIMENTS, failover, uwsgi_workers
+from stacklab.bench.experiments import EXPERIMENTS, balancing, channel_layers, failover, uwsgi_workers
 from stacklab.bench.onsite import instead, load_on, on_site
-from stacklab.errors import LabError
+from stacklab.errors import LabError, SettingsError
 from stacklab.site import LAB, Chat, Site
 from stacklab.workload import ChatLoad, HttpLoad, Look
 
@@ -36,6 +38,16 @@ def test_a_page_that_the_site_lacks_is_replaced_and_said():
     assert [p.workload.path for p in both.points] == ["/"] * 3 + ["/io/?ms=50"] * 3 and said == []
 
 
+def test_what_only_the_labs_own_chat_takes_up_is_left_out_and_said():
+    plan = channel_layers(quick=True)
+    made, said = on_site(plan, CHATTY)
+    kept = [p for p in plan.points if p.settings.channel_layer == "pubsub"]
+    assert [p.label for p in made.points] == [p.label for p in kept] and len(said) == len(plan.points) - len(kept)
+    assert any("channel_layer='core' would have no effect: it is the lab's own chat's" in line for line in said)
+    with pytest.raises(SettingsError, match="nothing of .* can be measured on chatty"):
+        on_site(replace(plan, points=tuple(p for p in plan.points if p not in kept)), CHATTY)
+
+
 def test_a_page_of_its_own_is_asked_as_it_is():
     load = HttpLoad(path="/search/?q=a")
     assert load_on(load, PLAIN) == load and instead(load, load, PLAIN) is None
@@ -46,8 +58,8 @@ def test_chat_needs_a_websocket_and_a_look_a_daphne():
         on_site(failover(quick=True), PLAIN)
     with pytest.raises(LabError, match="the site plain has no Daphne to look at"):
         load_on(Look(), PLAIN)
-    plan, said = on_site(failover(quick=True), CHATTY)
-    assert said == [] and [p.workload for p in plan.points] == [p.workload for p in failover(quick=True).points]
+    plan, said = on_site(balancing(quick=True), CHATTY)
+    assert said == [] and plan.points == balancing(quick=True).points
 
 
 @pytest.mark.parametrize(
