@@ -102,7 +102,9 @@ def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 
     }
     points = [Point(label, settings, load) for label, settings in layers.items() if not quick or "," not in label]
     churn = load.replace(churn_per_s=CHURN_PER_S)
-    points += [Point(f"{label}, coming and going", layers[label], churn) for label in ("pubsub", "core", "memory")]
+    layers["core, tidy_channels"] = layers["core"].replace(tidy_channels=True)
+    changing = ("pubsub", "core", "core, tidy_channels", "memory")
+    points += [Point(f"{label}, coming and going", layers[label], churn) for label in changing]
     return _named("channel-layers", points, quick, repeats, seed)
 
 
@@ -129,6 +131,7 @@ def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
         Point(f"burst of {clients // 2}, core, capacity 20", core.replace(channel_capacity=20), many),
         Point("10 of 25 only listen", CHAT, busy.replace(listeners=10)),
         Point("10 of 25 do not read", CHAT, busy.replace(slow_readers=10)),
+        Point("10 of 25 do not read, bounded_sockets", CHAT.replace(bounded_sockets=True), busy.replace(slow_readers=10)),
         Point("all cut off", CHAT, even.replace(storm_at_s=seconds / 5)),
         Point("nginx killed", CHAT, even, killed),
     ]
