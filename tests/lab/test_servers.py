@@ -64,9 +64,12 @@ def test_the_chat_and_the_rest_of_the_site(served, reached, site, tls):
     assert {unit for unit in seen["units"] if "@" in unit} == {f"{server}@{n}" for n in (1, 2, 3)}
     assert instances(reached) <= {f"{server}@{n}" for n in (1, 2, 3)}
     assert site("/")[0] == 200 and site("/static/chat")[0] == 301
-    first = host.run("curl -sk -o /dev/null -w '%{http_code}' -H 'Host: localhost' -H 'X-Forwarded-Proto: https' "
-                     f"{'https' if tls else 'http'}://127.0.0.1:8443/healthz")  # fmt: skip
-    assert first == "200", "and speaks TLS, or does not, as asked"
+    ask = (
+        "import http.client as h, ssl; tls = ssl._create_unverified_context(); "
+        f"c = {'h.HTTPSConnection' if tls else 'h.HTTPConnection'}('127.0.0.1', 8443, timeout=5{', context=tls' if tls else ''}); "
+        "c.request('GET', '/healthz', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'}); print(c.getresponse().status)"
+    )
+    assert host.run(f'python3 -c "{ask}"').strip() == "200", "and speaks TLS, or does not, as asked"
 
 
 def test_it_has_the_daemons_user_its_files_and_its_sandbox(served):
