@@ -65,9 +65,9 @@ def test_the_chat_and_the_rest_of_the_site(served, reached, site, tls):
     assert instances(reached) <= {f"{server}@{n}" for n in (1, 2, 3)}
     assert site("/")[0] == 200 and site("/static/chat")[0] == 301
     ask = (
-        "import http.client as h, ssl; tls = ssl._create_unverified_context(); "
-        f"c = {'h.HTTPSConnection' if tls else 'h.HTTPConnection'}('127.0.0.1', 8443, timeout=5{', context=tls' if tls else ''}); "
-        "c.request('GET', '/healthz', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'}); print(c.getresponse().status)"
+        "import http.client as h, ssl; tls = ssl._create_unverified_context();"
+        f" c = h.HTTP{'S' if tls else ''}Connection('127.0.0.1', 8443, timeout=5{', context=tls' if tls else ''});"
+        " c.request('GET', '/healthz', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'}); print(c.getresponse().status)"
     )
     assert host.run(f'python3 -c "{ask}"').strip() == "200", "and speaks TLS, or does not, as asked"
 

@@ -98,6 +98,6 @@ NGINX = Service(
     templates=(Template("nginx.conf", CONF, "nginx"), Template("site.conf", SITE, "nginx")),
     # It warns, and goes on, where a limit makes the setting void: "… exceed open file resource limit".
     checks=(Check("nginx", "nginx -t", ("nginx", "-t", "-q", "-c", "{stage}" + CONF), void="exceed"),),
-    workers=workers, limits=_limits, unproven=_unproven,
+    workers=workers, patience_s=15.0, limits=_limits, unproven=_unproven,
     logs=("/var/log/nginx/requests.jsonl", "/var/log/nginx/error.log"), words="/var/log/nginx/error.log",
 )  # fmt: skip
