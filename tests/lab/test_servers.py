@@ -67,7 +67,8 @@ def test_the_chat_and_the_rest_of_the_site(served, reached, site, tls):
     ask = (
         "import http.client as h, ssl; tls = ssl._create_unverified_context();"
         f" c = h.HTTP{'S' if tls else ''}Connection('127.0.0.1', 8443, timeout=5{', context=tls' if tls else ''});"
-        " c.request('GET', '/healthz', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'}); print(c.getresponse().status)"
+        " c.request('GET', '/healthz', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'});"
+        " print(c.getresponse().status)"
     )
     assert host.run(f'python3 -c "{ask}"').strip() == "200", "and speaks TLS, or does not, as asked"
 

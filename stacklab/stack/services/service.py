@@ -59,11 +59,11 @@ class Service:
     """One service of the stack.
 
     `settings` are its own, each with how it is seen alive; `shows` is what else is told of it under `observed`. `workers`
-    are the processes that are ready, all new once a reload counts as taken up, which may take `patience_s`. `limits` (machine, settings) and `unproven`
-    (settings, observed) say in a sentence what this machine cannot give, and what does not run as asked; else nothing.
-    `roles`: its processes', the first the one that systemd starts. `logs` are files, of which `words` has what the journal
-    has not. `packages`: in provision/requirements.lock. `target` holds instances together. `chosen_by`: the setting that
-    says, by this service's name, whether it runs at all.
+    are the processes that are ready, all new once a reload counts as taken up, which may take `patience_s`. `limits`
+    (machine, settings) and `unproven` (settings, observed) say in a sentence what this machine cannot give, and what does
+    not run as asked; else nothing. `roles`: its processes', the first the one that systemd starts. `logs` are files, of
+    which `words` has what the journal has not. `packages`: in provision/requirements.lock. `target` holds instances
+    together. `chosen_by`: the setting that says, by this service's name, whether it runs at all.
     """
 
     name: str
