@@ -34,23 +34,22 @@ def says(chat: websocket.WebSocket, text: str) -> None:
     chat.send(json.dumps({"type": "message", "text": text, "n": 1, "sent_s": 0.0}))
 
 
-def hears(chat: websocket.WebSocket, text: str) -> bool:
+def hears(chat: websocket.WebSocket, text: str) -> str:
+    """The frame in which `text` comes."""
     while text not in (frame := chat.recv()):
         assert frame, "the socket was closed"
-    return True
+    return frame
 
 
 def instances(reached) -> set[str]:
-    """Who greets six sockets, by what they say; two of them talk across."""
+    """Whom six sockets met; what one of them says, all hear."""
     chats = [reached.chat("servers") for _ in range(6)]
     says(chats[0], "across")
     assert all(hears(chat, "across") for chat in chats)
     found = set()
-    for chat in chats:
-        says(chat, "who")
-        while '"via"' not in (frame := chat.recv()):
-            pass
-        found.add(json.loads(frame)["via"])
+    for number, chat in enumerate(chats):
+        says(chat, f"who of {number}?")
+        found.add(json.loads(hears(chat, f"who of {number}?"))["via"])
         chat.close()
     return found
 
@@ -62,7 +61,7 @@ def test_the_chat_and_the_rest_of_the_site(served, reached, site, tls):
     seen = applied.observed
     assert (seen["asgi_server"], seen["daphne_tls"], seen["daphne_instances"]) == (server, tls, 3)
     assert {unit for unit in seen["units"] if "@" in unit} == {f"{server}@{n}" for n in (1, 2, 3)}
-    assert instances(reached) <= {f"{server}@{n}" for n in (1, 2, 3)}
+    assert instances(reached) == {f"{server}@{n}" for n in (1, 2, 3)}
     assert site("/")[0] == 200 and site("/static/chat")[0] == 301
     ask = (
         "import http.client as h, ssl; tls = ssl._create_unverified_context();"
