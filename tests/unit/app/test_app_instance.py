@@ -100,7 +100,7 @@ def grown_by_flood(instance: Daphne, flood: str, megabytes: int = 24) -> float:
     process = psutil.Process(instance.process.pid)
     before_bytes = process.memory_info().rss
     begin, piece = FLOODS[flood]
-    client.socket.sock.settimeout(3)
+    client.socket.sock.settimeout(20)
     block = piece * (64 * 1024 // len(piece))
     try:
         client.socket.sock.sendall(begin)
