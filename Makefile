@@ -21,10 +21,7 @@ PYTEST := $(PY) -m pytest
 # Its Python is not to be another, or to find another's packages (ROS and conda set such).
 unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 QUICK := eight-cases-quick
-# A file of tests stays on one CPU. A desk and a class, which mostly wait for a disk, are tried out at the same time; the
-# lab's tests, which measure, run alone and one by one.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
-UNIT := $(PYTEST) tests/unit -n auto --dist loadfile
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -72,10 +69,7 @@ notebooks: .venv/.lock
 
 test: .venv/.tests
 	@bash provision/needs lab unit test hosts
-	@mkdir -p build; $(UNIT); unit=$$?; \
-	  $(AS_ROOT) $(PY) -m tests.hosts --quick 13 > build/desk.log 2>&1 & desk=$$!; \
-	  $(PYTEST) tests/vagrant/test_classroom.py; classroom=$$?; wait $$desk; desk=$$?; cat build/desk.log; \
-	  $(PYTEST) tests/lab && exit $$((unit | classroom | desk))
+	@bash tests/everything
 
 faults: .venv/.tests
 	@bash provision/needs lab unit test
@@ -83,7 +77,7 @@ faults: .venv/.tests
 
 test-unit: .venv/.tests
 	@bash provision/needs unit
-	$(UNIT)
+	$(PYTEST) tests/unit -n auto --dist loadfile  # a file of tests stays on one CPU
 
 HOSTS ?= 12 13 testing
 test-hosts: .venv/.tests

@@ -179,7 +179,7 @@ def _reserve(machine: Machine) -> dict[str, Any]:
     if record := machine.record():
         return record
     with locked("subnets"):
-        taken = {record["index"] for path in storage.LABS.glob("*/lab.json") if (record := read_json(path))}
+        taken = {index for folder in storage.LABS.glob("*") for index in _indices(Machine(folder.name))}
         subnet = network.free_subnet(taken, network.used_networks())
         machine.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         record = {

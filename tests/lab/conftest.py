@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from here import cannot_run
 
 from stacklab.errors import LabError
 from stacklab.labs.asroot import check_possible
 from stacklab.labs.container import ContainerLab
 
-# Two test runs at the same time need two names.
-LAB_NAME = os.environ.get("STACKLAB_TEST_LAB", "stacklab-test")
+# Two test runs at the same time need two names; so do the workers of one (`-n`), each of which has a lab of its own.
+LAB_NAME = "-".join(filter(None, (os.environ.get("STACKLAB_TEST_LAB", "stacklab-test"), os.environ.get("PYTEST_XDIST_WORKER"))))
+LONGEST = "test_notebooks_run"
 
 
 def pytest_addoption(parser):
@@ -25,6 +27,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("lab")
+    # A worker that takes a file takes all of it: the one that takes longest must not be the last.
+    items.sort(key=lambda item: item.path.stem != LONGEST)
     wanted = config.getoption("--faults", default=False)
     left = [item for item in items if item.get_closest_marker("lab") and bool(item.get_closest_marker("faults")) != wanted]
     if left:
@@ -34,11 +38,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def container_labs():
-    """Skips, and says why, on a computer that cannot have a container lab."""
+    """Skips, and says why, on a computer that cannot have a container lab; in CI that is a failure."""
     try:
         check_possible()
     except LabError as error:
-        pytest.skip(f"NO CONTAINER LAB HERE: {error}")
+        cannot_run(f"NO CONTAINER LAB HERE: {error}")
 
 
 @pytest.fixture(scope="session")

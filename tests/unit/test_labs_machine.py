@@ -65,6 +65,18 @@ def test_when_every_subnet_is_taken_the_message_says_what_to_do():
         free_subnet(set(range(len(SUBNETS))), {})
 
 
+def test_a_new_lab_takes_no_network_of_another_whatever_became_of_that_ones_record(state, monkeypatch):
+    records = {"whole": '{"index": 0}', "old": '{"format": 0, "index": 1}', "odd": "{}", "broken": "{", "gone": ""}
+    for name, record in records.items():
+        (storage.LABS / name).mkdir()
+        if record:
+            (storage.LABS / name / "lab.json").write_text(record)
+    broken = machine.Machine("broken").root
+    monkeypatch.setattr(nspawn, "boots", lambda name, root: (name, root) == (Subnet(2).interface, broken))
+    monkeypatch.setattr(network, "used_networks", dict)
+    assert machine._reserve(machine.Machine("new"))["index"] == 3
+
+
 def test_the_name_of_the_cable_is_not_one_that_systemd_networkd_would_take():
     for index in range(16):
         name = Subnet(index).interface

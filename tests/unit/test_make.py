@@ -33,6 +33,10 @@ case "$*" in
 *cache_tag*) cat "$TAG" ;;
 *) printf '%s|%s|%s\\n' "$PWD$PYTHONHOME$PYTHONPATH" "$JUPYTER_CONFIG_PATH" "$*" >> "$ASKED_OF_PYTHON" ;;
 esac
+case "$*" in
+*"${FAILS:-nothing}"*) printf 'FAILED %s\n= 1 failed =\n' "$*"; exit 1 ;;
+*pytest*) echo "= passed: $* =" ;;
+esac
 STUB
     chmod +x .venv/bin/python
     echo made >> "$ASKED_OF_PYTHON" ;;
@@ -47,7 +51,7 @@ class Checkout:
 
     def __init__(self, folder: Path, tmp_path: Path):
         self.folder, self.log, self.tag, self.python = folder, tmp_path / "log", tmp_path / "tag", tmp_path / "python3"
-        for name in ("Makefile", "provision/clean", "provision/checkout.py", "provision/files/fab"):
+        for name in ("Makefile", "provision/clean", "provision/checkout.py", "provision/files/fab", "tests/everything"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text((ROOT / name).read_text())
         (folder / "provision/needs").write_text("exit 0\n")  # nothing is installed here
@@ -65,15 +69,19 @@ class Checkout:
 
     def make(self, *words: str, **variables: str) -> list[str]:
         """What Python was asked while `make` ran."""
+        done = self.done(*words, **variables)
+        assert done.returncode == 0, done.stderr
+        return self.log.read_text().splitlines()
+
+    def done(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """`make`, run."""
         self.log.write_text("")
         stubs = {"PATH": f"{self.programs}:{os.environ['PATH']}", "TAG": str(self.tag), "ASKED_OF_PYTHON": str(self.log)}
         others = dict.fromkeys(("PWD", "PYTHONHOME", "PYTHONPATH"), "/elsewhere")
         environment = os.environ | stubs | others | variables
         for name in ("PYTHON", "MAKEFLAGS"):
             environment.pop(name, None)
-        done = subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return self.log.read_text().splitlines()
+        return subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(params=FOLDERS)
@@ -95,8 +103,8 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
         ],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
         "test": [
-            "-m pytest tests/lab", "-m pytest tests/unit -n auto --dist loadfile", "-m pytest tests/vagrant/test_classroom.py",
-            "-m tests.hosts --quick 13",
+            "-m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/unit -n auto --dist loadfile",
+            "-m pytest tests/vagrant/test_classroom.py", "-m tests.hosts --quick 13",
         ],
         "test-hosts": ["-m tests.hosts 12 13 testing", "-m pytest tests/hosts"],
         "test-docker": ["-m pytest tests/vagrant/test_docker_faults.py -s"],
@@ -111,6 +119,24 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
     assert notebooks.startswith(f"{anywhere.folder}|{anywhere.folder}/notebooks/.jupyter|-m jupyterlab")
     anywhere.make("clean")
     assert not (anywhere.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "fails"),
+    [("unit", "tests/unit"), ("desk", "tests.hosts"), ("classroom", "test_classroom"), ("lab", "tests/lab")],
+)
+def test_what_failed_in_any_part_of_make_test_is_told_again_before_the_last_line_of_the_labs_tests(checkout, part, fails):
+    done = checkout.done("test", FAILS=fails)
+    assert done.returncode
+    assert checkout.log.read_text().count("|-m ") == 4, "the other parts are tried all the same"
+    *_, named, told, last = done.stdout.splitlines()
+    assert named == f"{part} failed: build/{part}.log" and told.startswith("FAILED -m ") and fails in told
+    assert last == "= 1 failed =" if part == "lab" else last.startswith("= passed: -m pytest tests/lab")
+
+
+def test_make_test_ends_with_the_last_line_of_the_labs_tests(checkout):
+    done = checkout.done("test")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("= passed: -m pytest tests/lab")
 
 
 def test_a_small_lab_is_not_calibrated(checkout):

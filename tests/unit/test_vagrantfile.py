@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(
     path
-    for folder in ("provision", "provision/box", "provision/docker", "provision/image", "tests/vagrant")
+    for folder in ("provision", "provision/box", "provision/docker", "provision/image", "tests", "tests/vagrant")
     for path in (ROOT / folder).iterdir()
     if path.is_file() and path.read_bytes()[:25].split(b"\n")[0] in (b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash")
 )

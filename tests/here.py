@@ -1,0 +1,31 @@
+"""What a test needs of this computer and what it takes for itself there."""
+
+import os
+import socket
+from typing import NoReturn
+
+import pytest
+
+_taken: dict[str, socket.socket] = {}
+
+
+def cannot_run(why: str) -> NoReturn:
+    """This computer cannot run the test: a skip that says why; in CI, where it is there to run them, a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+
+
+def take(name: str) -> bool:
+    """Take `name` for this process until it ends; False if another has it.
+
+    To look for what is free and to take it later is a race. An abstract socket is looked for and taken in one, leaves
+    nothing on the disk, and is, like a network or a port, one of this network namespace.
+    """
+    if name not in _taken:
+        sign = socket.socket(socket.AF_UNIX)
+        try:
+            sign.bind(f"\0stacklab-test {name}")
+        except OSError:
+            sign.close()
+            return False
+        _taken[name] = sign
+    return True
