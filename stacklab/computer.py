@@ -57,6 +57,7 @@ class Facts:
     vagrant_plugins: frozenset[str] = frozenset()
     providers: Mapping[str, str] = field(default_factory=dict)  # {Vagrant's name of it: version}
     chosen_provider: str | None = None  # VAGRANT_DEFAULT_PROVIDER
+    made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # {provider: those of web and desk that it has made}
     machine_memory_mb: int = MACHINE_MEMORY_MB
     memory_bytes: int = 16 * 2**30
     memory_available_bytes: int = 12 * 2**30
@@ -90,6 +91,7 @@ def gather(root: Path | None = None) -> Facts:
     chosen_box = os.environ.get("STACKLAB_BOX") or None
     vagrant_home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
     docker = engine.look(root)
+    made = _made(root)
     box_files = [path for pattern in ("stacklab-*.box", "stacklab-*.tar.zst") for path in root.glob(pattern)]
     return Facts(
         system=system,
@@ -104,6 +106,7 @@ def gather(root: Path | None = None) -> Facts:
         vagrant_plugins=frozenset(plugins),
         providers=_providers(plugins) | ({} if docker is None else {"docker": docker.version}),
         chosen_provider=os.environ.get("VAGRANT_DEFAULT_PROVIDER"),
+        made=made,
         machine_memory_mb=machine_memory_mb,
         memory_bytes=memory.total,
         memory_available_bytes=memory.available,
@@ -121,7 +124,7 @@ def gather(root: Path | None = None) -> Facts:
             name for name in PUBLIC_BOXES.values() if (vagrant_home / "boxes" / name.replace("/", "-VAGRANTSLASH-")).is_dir()
         ),
         today=date.today().isoformat(),
-        running=_running(root),
+        running=_running(root) if made else frozenset(),
     )
 
 
@@ -239,10 +242,14 @@ def _is_taken(port: int) -> bool:
     return False
 
 
+def _made(root: Path) -> dict[str, tuple[str, ...]]:
+    """{provider: the machines of the Vagrantfile in `root` that it has made}, as Vagrant has noted it there."""
+    pairs = sorted(note.parts[-3:-1] for note in (root / ".vagrant" / "machines").glob("*/*/id"))
+    return {provider: tuple(machine for machine, by in pairs if by == provider) for _, provider in pairs}
+
+
 def _running(root: Path) -> frozenset[str]:
-    """The machines of the Vagrantfile in `root` that run. Vagrant is asked only where it has made some."""
-    if not any((root / ".vagrant" / "machines").glob("*/*/id")):
-        return frozenset()
+    """The machines of the Vagrantfile in `root` that run. Vagrant takes a second or more to say so."""
     told = _output("vagrant", "status", "--machine-readable", cwd=root) or ""
     return frozenset(re.findall(r"^[0-9]+,([a-z]+),state,running$", told, re.MULTILINE))
 

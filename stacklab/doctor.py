@@ -90,10 +90,8 @@ def diagnose_lab() -> list[Finding]:
 
 
 def usable_provider(facts: Facts) -> str | None:
-    """The provider that `vagrant up` would take: the chosen one, or the first of PROVIDERS; None without one."""
-    if facts.chosen_provider in facts.providers:
-        return facts.chosen_provider
-    return next((name for name in PROVIDERS if name in facts.providers), None)
+    """The provider that `vagrant up` would take: that of the machines there are, the chosen one, or the first of PROVIDERS."""
+    return next((name for name in (*facts.made, facts.chosen_provider, *PROVIDERS) if name in facts.providers), None)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -125,6 +123,11 @@ def _vagrant(facts: Facts) -> Iterator[Finding]:
 
 
 def _provider(facts: Facts) -> Iterator[Finding]:
+    for gone in facts.made.keys() - facts.providers.keys():
+        theirs = f"{', '.join(facts.made[gone])} were made by {gone}, which is not on this computer"
+        rest = "if these machines are gone, delete the folder .vagrant (what was saved of the work is in work/)"
+        yield Finding("provider", "fail", theirs, f"Say 'vagrant destroy' where it can be used; {rest}")
+        return
     if facts.chosen_provider and facts.chosen_provider not in facts.providers:
         not_here = f"VAGRANT_DEFAULT_PROVIDER={facts.chosen_provider}, which is not on this computer"
         yield Finding("provider", "fail", not_here, "Unset it, or install that provider")

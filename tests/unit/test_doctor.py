@@ -181,11 +181,25 @@ def test_a_port_is_taken_whichever_address_the_other_program_listens_on():
 
 def test_which_machines_run_is_asked_of_vagrant_where_it_has_made_some(tmp_path, monkeypatch):
     told = "1700000000,web,state,running\n1700000000,web,state-human-short,running\n1700000000,desk,state,shutoff\n"
-    monkeypatch.setattr(computer, "_output", lambda *command, cwd: told)
-    assert computer._running(tmp_path) == frozenset()
-    (tmp_path / ".vagrant/machines/web/libvirt").mkdir(parents=True)
-    (tmp_path / ".vagrant/machines/web/libvirt/id").touch()
-    assert computer._running(tmp_path) == {"web"}
+    real = computer._output
+    monkeypatch.setattr(computer, "_output", lambda *command, cwd=None: told if "status" in command else real(*command, cwd=cwd))
+    assert (computer.gather(tmp_path).made, computer.gather(tmp_path).running) == ({}, frozenset())
+    for machine in ("web", "desk"):
+        (tmp_path / f".vagrant/machines/{machine}/libvirt").mkdir(parents=True)
+        (tmp_path / f".vagrant/machines/{machine}/libvirt/id").touch()
+    facts = computer.gather(tmp_path)
+    assert (facts.made, facts.running) == ({"libvirt": ("desk", "web")}, {"web"})
+
+
+def test_machines_of_a_provider_that_is_gone_are_named_with_the_way_out():
+    made = with_(made={"libvirt": ("desk", "web")})
+    told = the("provider", made)
+    assert told.state == "fail" and told.what.startswith("desk, web were made by libvirt, which is not")
+    assert "delete the folder .vagrant" in told.do
+    there = dataclasses.replace(made, providers=GOOD.providers | LIBVIRT.providers, libvirt="usable", kvm="usable")
+    assert doctor.usable_provider(there) == "libvirt", "its machines are there: vagrant up takes it, whatever goes first else"
+    assert doctor.usable_provider(dataclasses.replace(there, chosen_provider="virtualbox")) == "libvirt"
+    assert the("provider", there).state == "ok"
 
 
 WINDOWS_PRINTED = (
