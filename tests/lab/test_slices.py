@@ -1,6 +1,7 @@
 """Slices on the real lab: one load goes on, settings change below it, and nothing is dropped."""
 
 import io
+import itertools
 import json
 import time
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stacklab import stack
+from stacklab.bench import serverlog
 from stacklab.bench.crowd import crowd
 from stacklab.bench.experiment import run_experiment
 from stacklab.bench.plan import Experiment, Point
@@ -20,6 +22,11 @@ from stacklab.workload import HttpLoad
 
 LOAD = HttpLoad(users=20)
 TEN = StackSettings(uwsgi_processes=10)
+# uWSGI's and nginx's in turn, each on top of those before; after the last all is as it was.
+TURNS = (
+    {"uwsgi_processes": 10}, {"nginx_worker_connections": 4000}, {"uwsgi_threads": 2}, {"nginx_worker_processes": 2},
+    {"uwsgi_processes": 5}, {"nginx_worker_connections": 1024}, {"uwsgi_threads": 1}, {"nginx_worker_processes": 1},
+)  # fmt: skip
 WAITS = HttpLoad(users=40, path="/io/?ms=50")
 # One, and ten, workers that wait 50 ms for each request: a tenfold effect, that no noise hides.
 POINTS = (Point("1", StackSettings(uwsgi_processes=1), WAITS), Point("10", TEN, WAITS))
@@ -74,15 +81,24 @@ def test_somebody_elses_change_costs_that_block_and_nothing_else(lab, at_default
 def test_changes_under_a_saturating_load_drop_no_request(lab, at_defaults, tmp_path, changes):
     ca = tmp_path / "ca.crt"
     ca.write_text(stack.ca_certificate(at_defaults))
-    turns = [TEN, StackSettings(), StackSettings(nginx_worker_connections=4000), StackSettings()]
+    settings, turns = StackSettings(), itertools.cycle(TURNS)
+    before = serverlog.mark(at_defaults)
     with crowd(LOAD, at_defaults.url, tmp_path, ca, lab.status().get("generator_cpus"), ()) as load:
         load.ask(LOAD)
-        for number in range(changes):
-            stack.apply(at_defaults, turns[number % 4])
+        for _ in range(changes):
+            settings = settings.replace(**next(turns))
+            assert stack.apply(at_defaults, settings).changed
         time.sleep(1)
+        end_s = load.now()
         rows = pd.read_csv(io.BytesIO(load.cut()), names=RAW_REQUESTS.names, dtype={"error": str})
+        serverlog.collect_requests(at_defaults, before, tmp_path)
+    logged = pd.read_parquet(tmp_path / "server.parquet")
+    answered = int((rows["start_s"] + rows["duration_s"] < end_s).sum())
+    print(f"{changes} changes: {len(rows):,} requests, {rows['retried'].sum()} of them sent again on a fresh connection")
     assert len(rows) > 100 * changes
-    assert rows["error"].dropna().tolist() == []
+    assert rows["error"].dropna().tolist() == [] and set(rows["status"]) == {200}
+    assert set(logged["status"]) == {200}
+    assert abs((logged["end_s"] < end_s).sum() - answered) <= LOAD.users + rows["retried"].sum(), "both count the same requests"
 
 
 @pytest.mark.parametrize(
