@@ -20,6 +20,7 @@ from stacklab.bench.comparison import Comparison
 from stacklab.files import RESULTS
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.labs.host import Host
+from stacklab.runs.calibration import in_words
 from stacklab.stack import Applied, is_provisioned, site_of
 from stacklab.study import plots
 from stacklab.study.summary import METRIC_NAMES
@@ -136,12 +137,13 @@ def closing() -> Callable[[Comparison], None]:
 
 
 def show_judgement(judgement: Judgement) -> None:
-    """A claim, its verdict, and the numbers behind it."""
+    """A claim, its verdict, the numbers behind it, and what the machine that they come from can tell at all."""
     words = judgement_words(judgement)
     say(f"**{words['id']}**: {words['sentence']}. The runs say: **{words['verdict']}**.")
     if judgement.verdict != NOT_TESTED:
         say(f"Tested: `{words['of']}`")
         names = {"what": "measured", "than": "against", "figure": "estimate", "n": "pairs"}
         display(table(pd.DataFrame(words["tests"]).rename(columns=names)))
+        say(f"The machine: {in_words(judgement.calibration)}.")
     else:
         say(judgement.claim.note)

@@ -21,7 +21,7 @@
 # to the processes, and to the people who wait for an answer.
 #
 # Every lesson goes the same way: a question, your prediction, a change, a measurement, and what we have seen.
-# Run the cells from top to bottom with **Shift + Enter**. About three minutes are waiting for measurements.
+# Run the cells from top to bottom with **Shift + Enter**. The measurements take about a minute, all together.
 
 # %%
 import matplotlib.pyplot as plt
@@ -217,7 +217,7 @@ notebook.show_change(stack.apply(host, found))
 #
 # <details><summary>Answer 2</summary>
 #
-# Five processes with four threads hold twenty waiting pages at once, like twenty processes, with far less memory.
+# Five processes with four threads hold twenty waiting pages at once, like twenty processes, with less memory.
 # Threads of one Python process take turns at calculating, so they bring the page that calculates nothing that
 # another process would not bring. Compare your two plots with those of exercise 1.
 # </details>

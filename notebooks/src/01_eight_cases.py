@@ -59,9 +59,9 @@ my_fastest = {100: None, 200: None}
 # %% [markdown]
 # ## The plan
 #
-# One load goes on all the time; what changes are the settings below it. Each case has three seconds of it, a *slice*, once
-# in every *block*, in an order drawn by lot. If the machine grows slower in the afternoon, it does so for all eight of a
-# block alike, and no case has the bad luck to be always last. The seed makes the order the same for everybody.
+# One load goes on all the time; what changes are the settings below it, and how many users ask. Each case has three seconds
+# of it, a *slice*, once in every *block*, in an order drawn by lot. If the machine grows slower in the afternoon, it does so
+# for all eight of a block alike, and no case has the bad luck to be always last. The seed makes the order the same for everybody.
 
 # %%
 plan = eight_cases(quick=QUICK)
@@ -138,7 +138,7 @@ law = summary[["point", "users", "throughput_per_s", "mean_s"]]
 notebook.table(law.assign(product=law["throughput_per_s"] * law["mean_s"]))
 
 # %% [markdown]
-# A short measurement gives a little less than it should: at its end the users leave one after another.
+# A slice is cut out of a load that goes on, so at its edges a little more or a little less is counted than should be.
 #
 # Two consequences. First, a run that breaks the law is broken, not fast; the lab checks it for every run that is not a slice.
 # Second, if the throughput stays the same, twice the users wait twice as long. Then the extra users stand in a
@@ -263,7 +263,7 @@ print(show.comparison_text(answer))
 
 # %% [markdown]
 # A dot is one block: the throughput with 10 processes over that with 5, seconds apart. A diamond with its bar is a planned
-# look. The bar grows shorter as blocks come; the dots do not come closer to each other. That is the difference between how
+# look. As blocks come, the bars tend to grow shorter; the dots do not come closer to each other. That is the difference between how
 # a computer varies and what you know about its middle.
 
 # %% [markdown]
@@ -311,6 +311,6 @@ print(show.comparison_text(answer))
 #
 # <details><summary>Answer 4</summary>
 #
-# Users = throughput × (response time + wait). With a wait of one second, 100 users can ask for at most 100 pages a second,
-# so the site is no longer full and the response time falls to what the page really takes.
+# Users = throughput × (response time + wait). With a wait of one second, 100 users can ask for at most 100 pages a second.
+# Where the site serves more than that, it is no longer full, and the response time falls towards what the page really takes.
 # </details>

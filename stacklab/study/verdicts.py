@@ -14,7 +14,7 @@ tests, and takes the widened intervals.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
+from stacklab.runs.calibration import Calibration, calibration_of
 from stacklab.runs.results import Run, load_runs
 from stacklab.study.analysis import FACTORS, factors, fields, point_order, rank
 from stacklab.study.claims import CLAIMS, Claim, Test
@@ -83,6 +84,8 @@ class Judgement:
     claim: Claim
     verdict: str
     tests: pd.DataFrame = field(repr=False)
+    calibration: Calibration | None = None
+    """What the machine of the runs can tell at all, where one machine measured all of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields, ready for JSON; what is not there is null."""
@@ -104,7 +107,7 @@ def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
     lie on the expected one. A test that they cannot decide is "not tested", and leaves undecided what the others support.
     """
     table = _table(runs)
-    return _judge(claim, lambda test: table)
+    return replace(_judge(claim, lambda test: table), calibration=calibration_of(runs))
 
 
 def judge_all(runs: Sequence[Run]) -> list[Judgement]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pandas.io.formats.style import Styler
 from synthetic import eight_cases
+from test_calibration import saved
 
 from stacklab import notebook, study
 from stacklab.errors import LabNotRunning
@@ -133,6 +134,14 @@ def test_a_judgement_shows_claim_verdict_and_numbers(tmp_path, shown):
     notebook.show_judgement(judgement)
     assert judgement.verdict in shown[0] and "C5" in shown[0]
     assert "nginx_worker_connections=4000" in shown[1] and "×" in shown[2]
+    assert shown[3] == "The machine: not calibrated: fab calibrate."
+
+
+def test_beside_a_verdict_stands_what_its_machine_can_tell(tmp_path, shown):
+    runs = eight_cases(tmp_path, repeats=2, requests=100)
+    saved(tmp_path, "one")
+    notebook.show_judgement(study.judge({claim.id: claim for claim in study.CLAIMS}["C5"], runs))
+    assert "called different from itself in 3.0% of comparisons" in shown[-1]
 
 
 def test_a_claim_that_no_runs_can_decide_says_where_to_look(tmp_path, shown):
