@@ -1,6 +1,7 @@
 """Tidy tables on one clock, summaries from raw rows, comparisons over runs, verdicts on claims."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from stacklab.study.summary import percentiles, summarize
 from stacklab.study.verdicts import compare, judge
 from stacklab.workload import ChatLoad, HttpLoad
 
+NOWHERE = Path("nowhere")
 LOAD = HttpLoad(requests=400, users=10, ramp_s=0.5, warmup_s=0.5)
 CHAT = ChatLoad(clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=3)
 
@@ -51,7 +53,7 @@ def made_up(values: dict[tuple[str, int], dict[str, float]]) -> list[Run]:
     for (point, repeat), row in values.items():
         chosen = {name: value for name, value in row.items() if name in StackSettings.rules()}
         run = Run(
-            path=None, settings=StackSettings(**chosen), workload=LOAD, observed={}, environment={}, experiment="e",
+            path=NOWHERE, settings=StackSettings(**chosen), workload=LOAD, observed={}, environment={}, experiment="e",
             run=f"r{repeat}-{point}", point=point, repeat=repeat, started_s=float(repeat), ended_s=2.0, validity=Validity(),
         )  # fmt: skip
         run._known["summary"] = {name: value for name, value in row.items() if name not in chosen}

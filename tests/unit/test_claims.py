@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from stacklab.study.summary import METRIC_NAMES, summarize
 from stacklab.study.verdicts import NO_DIFFERENCE, NOT_TESTED, as_claimed, judge, judge_all, judge_results, least_as_claimed
 from stacklab.workload import Look
 
+NOWHERE = Path("nowhere")
 BY_ID = {claim.id: claim for claim in CLAIMS}
 MANY, FEW = 6, 1
 
@@ -31,7 +33,7 @@ def made_up(experiment: str, metrics_of, repeats: int = MANY, noise: float = 0.0
         point = planned.point
         luck = float(np.exp(noise * rng.standard_normal()))
         run = Run(
-            path=None, settings=point.settings, workload=point.workload, observed={}, environment={"web": {"cpus": cpus}},
+            path=NOWHERE, settings=point.settings, workload=point.workload, observed={}, environment={"web": {"cpus": cpus}},
             experiment=experiment, run=planned.name, point=point.label, repeat=planned.repeat, position=planned.position,
             started_s=float(planned.repeat), ended_s=2.0, validity=Validity(tuple(reasons)),
         )  # fmt: skip
@@ -173,7 +175,7 @@ def test_support_takes_each_test_at_its_own_95_percent_and_contradiction_all_tog
         for repeat, value in enumerate(values, start=1):
             for connections, per_s in ((1024, 1.0), (4000, value**ratio)):
                 settings = StackSettings(nginx_worker_connections=connections)
-                run = Run(path=None, settings=settings, workload=Look(), observed={}, environment={}, experiment="e",
+                run = Run(path=NOWHERE, settings=settings, workload=Look(), observed={}, environment={}, experiment="e",
                           run=f"r{repeat}-{connections}", point=str(connections), repeat=repeat, started_s=0.0, ended_s=1.0,
                           validity=Validity())  # fmt: skip
                 run._known["summary"] = {"throughput_per_s": 100 * per_s}
@@ -199,7 +201,7 @@ def test_one_false_test_of_a_claim_is_called_supported_in_one_of_forty():
         runs = []
         for repeat in range(5):
             for place, n in enumerate((5, 10)):
-                run = Run(path=None, settings=StackSettings(uwsgi_processes=n), workload=Look(), observed={}, environment={},
+                run = Run(path=NOWHERE, settings=StackSettings(uwsgi_processes=n), workload=Look(), observed={}, environment={},
                           experiment="e", run=f"r{repeat}-{n}", point=str(n), repeat=repeat, started_s=0.0, ended_s=1.0,
                           validity=Validity())  # fmt: skip
                 p50 = (0.2 if n == 10 else 1.0) * noise[repeat, place, 0]  # plainly so; the other makes no difference
