@@ -1,14 +1,17 @@
-# make lab        everything: packages, environment, machine, stack, a quick calibration and experiment, its report
-# make test       all that can be tested here, on a lab of its own
-# make test-hosts what it says here, on Debian 12, 13 and testing, each a desk in a container
+# make lab          everything: packages, environment, machine, stack, a quick calibration and experiment, its report
+# make test         all that can be tested here, on labs of its own
+# make test-unit    the tests without a lab
+# make test-hosts   what it says here, on Debian 12, 13 and testing, each a desk in a container
 # make test-docker  what can go wrong with `vagrant up` by Docker's engine (make test has its plain way)
-# make faults     the slow tests of what may go wrong, which make test leaves out
-# make notebooks  open the notebooks in JupyterLab (127.0.0.1 only)
-# make benchmark  how long the lab itself takes: boot, changes, experiments
-# make doctor     is this machine ready for a lab, and if not, why
-# make pictures   draw the README's pictures anew, from the experiments in results/
-# make check      lint
-# make clean      remove this checkout's containers, .venv and build/; results stay
+# make test-vagrant the same classroom by libvirt: an hour and more where it is emulated
+# make faults       the slow tests of what may go wrong, which make test leaves out
+# make notebooks    open the notebooks in JupyterLab (127.0.0.1 only)
+# make benchmark    how long the lab itself takes: boot, changes, experiments
+# make doctor       is this machine ready for a lab, and if not, why
+# make pictures     draw the README's pictures anew, from the experiments in results/
+# make check        lint
+# make lock         after a change of a dependency: the locks anew, by uv
+# make clean        remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant notebooks benchmark doctor pictures check clean lock anew
@@ -24,7 +27,7 @@ QUICK := eight-cases-quick
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 # The environment: exactly what requirements/desk.lock names, and what test.lock adds where tests are asked for. It is made
 # anew where its folder, its Python or its lock is not the one that it was made for (moved, copied, upgraded), and where it

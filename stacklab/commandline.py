@@ -22,6 +22,8 @@ def _settings_flags(of: type[Checked]) -> dict[str, str]:
 
 
 FLAGS = {
+    "name": "of an experiment; to export, also of a run: adhoc/2026…",
+    "service": "nginx, uwsgi, daphne, daphne@1, redis",
     "lab": "which lab (default: $STACKLAB_LAB, or the container)",
     "json": "print JSON",
     "point": "what to call this run on plots",
@@ -94,7 +96,7 @@ def _mistake(words: str, task) -> str:
 
 
 def _as_text(default: Any) -> Any:
-    return str(default) if type(default) is int else default
+    return str(default) if type(default) in (int, float) else default
 
 
 def _as_task(name: str, function: Callable, flags_of: tuple[type[Checked], ...]):

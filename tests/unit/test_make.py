@@ -139,6 +139,13 @@ def test_make_test_ends_with_the_last_line_of_the_labs_tests(checkout):
     assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("= passed: -m pytest tests/lab")
 
 
+def test_make_alone_names_the_targets_and_nothing_else(checkout):
+    lines = checkout.done().stdout.splitlines()
+    assert all(re.fullmatch(r"make [a-z-]+ +\S.*", line) for line in lines)
+    targets = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert {line.split()[1] for line in lines} == set(targets) - {"help", "anew"}
+
+
 def test_a_small_lab_is_not_calibrated(checkout):
     asked = " ".join(checkout.make("lab", "BLOCKS=1"))
     assert "eight-cases --quick --repeats 1" in asked and "calibrate" not in asked

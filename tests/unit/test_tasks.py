@@ -69,6 +69,12 @@ def test_help_names_every_flag_with_its_range():
         assert "".join(rule.help.split()) in text and "".join(rule.allowed().split()) in text
 
 
+def test_every_flag_is_explained_and_read_as_text():
+    flags = {(task.name, flag.name): flag for task in commandline.namespace().tasks.values() for flag in task.get_arguments()}
+    assert [name for name, flag in flags.items() if not flag.help] == []
+    assert [name for name, flag in flags.items() if flag.kind not in (str, bool)] == [], "Invoke would convert it"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
