@@ -26,7 +26,7 @@ STEP_S = 1200
 
 # What somebody's Debian has before they clone this project.
 PACKAGES = "ca-certificates,dbus,make,python3,sudo,systemd-sysv"
-NOT_COPIED = ("./.venv", "./.git", "./.vagrant", "./results", "./build", "./work", "./*.box", "__pycache__")
+NOT_COPIED = ("./.venv", "./.git", "./.vagrant", "./results", "./build", "./exports", "./work", "./*.box", "__pycache__")
 CERTIFICATES = Path("/usr/local/share/ca-certificates")  # what this computer trusts beyond Debian, its desks must too
 USER = "student"
 CHECKOUT = f"/home/{USER}/stacklab"
