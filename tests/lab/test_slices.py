@@ -77,7 +77,7 @@ def test_somebody_elses_change_costs_that_block_and_nothing_else(lab, at_default
     assert len(runs) >= 4
 
 
-@pytest.mark.parametrize("changes", [20, pytest.param(200, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("changes", [20, pytest.param(200, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])])
 def test_changes_under_a_saturating_load_drop_no_request(lab, at_defaults, tmp_path, changes):
     ca = tmp_path / "ca.crt"
     ca.write_text(stack.ca_certificate(at_defaults))
