@@ -19,8 +19,8 @@ from stacklab.workload import ChatLoad
 MIB = 1 << 20
 NOTHING = "–"
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
-        "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share", "lines_per_socket",
-        "clients_borne", "first_not_borne", "stop_s", "told_share")
+        "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
+        "lines_per_socket", "clients_borne", "first_not_borne", "stop_s", "told_share")
 """What looks add to a summary, as far as a table shows it."""
 
 

@@ -90,8 +90,8 @@ class Daphne:
         self._environment = site_environment(folder, **own)
         command = re.search(r"ExecStart=/bin/sh -c 'exec (.*?)'\n", rendered["daphne@.service"], re.DOTALL)[1]
         for there, here in (
-            ("\\\n", " "), ("/opt/stacklab/venv/bin/daphne ", f"{sys.executable} -m daphne "),
-            ("/opt/stacklab/venv/bin/python", sys.executable), ("$$((8442 + %i))", str(self.port)), ("%i", str(number)),
+            ("\\\n", " "), ("/opt/stacklab/site/venv/bin/daphne ", f"{sys.executable} -m daphne "),
+            ("/opt/stacklab/site/venv/bin/python", sys.executable), ("$$((8442 + %i))", str(self.port)), ("%i", str(number)),
             ("/var/log/daphne", str(folder)), *zip(TLS_FILES, map(str, reversed(files)), strict=False),
         ):  # fmt: skip
             command = command.replace(there, here)
