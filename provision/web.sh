@@ -7,6 +7,7 @@
 #
 #   web.sh                the whole web host
 #   web.sh environment    the Python environment alone
+#   web.sh certificates   those that end soon, anew (a timer's work)
 #   web.sh prepare        the site's code, tables and static files alone (a box is built with both)
 set -euo pipefail
 umask 022
@@ -32,6 +33,9 @@ install_file() {
 }
 
 link() { [ "$(readlink "$2")" = "$1" ] || ln -sfn "$1" "$2"; }
+
+# shellcheck source=provision/certificates.sh
+. "$source_dir/provision/certificates.sh"
 
 [ "$(id -u)" = 0 ] || fail "must run as root: sudo bash $0"
 [ -f /etc/debian_version ] || fail "this is not Debian or Ubuntu; the web host needs one of them"
@@ -105,67 +109,11 @@ environment() {
     install -m 644 "$lock" "$stamp"
 }
 
-# A certificate for NAME.key, which is made if need be: certificate NAME COMMON_NAME DAYS EXTENSIONS SIGNER…
-# All that it carries is named: left to itself, each OpenSSL adds other things, and Python from 3.13 on wants them all.
-certificate() {
-    local name=$1 common_name=$2 days=$3 extensions=$4 dir="$etc/tls" work
-    shift 4
-    if [ "$(cat "$dir/$name.ext" 2>/dev/null)" = "$extensions" ] &&
-        openssl x509 -in "$dir/$name.crt" -noout -checkend 2592000 >/dev/null &&
-        openssl verify -x509_strict -CAfile "$dir/ca.crt" "$dir/$name.crt" >/dev/null 2>&1; then
-        return
-    fi
-    work=$(mktemp -d)
-    if [ ! -f "$dir/$name.key" ]; then
-        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key" 2>/dev/null
-        install -m 600 "$work/key" "$dir/$name.key"
-    fi
-    openssl req -new -key "$dir/$name.key" -subj "/CN=$common_name" -out "$work/csr"
-    echo "$extensions" > "$work/ext"
-    openssl x509 -req -in "$work/csr" -days "$days" -extfile "$work/ext" "$@" -out "$work/crt" 2>/dev/null
-    install -m 644 "$work/crt" "$dir/$name.crt"
-    install -m 644 "$work/ext" "$dir/$name.ext"
-    rm -r "$work"
-    must_restart nginx daphne
-    say "certificate of $common_name"
-}
-
-# The lab's own CA. Where its certificate must be made anew it keeps its key: whoever trusted it before still does.
-authority() {
-    certificate ca "StackLab CA of $(hostname)" 3650 'basicConstraints=critical,CA:TRUE
-keyUsage=critical,keyCertSign,cRLSign
-subjectKeyIdentifier=hash' -signkey "$etc/tls/ca.key"
-}
-
-# A certificate of the lab's own CA: server NAME SUBJECT_ALT_NAMES
-server() {
-    certificate "$1" "$1.stacklab" 825 "subjectAltName=$2
-basicConstraints=critical,CA:FALSE
-keyUsage=critical,digitalSignature
-extendedKeyUsage=serverAuth
-subjectKeyIdentifier=hash
-authorityKeyIdentifier=keyid:always" -CA "$etc/tls/ca.crt" -CAkey "$etc/tls/ca.key"
-}
-
-# Every address and name under which this machine is asked for.
-names() {
-    local address
-    # STACKLAB_ADDRESS: the name or address by which others know this machine, where it cannot know it itself.
-    printf '%s\n' localhost "$(hostname)" web.stacklab "${STACKLAB_ADDRESS:-localhost}"
-    for address in 127.0.0.1 $(hostname -I); do
-        case $address in *:*) ;; *) echo "$address" ;; esac
-    done
-}
-
 secrets() {
-    local dir="$etc/tls" hosts sans
-    authority
-    hosts=$(names | tr ' ' '\n' | sort -u)
-    sans=$(echo "$hosts" | sed -E 's/^([0-9.]+)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)
-    server web "$sans"
-    server daphne "DNS:daphne.stacklab,IP:127.0.0.1"
-    chown root:daphne "$dir/daphne.key"
-    chmod 640 "$dir/daphne.key"
+    local hosts
+    hosts=$(names)
+    # shellcheck disable=SC2086 # a host has no blanks
+    certificates $hosts
 
     local key
     key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env" 2>/dev/null || true)
@@ -183,19 +131,31 @@ ENV
         must_restart uwsgi daphne
     fi
     chown root:stacklab "$etc/app.env"
+    echo "server_name $(echo "$hosts" | paste -sd' ');" > "$new"
+    install_file "$new" "$etc/names.conf" && must_restart nginx
     rm "$new"
 }
 
 units() {
-    local files="$source_dir/provision/files" reload=
-    install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service && reload=yes
+    local files="$source_dir/provision/files" reload='' anew='' unit
+    for unit in nginx uwsgi daphne@ uvicorn@ hypercorn@ granian@; do
+        install_file "$files/sandbox.conf" "/etc/systemd/system/$unit.service.d/sandbox.conf" && anew="$anew $unit"
+    done
+    install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service && anew="$anew uwsgi"
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
-    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && reload=yes
+    install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service && reload=yes
+    install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer && reload=yes
+    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && anew="$anew nginx"
     install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes
     install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
     install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
-    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
+    [ -z "$reload$anew$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
+    # A reload keeps the process, and with it the sandbox it was started in.
+    case $anew in *@*) must_restart daphne ;; esac
+    for unit in nginx uwsgi; do
+        case $anew in *$unit*) systemctl try-restart "$unit" ;; esac
+    done
     if install_file "$files/redis.conf" /etc/redis/redis.conf; then
         chown redis:redis /etc/redis/redis.conf
         systemctl restart redis-server
@@ -249,7 +209,7 @@ for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
     local unit enabled=
-    for unit in uwsgi daphne.target stacklab-recover; do
+    for unit in uwsgi daphne.target stacklab-recover stacklab-certificates.timer; do
         systemctl is-enabled -q "$unit" || { systemctl enable -q --no-reload "$unit"; enabled=yes; }
     done
     # These have init scripts too, for whose sake `enable` has systemd read all units anew, twice each.
@@ -258,6 +218,9 @@ PY
     done
     # Else each later `systemctl` would warn that units have changed on disk.
     [ -z "$enabled" ] || systemctl daemon-reload
+    systemctl is-active -q stacklab-certificates.timer || systemctl start stacklab-certificates.timer
+    # Of before a key and its certificate were one file; nothing that is in force names them any longer.
+    rm -f "$etc"/tls/{ca,web,daphne}.key "$etc"/tls/{web,daphne}.crt
     rm -f "$pending"
 }
 
@@ -272,6 +235,10 @@ prepare() {
 
 case ${1:-} in
     environment | prepare) "$1" ;;
+    certificates)
+        secrets
+        settings
+        ;;
     '')
         packages
         users

@@ -107,6 +107,7 @@ def _stack_status(machine) -> dict[str, Any]:
         "leaving": state.get("leaving", 0),
         "version": state["applied"]["version"],
         "checkout_version": code_version(ROOT),
+        "exposure": stack.exposure(host),
     }
 
 

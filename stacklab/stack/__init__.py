@@ -9,6 +9,7 @@ __getattr__ = hands_out(__name__, {
     **dict.fromkeys((
         "Applied", "apply", "ca_certificate", "current", "is_provisioned", "observe", "provision", "site_of", "state", "versions",
     ), "change"),
+    "exposure": "exposure",
     "use_site": "sites",
     **dict.fromkeys(("SERVICES", "unit_of"), "services"),
 })  # fmt: skip

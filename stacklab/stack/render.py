@@ -41,8 +41,8 @@ class ConfigFile:
         return {"path": self.path, "text": self.text, "unit": self.unit, "on_change": self.on_change}
 
 
-
-TLS_FILES = ("/etc/stacklab/tls/daphne.crt", "/etc/stacklab/tls/daphne.key")
+# Key and certificate of what stands behind nginx.
+PEM = "/etc/stacklab/tls/daphne.pem"
 
 
 def daphne_command(settings: StackSettings) -> str:
@@ -83,7 +83,7 @@ def render(settings: StackSettings, site: Site = LAB, templates: Path = TEMPLATE
         "daphne_ports": settings.daphne_ports() if site.asgi else [],
         "daphne_command": daphne_command(settings),
         "asgi": "improvements.asgi:application" if settings.app_improved() else site.asgi or "",
-        "tls_files": TLS_FILES,
+        "pem": PEM,
     }
     files = []
     for file in (file for service in reversed(services.values()) for file in service.templates):

@@ -1,5 +1,6 @@
 """The certificates of the lab and of these tests pass the strictest verifier, whichever OpenSSL is here."""
 
+import hashlib
 import shutil
 import socket
 import ssl
@@ -12,22 +13,15 @@ from certificates import make_ca
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = "DNS:localhost,IP:127.0.0.1"
-# How web.sh made them before: on OpenSSL 3.0 without any key identifier.
-BEFORE = """
-cd "$etc/tls"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=StackLab CA of $(hostname)" \
-    -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.crt
-openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=web.stacklab -keyout web.key -out web.csr
-openssl x509 -req -in web.csr -CA ca.crt -CAkey ca.key -days 825 -out web.crt
-"""
 
 
 def web_sh(folder: Path, commands: str) -> list[str]:
     """What web.sh's own functions, with `folder` for /etc/stacklab, say that they changed."""
     (folder / "tls").mkdir(exist_ok=True)
-    text = (ROOT / "provision/web.sh").read_text()
-    functions = text[text.index("certificate() {") : text.index("# Every address and name")]
-    script = f"set -euo pipefail; etc={folder}; say() {{ echo $*; }}; must_restart() {{ :; }}\n{functions}\n{commands}"
+    script = f"""set -euo pipefail
+    etc={folder}; say() {{ echo "$*"; }}; fail() {{ say "$*" >&2; exit 1; }}; must_restart() {{ :; }}
+    . {ROOT}/provision/certificates.sh
+    {commands}"""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -62,20 +56,76 @@ def test_the_certificates_of_these_tests_are_strict(tmp_path):
     require_strict(*make_ca(tmp_path))
 
 
+MAKE = f"authority localhost 10.1.2.3 lab.example 198.51.100.7; server web {NAMES}"
+
+
 def test_a_web_hosts_certificates_are_strict_and_made_once(tmp_path):
-    make = f"authority; server web {NAMES}"
-    assert len(web_sh(tmp_path, make)) == 2
-    require_strict(*(tmp_path / "tls" / name for name in ("ca.crt", "web.crt", "web.key")))
-    assert web_sh(tmp_path, make) == []
-    assert web_sh(tmp_path, f"server web {NAMES},DNS:another") == ["certificate of web.stacklab"]
-
-
-def test_a_host_with_older_certificates_gets_new_ones_and_who_trusted_its_ca_still_does(tmp_path):
+    assert len(web_sh(tmp_path, MAKE)) == 2
     tls = tmp_path / "tls"
-    web_sh(tmp_path, BEFORE)
-    trusted = shutil.copy(tls / "ca.crt", tmp_path / "trusted.crt")
-    key = (tls / "ca.key").read_bytes()
-    assert len(web_sh(tmp_path, f"authority; server web {NAMES}")) == 2
-    require_strict(tls / "ca.crt", tls / "web.crt", tls / "web.key")
-    subprocess.run(["openssl", "verify", "-CAfile", trusted, tls / "web.crt"], check=True, capture_output=True)
-    assert (tls / "ca.key").read_bytes() == key
+    require_strict(tls / "ca.crt", tls / "web.pem", tls / "web.pem")
+    assert (tls / "web.pem").stat().st_mode & 0o777 == (tls / "ca.pem").stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE" not in (tls / "ca.crt").read_text()
+    assert web_sh(tmp_path, MAKE) == []
+    assert web_sh(tmp_path, f"server web {NAMES},DNS:web.stacklab") == ["certificate of web.stacklab"]
+    assert not list(tls.glob(".*")), "nothing half-made is left"
+
+
+def test_a_certificate_lives_less_than_a_year_and_a_day_and_is_renewed_with_its_key_when_a_month_is_left(tmp_path):
+    web_sh(tmp_path, MAKE)
+    web = tmp_path / "tls/web.pem"
+    assert lives(web, days=364) and not lives(web, days=366)
+    web_sh(tmp_path, f"""rm "$etc/tls/web.pem"; eval "$(declare -f server | sed 's/ 365 / 29 /')"; server web {NAMES}""")
+    before = web.read_text()
+    assert not lives(web, days=30)
+    assert web_sh(tmp_path, MAKE) == ["certificate of web.stacklab"]
+    assert lives(web, days=364)
+    key, key_before = (text.split("-----END")[0] for text in (web.read_text(), before))
+    assert "BEGIN PRIVATE KEY" in key and key != key_before
+
+
+def lives(certificate: Path, days: int) -> bool:
+    check = ["openssl", "x509", "-in", certificate, "-noout", "-checkend", str(days * 86_400)]
+    return subprocess.run(check, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "trusted"),
+    [
+        ("DNS:localhost,IP:192.168.56.10", True),
+        ("DNS:lab.example,IP:198.51.100.7", True),
+        ("DNS:www.python.org", False),
+        ("IP:198.51.100.8", False),
+        ("IP:2001:db8::1", False),
+    ],
+)
+def test_the_ca_can_vouch_for_the_labs_names_and_private_addresses_alone(tmp_path, names, trusted):
+    # `server` itself looks before it leaves a certificate alone, so the second call says whether it is good.
+    web_sh(tmp_path, MAKE)
+    web_sh(tmp_path, f"server other {names}")
+    verify = ["openssl", "verify", "-x509_strict", "-CAfile", tmp_path / "tls/ca.crt", tmp_path / "tls/other.pem"]
+    said = subprocess.run(verify, capture_output=True, text=True)
+    assert (said.returncode == 0) == trusted
+    assert trusted or "permitted subtree violation" in said.stderr
+
+
+def test_the_ca_can_make_no_other_ca(tmp_path):
+    web_sh(tmp_path, MAKE)
+    web_sh(tmp_path, """issue sub "A CA below" 30 basicConstraints=critical,CA:TRUE -CA "$etc/tls/ca.pem" -CAkey "$etc/tls/ca.pem"
+        issue leaf localhost 30 subjectAltName=DNS:localhost -CA "$etc/tls/sub.pem" -CAkey "$etc/tls/sub.pem" """)
+    tls = tmp_path / "tls"
+    said = subprocess.run(["openssl", "verify", "-CAfile", tls / "ca.crt", "-untrusted", tls / "sub.pem", tls / "leaf.pem"],
+                          capture_output=True, text=True)
+    assert said.returncode != 0 and "path length constraint exceeded" in said.stderr
+
+
+def test_a_host_whose_ca_may_sign_anything_gets_a_new_one_and_says_what_to_stop_trusting(tmp_path):
+    # As web.sh made it before: key and certificate apart, no constraint.
+    web_sh(tmp_path, """cd "$etc/tls"; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
+        -subj "/CN=StackLab CA" -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.crt 2>/dev/null""")
+    tls = tmp_path / "tls"
+    old = ssl.PEM_cert_to_DER_cert((tls / "ca.crt").read_text())
+    said = web_sh(tmp_path, MAKE)
+    fingerprint = hashlib.sha256(old).hexdigest().upper()
+    assert fingerprint in said[0].replace(":", "") and "'fab ca' says how" in said[0]
+    require_strict(tls / "ca.crt", tls / "web.pem", tls / "web.pem")
+    assert web_sh(tmp_path, MAKE) == []

@@ -39,7 +39,7 @@ def test_a_servers_unit_says_what_its_documentation_says(server, tls):
     unit = files[f"/etc/systemd/system/{server}@.service"]
     start = re.search(r"^ExecStart=/bin/sh -c 'exec /opt/stacklab/site/venv/bin/(.*?)'$", unit.text, re.DOTALL | re.MULTILINE)[1]
     command = start.replace("\\\n", " ").split()
-    assert command[0] == server and "config.asgi:application" in command and ("/etc/stacklab/tls/daphne.key" in command) == tls
+    assert command[0] == server and "config.asgi:application" in command and ("/etc/stacklab/tls/daphne.pem" in command) == tls
     assert (unit.unit, unit.on_change) == (server, "roll")
     assert f"Wants={server}@2.service\n" in files["/etc/systemd/system/daphne.target"].text
     assert not any("daphne@" in file.text for file in files.values())

@@ -20,7 +20,7 @@ import websocket
 from stacklab.settings import StackSettings
 from stacklab.stack.render import render
 
-TLS_FILES = ("/etc/stacklab/tls/daphne.key", "/etc/stacklab/tls/daphne.crt")
+PEM = "/etc/stacklab/tls/daphne.pem"
 APP = Path(__file__).resolve().parents[3] / "app"
 ORIGIN = "https://localhost"
 START_S = 20
@@ -89,10 +89,11 @@ class Daphne:
         own = {name: value for name, _, value in lines} | {"STACKLAB_INSTANCE": f"daphne@{number}"}
         self._environment = site_environment(folder, **own)
         command = re.search(r"ExecStart=/bin/sh -c 'exec (.*?)'\n", rendered["daphne@.service"], re.DOTALL)[1]
+        pair = [f"{name}={file}" for name, file in zip(("certKey", "privateKey"), files, strict=False)]
         for there, here in (
             ("\\\n", " "), ("/opt/stacklab/site/venv/bin/daphne ", f"{sys.executable} -m daphne "),
             ("/opt/stacklab/site/venv/bin/python", sys.executable), ("$$((8442 + %i))", str(self.port)), ("%i", str(number)),
-            ("/var/log/daphne", str(folder)), *zip(TLS_FILES, map(str, reversed(files)), strict=False),
+            ("/var/log/daphne", str(folder)), *zip((f"certKey={PEM}", f"privateKey={PEM}"), pair, strict=False),
         ):  # fmt: skip
             command = command.replace(there, here)
         self._command = shlex.split(command)
