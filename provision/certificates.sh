@@ -32,7 +32,7 @@ issue() {
 # What the CA may sign: this lab's names and private addresses, for servers, and no further CA. Whoever has its key (those
 # who are root here) can deceive those who trust it about nothing else.
 authority() {
-    local host dir="$etc/tls" extensions may='permitted;DNS:localhost,permitted;DNS:stacklab'
+    local host dir="$etc/tls" extensions public may='permitted;DNS:localhost,permitted;DNS:stacklab'
     for host in 127.0.0.0/255.0.0.0 10.0.0.0/255.0.0.0 172.16.0.0/255.240.0.0 192.168.0.0/255.255.0.0; do
         may="$may,permitted;IP:$host"
     done
@@ -55,9 +55,10 @@ subjectKeyIdentifier=hash"
         fi
         issue ca "StackLab CA of $(hostname)" 3650 "$extensions"
     fi
-    openssl x509 -in "$dir/ca.pem" -out "$dir/.ca.crt"
-    cmp -s "$dir/.ca.crt" "$dir/ca.crt" || mv "$dir/.ca.crt" "$dir/ca.crt"
-    rm -f "$dir/.ca.crt"
+    public=$(openssl x509 -in "$dir/ca.pem")
+    [ "$public" = "$(cat "$dir/ca.crt" 2>/dev/null)" ] && return
+    echo "$public" > "$dir/.ca.crt"
+    mv "$dir/.ca.crt" "$dir/ca.crt"
 }
 
 # A certificate of the lab's CA, for less than the 366 days that browsers and Mozilla's profile allow; renewed when a month
