@@ -79,7 +79,8 @@ authorityKeyIdentifier=keyid:always"
 names() {
     local address
     # STACKLAB_ADDRESS: the name or address by which others know this machine, where it cannot know it itself.
-    [ -z "${STACKLAB_ADDRESS:-}" ] || echo "$STACKLAB_ADDRESS" > "$etc/address"
+    [ "${STACKLAB_ADDRESS:-}" = "$(cat "$etc/address" 2>/dev/null)" ] || [ -z "${STACKLAB_ADDRESS:-}" ] ||
+        echo "$STACKLAB_ADDRESS" > "$etc/address"
     {
         printf '%s\n' localhost "$(hostname)" web.stacklab
         cat "$etc/address" 2>/dev/null || true
