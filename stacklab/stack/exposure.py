@@ -17,5 +17,6 @@ def exposure(host: Host) -> dict[str, float]:
     rows = json.loads(host.run("systemd-analyze security --json=short --no-pager", sudo=True))
     units = {row["unit"]: float(row["exposure"]) for row in rows}
     return {
-        unit: units[unit] for pattern in SERVICES.values() for unit in sorted(units) if fnmatch(unit, f"{pattern}.service")
+        unit: units[unit] for service in SERVICES.values() for unit in sorted(units)
+        if fnmatch(unit, f"{service.unit}.service")
     }
