@@ -335,6 +335,7 @@ def test_a_roll_takes_one_instance_after_the_other_and_nginx_forgets_each_that_w
 def test_whoever_is_named_stands_for_the_server_in_its_place(commit):
     assert commit.in_its_place("daphne", SETTINGS) == "uvicorn" and commit.in_its_place("nginx", SETTINGS) == "nginx"
     assert commit.in_its_place("daphne.target", SETTINGS) == "daphne.target"
+    assert commit.in_its_place("uvicorn", {"daphne_instances": 3}) == "daphne", "a record of before there were others"
 
 
 def test_the_link_to_a_site_is_swapped_and_put_back_as_a_file_is(commit, monkeypatch, tmp_path):

@@ -62,7 +62,7 @@ COMMON = {
 
 
 def asgi_server(
-    name: str, label: str, colour: str, *, settings: Mapping[str, Seen] | None = None, unit_template: bool = True, **more: Any
+    name: str, label: str, colour: str, *, settings: Mapping[str, Seen] | None = None, **more: Any
 ) -> Service:
     """An ASGI server as a service: `settings` are those that it alone knows; its unit is the template NAME@.service."""
 
@@ -75,12 +75,11 @@ def asgi_server(
     unit, reread = f"/etc/systemd/system/{name}@.service", ("systemctl", "daemon-reload")
     verify = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
     check = ("env", "-C", "{site}/code", "{site}/venv/bin/python", "-B", "manage.py", "check")
-    own_unit = (Template(f"{name}@.service", unit, name, "roll", reread),) if unit_template else ()
     return Service(
         name=name, label=label, unit=f"{name}@*", colour=colour, target="daphne.target", chosen_by="asgi_server",
         settings=COMMON | dict(settings or {}), shows={"daphne_ports": _ports}, unproven=unproven,
         templates=(
-            Template("daphne.env", ENV, name, "roll"), *own_unit,
+            Template("daphne.env", ENV, name, "roll"), Template(f"{name}@.service", unit, name, "roll", reread),
             Template("daphne.target", TARGET, "daphne.target", command=reread),
         ),
         checks=(
