@@ -24,25 +24,27 @@ P95_S, DELIVERED = 0.25, 0.99  # what a load must keep to be borne
 FIRST, MOST = 100, 3200  # clients that the search begins with, and never goes beyond
 BORNE = ChatLoad(clients=FIRST, rooms=FIRST // 10, messages_per_s=0.5, duration_s=6, ramp_s=4)
 STOPPED_UNDER = 60  # sockets, in rooms of ten
-LAYERS = ("core", "pubsub")
 
 
 def servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
-    """Server × channel layer × size of the rooms, as many deliveries a second in each; and for each server the two looks.
+    """Server × channel layer × size of the rooms, as many deliveries a second in each; one case without TLS between nginx and
+    the server, as that is much of a connection's memory; and for each server the two looks.
 
-    Small rooms: many messages, each to few. Large ones: few messages, each to many.
+    Small rooms: many messages, each to few. Large ones: few messages, each to many. Quick: these with pubsub alone.
     """
     clients, ramp_s, duration_s, per_s = (120, 6, 6, 5) if quick else (1000, 25, 30, 2)
     base, one = raised_for(clients, StackSettings()), raised_for(MOST, StackSettings(daphne_instances=1))
+    small, large = 10, 40 if quick else 100
+    cases = [("core", small, True), ("pubsub", small, True), ("pubsub", large, True), ("pubsub", small, False)]
+    cases += [] if quick else [("core", large, True)]
     points = []
     for server in ASGI_SERVERS:
-        for layer in LAYERS:
-            for size in (10, 40) if quick else (10, 100):
-                load = ChatLoad(
-                    clients=clients, rooms=clients // size, messages_per_s=per_s / size, ramp_s=ramp_s, duration_s=duration_s
-                )
-                settings = base.replace(asgi_server=server, channel_layer=layer)
-                points.append(Point(f"{server}, {layer}, rooms of {size}", settings, load))
+        for layer, size, tls in cases:
+            load = ChatLoad(
+                clients=clients, rooms=clients // size, messages_per_s=per_s / size, ramp_s=ramp_s, duration_s=duration_s
+            )
+            settings = base.replace(asgi_server=server, channel_layer=layer, daphne_tls=tls)
+            points.append(Point(f"{server}, {layer}, rooms of {size}{'' if tls else ', no TLS'}", settings, load))
         alone = one.replace(asgi_server=server)
         points.append(Point(f"{server}, most clients", alone, Look(sight="most_clients", rounds=5 if quick else 8)))
         points.append(Point(f"{server}, stops", alone, Look(sight="server_stops")))

@@ -88,8 +88,8 @@ def _servers(runs: Sequence[Run]) -> list[Section]:
     if not servers.is_of_servers(runs):
         return []
     said = [
-        "A line a server: medians of its chat runs over all channel layers and sizes of rooms; the largest number of clients, "
-        "of those tried, that one instance bears; and what the clients of an instance see when it is told to stop."
+        "A line a server: medians of its chat runs with TLS, over all channel layers and sizes of rooms; the largest number of "
+        "clients, of those tried, that one instance bears; and what the clients of an instance see when it is told to stop."
     ]
     return [Section("Servers side by side", said, servers.side_by_side(runs), [], pictures.server_pictures(runs))]
 

@@ -31,7 +31,7 @@ def is_of_servers(runs: Sequence[Run]) -> bool:
 
 
 def costs(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a chat run: server, layer, room_size, point, valid, and the columns of COSTS.
+    """One row a chat run: server, layer, room_size, tls, point, valid, and the columns of COSTS.
 
     A connection's memory is the slope of the instances' PSS over their open sockets while these open, so that what the
     server takes for itself is not in it.
@@ -43,7 +43,8 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
         server, load = run.settings.asgi_server, run.workload
         mine = memory[(memory["experiment"] == run.experiment) & (memory["run"] == run.run)]
         rows.append({
-            "server": server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms, "point": run.point,
+            "server": server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms,
+            "tls": run.settings.daphne_tls, "point": run.point,
             "valid": run.validity.valid, "kb_per_connection": _slope(mine) / 1000,
             "cpu_us_per_delivery": row.get(f"cpu_s_{server}_per_1000_deliveries", np.nan) * 1000,
             "latency_p95_ms": row.get("latency_p95_s", np.nan) * 1000,
@@ -87,13 +88,17 @@ def stops(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """A line a server, in words: medians of its chat runs, all layers and rooms; its bound; how it stops."""
+    """A line a server, in words: medians of its chat runs with TLS, all layers and rooms; a connection's memory without TLS;
+    its bound; how it stops.
+    """
     cost, bound, stop = costs(runs), bounds(runs), stops(runs)
     lines = []
     for server in ASGI_SERVERS:
         line = {"server": SERVICES[server].label}
         if len(cost) and (mine := cost[cost["server"] == server]).size:
-            line |= {name: f"{mine[column].median():.3g}" for column, name in COSTS.items()}
+            tls, plain = mine[mine["tls"]], mine[~mine["tls"]]
+            line |= {name: number(tls[column].median()) for column, name in COSTS.items()}
+            line |= {"kB without TLS": number(plain["kb_per_connection"].median())} if len(plain) else {}
         if len(bound) and (mine := bound[bound["server"] == server]).size:
             line["clients with p95 ≤ 250 ms"] = f"{mine['clients_borne'].median():.0f}"
         if len(stop) and (mine := stop[stop["server"] == server]).size:
@@ -101,6 +106,11 @@ def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
         lines += [line] if len(line) > 1 else []
     columns = dict.fromkeys(name for line in lines for name in line)
     return [dict.fromkeys(columns, "–") | line for line in lines]
+
+
+def number(value: float) -> str:
+    """Three figures that count."""
+    return "–" if np.isnan(value) else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def text(runs: Sequence[Run]) -> str:
@@ -114,14 +124,15 @@ def picture(runs: Sequence[Run]) -> Figure:
     names = [name for name in COSTS if len(cost) and cost[name].notna().any()]
     figure = Figure(figsize=(12, 3.1 * (len(names) + 1) / 2 + 0.9), layout="constrained")
     axes = figure.subplots((len(names) + 2) // 2, 2, squeeze=False).ravel()
-    cases = cost[["layer", "room_size"]].drop_duplicates().sort_values(["layer", "room_size"]) if len(cost) else cost
+    by = ["layer", "room_size", "tls"]
+    cases = cost[by].drop_duplicates().sort_values(by, ascending=[True, True, False]).to_dict("records") if len(cost) else []
     shown = [server for server in ASGI_SERVERS if server in {run.settings.asgi_server for run in runs}]
     for ax, name in zip(axes, names, strict=False):
-        for place, case in enumerate(cases.to_dict("records")):
-            rows = cost[(cost["layer"] == case["layer"]) & (cost["room_size"] == case["room_size"])]
+        for place, case in enumerate(cases):
+            rows = cost[(cost[by] == pd.Series(case)).all(axis=1)]
             for number, server in enumerate(shown):
                 _bar(ax, place + (number - (len(shown) - 1) / 2) * 0.2, rows[rows["server"] == server], name, server)
-        ax.set_xticks(range(len(cases)), [f"{case['layer']},\nrooms of {case['room_size']}" for case in cases.to_dict("records")])
+        ax.set_xticks(range(len(cases)), [_case_words(**case) for case in cases])
         ax.set_ylim(bottom=0)
         drawing.finish(ax, COSTS[name][0].upper() + COSTS[name][1:], "")
     last = axes[len(names)]
@@ -134,6 +145,10 @@ def picture(runs: Sequence[Run]) -> Figure:
     handles = [Patch(color=SERVICE_COLOURS[server], label=SERVICES[server].label) for server in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(shown), frameon=False)
     return figure
+
+
+def _case_words(layer: str, room_size: int, tls: bool) -> str:
+    return "\n".join([layer, f"rooms of {room_size}", *([] if tls else ["no TLS"])])
 
 
 def _bar(ax, place: float, rows: pd.DataFrame, column: str, server: str) -> None:

@@ -18,8 +18,11 @@ from stacklab.workload import ChatLoad, Look  # noqa: E402
 def test_the_plan_crosses_servers_layers_and_rooms_and_looks_at_each(quick):
     plan = experiment_named("servers", quick=quick)
     chats = [point for point in plan.points if isinstance(point.workload, ChatLoad)]
-    factors = {(p.settings.asgi_server, p.settings.channel_layer, p.workload.clients // p.workload.rooms) for p in chats}
-    assert len(factors) == len(chats) == len(ASGI_SERVERS) * 2 * 2
+    factors = {
+        (p.settings.asgi_server, p.settings.channel_layer, p.workload.clients // p.workload.rooms, p.settings.daphne_tls)
+        for p in chats
+    }  # fmt: skip
+    assert len(factors) == len(chats) == len(ASGI_SERVERS) * (4 if quick else 5)
     looks = {(p.settings.asgi_server, p.workload.sight) for p in plan.points if isinstance(p.workload, Look)}
     assert looks == {(server, sight) for server in ASGI_SERVERS for sight in ("most_clients", "server_stops")}
     per_s = {round(p.workload.messages_per_s * p.workload.clients * p.workload.clients / p.workload.rooms) for p in chats}
