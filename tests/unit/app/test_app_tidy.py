@@ -51,7 +51,7 @@ def layer(name: str):
 
 @pytest.mark.parametrize("name", ["core", "pubsub"])
 def test_stock_layers_keep_a_queue_for_many_who_spoke_and_left(visited, name):
-    """Visible: for ever, some 2 KB each."""
+    """Visible: for ever, on pubsub some 3 KB each."""
     assert visited(layer(name)) > VISITS / 10
 
 
