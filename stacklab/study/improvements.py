@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from stacklab.runs.disturbance import load_window
 from stacklab.runs.results import Run
@@ -23,6 +24,7 @@ MARGIN = 0.05
 STOCK, ALL = "stock", "all"
 COLOURS = {BETTER: "#009E73", WORSE: "#D55E00", UNDECIDED: drawing.MUTED}
 SAME_COLOUR = "#0072B2"
+TICKS = (0.125, 0.25, 0.5, 0.7, 1, 1.4, 2, 4, 8)
 
 
 def is_of_improvements(runs: Sequence[Run]) -> bool:
@@ -149,8 +151,10 @@ def worth_picture(table: pd.DataFrame) -> Figure:
         ax.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color=drawing.MUTED, alpha=0.18, linewidth=0)
         ax.axvline(1, color=drawing.INK, linewidth=1)
         ax.set_xscale("log", base=2)
+        low, high = ax.get_xlim()
+        ax.set_xticks([tick for tick in TICKS if low <= tick <= high], minor=False)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.xaxis.set_minor_formatter(lambda value, _: "")
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.set(ylim=(len(points) - 0.4, -0.6))
         name = METRIC_NAMES[metric]
         drawing.finish(ax, "", "", grid="x")
