@@ -50,37 +50,6 @@ def plain(projects):
     return foreign_sites.plain(projects)
 
 
-def test_a_site_of_wagtail(fab, host, site, projects, run_of, tmp_path):
-    root = foreign_sites.wagtail(projects)
-    said = done(fab("provision", "--site", str(root)))
-    assert "the site under test: wagtailsite (" in said and "Python environment /opt/stacklab/venvs/" in said
-    assert fab("provision", "--site", str(root)).stdout.endswith("nothing to change: the stack is set up already\n")
-    status, page = site("/")
-    assert status == 200 and b"Wagtail" in page
-    static = page.decode().partition('href="/static/')[2].partition('"')[0]
-    assert site(f"/static/{static}")[0] == 200 and site("/static/no-such.css")[0] == 404
-    assert site("/ws/chat/x/")[0] == 404, "a page of the site's own: nothing is known of WebSockets"
-    assert set(stack.observe(host)["units"]) == {"nginx", "uwsgi", "redis-server"}, "no Daphne"
-    assert "site: wagtailsite (" in (shown := done(fab("status"))) and "no Daphne" in shown and "not as asked" not in shown
-    done(fab("set", "--uwsgi-processes", "2"))
-    done(fab("http", "--path", "/search/?query=a", *LEAST_LOAD))
-    run = run_of()
-    assert (run.site.name, run.site.pages) == ("wagtailsite", ("/", "/search/"))
-    assert run.environment["versions"]["django"] == foreign_sites.DJANGO_FOR_WAGTAIL
-    assert (run.table("requests")["status"] == 200).all() and len(run.table("server")) >= 200
-    assert {"nginx", "uwsgi"} <= set(run.table("resources")["service"]) and run.observed["uwsgi_processes"] == 2
-    done(fab("http", "--path", "/cpu/?ms=20", *LEAST_LOAD))
-    assert run_of().workload.path == "/" and "has no page /cpu/?ms=20" in run_of().environment["notes"][-1]
-    # Its SECRET_KEY is where the services read it, and nowhere else: not even with what belongs to it.
-    search = "grep -rlsF -f - /etc /opt /var/lib/stacklab /var/log /run/systemd || true"
-    found = host.run(search, sudo=True, input=foreign_sites.SECRET).split()
-    assert found == [f"{stack.site_of(host).place}/site.env"]
-    assert host.run(f"stat -c '%a %U:%G' {found[0]}", sudo=True).strip() == "640 root:stacklab"
-    kept = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
-    assert kept and not any(foreign_sites.SECRET.encode() in path.read_bytes() for path in kept)
-    assert foreign_sites.SECRET not in shown + done(fab("status", "--json"))
-
-
 def test_the_chat_of_the_channels_tutorial(fab, host, site, tutorial, run_of):
     done(fab("provision", "--site", str(tutorial)))
     assert site("/chat/")[0] == 200
@@ -100,10 +69,11 @@ def test_the_chat_of_the_channels_tutorial(fab, host, site, tutorial, run_of):
 
 
 def test_a_new_project_without_channels(fab, host, site, plain):
+    before = stack.current(host)
     said = done(fab("provision", "--site", str(plain)))
     assert "Python environment" not in said, "it names no requirements: the lab's own environment is there"
     assert site("/admin/login/")[0] == 200
-    assert stack.current(host) == StackSettings(uwsgi_processes=2, daphne_instances=2, balance="hash"), "the settings stay"
+    assert stack.current(host) == before != StackSettings(), "the settings stay"
     refused = fab("chat", "--clients", "3", "--rooms", "1")
     assert refused.returncode == 1 and "the site plainsite has no WebSocket" in refused.stderr
     places = host.run("ls /var/lib/stacklab/sites").split()
@@ -220,6 +190,40 @@ def test_what_stands_in_the_way_is_said_and_the_site_before_serves_on(fab, host,
     assert host.run("ls /var/lib/stacklab/sites") == places
     if fault is not websocket_that_is_not_there:  # which only the real Daphne can tell, after the switch
         assert host.run("systemctl show -P MainPID uwsgi") == pid
+
+
+# ---------------------------------------------------------------- the largest, and back
+
+
+def test_a_site_of_wagtail(fab, host, site, projects, run_of, tmp_path):
+    root = foreign_sites.wagtail(projects)
+    said = done(fab("provision", "--site", str(root)))
+    assert "the site under test: wagtailsite (" in said and "Python environment /opt/stacklab/venvs/" in said
+    assert fab("provision", "--site", str(root)).stdout.endswith("nothing to change: the stack is set up already\n")
+    status, page = site("/")
+    assert status == 200 and b"Wagtail" in page
+    static = page.decode().partition('href="/static/')[2].partition('"')[0]
+    assert site(f"/static/{static}")[0] == 200 and site("/static/no-such.css")[0] == 404
+    assert site("/ws/chat/x/")[0] == 404, "a page of the site's own: nothing is known of WebSockets"
+    assert set(stack.observe(host)["units"]) == {"nginx", "uwsgi", "redis-server"}, "no Daphne"
+    assert "site: wagtailsite (" in (shown := done(fab("status"))) and "no Daphne" in shown and "not as asked" not in shown
+    done(fab("set", "--uwsgi-processes", "2"))
+    done(fab("http", "--path", "/search/?query=a", *LEAST_LOAD))
+    run = run_of()
+    assert (run.site.name, run.site.pages) == ("wagtailsite", ("/", "/search/"))
+    assert run.environment["versions"]["django"] == foreign_sites.DJANGO_FOR_WAGTAIL
+    assert (run.table("requests")["status"] == 200).all() and len(run.table("server")) >= 200
+    assert {"nginx", "uwsgi"} <= set(run.table("resources")["service"]) and run.observed["uwsgi_processes"] == 2
+    done(fab("http", "--path", "/cpu/?ms=20", *LEAST_LOAD))
+    assert run_of().workload.path == "/" and "has no page /cpu/?ms=20" in run_of().environment["notes"][-1]
+    # Its SECRET_KEY is where the services read it, and nowhere else: not even with what belongs to it.
+    search = "grep -rlsF -f - /etc /opt /var/lib/stacklab /var/log /run/systemd || true"
+    found = host.run(search, sudo=True, input=foreign_sites.SECRET).split()
+    assert found == [f"{stack.site_of(host).place}/site.env"]
+    assert host.run(f"stat -c '%a %U:%G' {found[0]}", sudo=True).strip() == "640 root:stacklab"
+    kept = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert kept and not any(foreign_sites.SECRET.encode() in path.read_bytes() for path in kept)
+    assert foreign_sites.SECRET not in shown + done(fab("status", "--json"))
 
 
 def test_back_to_the_labs_own(fab, host, site):

@@ -33,8 +33,12 @@ def in_force(settings: Mapping[str, Any]) -> dict[str, Service]:
 
 def observable(settings: Mapping[str, Any]) -> dict[str, str]:
     """{setting: the part that takes it up} of all that can be seen in what runs under these settings."""
-    services = [service for service in in_force(settings).values() if service.wanted(settings)]
-    return {name: seen.part or service.name for service in services for name, seen in service.settings.items()}
+    found = {}
+    for service in in_force(settings).values():
+        for name, seen in service.settings.items():
+            if settings.get("daphne_instances", 1) or not (service.instances or seen.of_instances):
+                found[name] = seen.part or service.name
+    return found
 
 
 def family(name: str) -> str:

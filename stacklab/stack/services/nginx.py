@@ -61,7 +61,7 @@ def _of_servers(words: str) -> Seen:
         found = set(re.findall(rf"{words}=(\d+)", _upstream(machine)))
         return int(found.pop()) if len(found) == 1 else None
 
-    return Seen(read)
+    return Seen(read, of_instances=True)
 
 
 def _open_files(machine: Machine) -> int:
@@ -89,8 +89,8 @@ NGINX = Service(
     settings={
         "nginx_worker_processes": Seen(lambda machine: len(workers(machine))),
         "nginx_worker_connections": Seen(lambda machine: directive(_config(machine), "worker_connections")),
-        "balance": Seen(_balance),
-        "balance_zone": Seen(_balance_zone),
+        "balance": Seen(_balance, of_instances=True),
+        "balance_zone": Seen(_balance_zone, of_instances=True),
         "balance_max_fails": _of_servers("max_fails"),
         "balance_fail_timeout_s": _of_servers("fail_timeout"),
     },

@@ -48,10 +48,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Seen:
-    """How a value is read from what runs. `part`: who takes up a change of it, the service itself by default."""
+    """How a value is read from what runs. `part`: who takes up a change of it, the service itself by default.
+
+    `of_instances`: it is there only where the site has instances (of Daphne and its like).
+    """
 
     read: Callable[[Machine], Any]
     part: str = ""
+    of_instances: bool = False
 
 
 @dataclass(frozen=True)
