@@ -117,8 +117,8 @@ def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
     to_all = even.replace(rooms=1, messages_per_s=0.02)
     burst = to_all.replace(burst_at_s=seconds / 2)
     many = burst.replace(burst_messages=clients // 2)
-    # The kernels between hold some 5 MB for a client that does not read: it takes half a MB a second to see more.
-    busy = ChatLoad(clients=25, rooms=1, messages_per_s=8, size_bytes=4000, duration_s=20 if quick else 40, ramp_s=2)
+    # The kernels between hold some 5 MB for a client that does not read. It takes a while to fill that with few deliveries.
+    long = ChatLoad(clients=10, rooms=1, messages_per_s=8, size_bytes=4000, duration_s=40, ramp_s=2)
     killed = (Event(seconds / 5, kill="nginx"),)
     core = CHAT.replace(channel_layer="core")
     points = [
@@ -129,9 +129,9 @@ def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
         Point(f"burst of {clients // 2}", CHAT, many),
         Point(f"burst of {clients // 2}, core", core, many),
         Point(f"burst of {clients // 2}, core, capacity 20", core.replace(channel_capacity=20), many),
-        Point("10 of 25 only listen", CHAT, busy.replace(listeners=10)),
-        Point("10 of 25 do not read", CHAT, busy.replace(slow_readers=10)),
-        Point("10 of 25 do not read, bounded_sockets", CHAT.replace(bounded_sockets=True), busy.replace(slow_readers=10)),
+        Point("4 of 10 only listen", CHAT, long.replace(listeners=4)),
+        Point("4 of 10 do not read", CHAT, long.replace(slow_readers=4)),
+        Point("4 of 10 do not read, bounded_sockets", CHAT.replace(bounded_sockets=True), long.replace(slow_readers=4)),
         Point("all cut off", CHAT, even.replace(storm_at_s=seconds / 5)),
         Point("nginx killed", CHAT, even, killed),
     ]
