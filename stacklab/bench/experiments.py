@@ -28,7 +28,7 @@ def _named(name: str, points: list[Point], quick: bool, repeats: int | None, see
 
 BLOCKS, QUICK_BLOCKS = 18, 5
 
-CHURN_PER_S = 30.0  # clients that leave, and others that come: as before a lesson, or on a phone between two masts
+CHURN_PER_S = 30.0  # clients that leave, and others that come: as before a lesson; quick: half as many
 
 # With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
 CHAT = StackSettings(nginx_worker_connections=4096)
@@ -101,9 +101,8 @@ def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 
         "memory": base.replace(channel_layer="memory"),
     }
     points = [Point(label, settings, load) for label, settings in layers.items() if not quick or "," not in label]
-    churn = load.replace(churn_per_s=CHURN_PER_S)
-    layers["core, tidy_channels"] = layers["core"].replace(tidy_channels=True)
-    changing = ("pubsub", "core", "core, tidy_channels", "memory")
+    churn = load.replace(churn_per_s=CHURN_PER_S / (2 if quick else 1))
+    changing = ("pubsub", "core", "memory") if quick else ("pubsub", "core", "core, capacity 1000", "memory")
     points += [Point(f"{label}, coming and going", layers[label], churn) for label in changing]
     return _named("channel-layers", points, quick, repeats, seed)
 
