@@ -91,7 +91,7 @@ def _servers(runs: Sequence[Run]) -> list[Section]:
         "A line a server: medians of its chat runs with TLS, over all channel layers and sizes of rooms; the largest number of "
         "clients, of those tried, that one instance bears; and what the clients of an instance see when it is told to stop."
     ]
-    return [Section("Servers side by side", said, servers.side_by_side(runs), [], pictures.server_pictures(runs))]
+    return [Section("Servers side by side", said, servers.side_by_side(runs), [], pictures.server_pictures(runs), [])]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:

@@ -37,7 +37,7 @@ def observed(settings: StackSettings) -> dict:
     """What a healthy web host says of itself."""
     names = ("nginx_worker_processes", "nginx_worker_connections", "uwsgi_processes", "uwsgi_threads", "uwsgi_listen",
              "daphne_instances", "channel_layer", "balance")  # fmt: skip
-    units = ["nginx", "uwsgi", "redis-server", *(f"daphne@{n + 1}" for n in range(settings.daphne_instances))]
+    units = ["nginx", "uwsgi", "redis-server", *(f"{settings.asgi_server}@{n + 1}" for n in range(settings.daphne_instances))]
     return {name: getattr(settings, name) for name in names} | {
         "daphne_ports": settings.daphne_ports(),
         "units": {unit: "active" for unit in units},
@@ -190,7 +190,7 @@ def chat_run(folder: Path, name: str, settings: StackSettings | None = None, wor
     begun = start_s + workload.ramp_s * clients / workload.clients
     rooms = clients % workload.rooms
     key = rooms if settings.balance == "hash" else clients
-    instances = np.array([f"daphne@{k % settings.daphne_instances + 1}" for k in key])
+    instances = np.array([f"{settings.asgi_server}@{k % settings.daphne_instances + 1}" for k in key])
     away = np.full((len(clients), 2), np.inf)
     connections = pd.DataFrame(
         {"client": [f"c{c}" for c in clients], "room": [f"room-{r}" for r in rooms], "source_address": "10.77.0.1",
@@ -198,10 +198,10 @@ def chat_run(folder: Path, name: str, settings: StackSettings | None = None, wor
          "close_code": 1000.0, "error": pd.Series([None] * len(clients), dtype="str"), "attempt": 1}
     )  # fmt: skip
     if kill_s is not None:
-        hit = instances == f"daphne@{settings.daphne_instances}"
+        hit = instances == f"{settings.asgi_server}@{settings.daphne_instances}"
         back = load_s + kill_s + rng.uniform(1, 3, len(clients))
         away[hit] = np.column_stack([np.full(hit.sum(), load_s + kill_s), back[hit]])
-        again = connections[hit].assign(connect_start_s=back[hit], attempt=2, instance="daphne@1")
+        again = connections[hit].assign(connect_start_s=back[hit], attempt=2, instance=f"{settings.asgi_server}@1")
         connections.loc[hit, ["end_s", "close_code"]] = [load_s + kill_s, 1006.0]
         connections = pd.concat([connections, again], ignore_index=True)
 
@@ -222,15 +222,16 @@ def chat_run(folder: Path, name: str, settings: StackSettings | None = None, wor
          "copies": np.where(lost, 0, 1), "in_order": np.where(lost, None, True), "via": instances[sender[rows]],
          "instance": np.where(lost, None, instances[receiver]), "receiver_connected": connected, "warmup": False}
     )  # fmt: skip
-    names = [f"daphne@{n + 1}" for n in range(settings.daphne_instances)]
+    names = [f"{settings.asgi_server}@{n + 1}" for n in range(settings.daphne_instances)]
     shares = {"nginx": 0.05, "redis": 0.06, "uwsgi": 0.001} | {n: cost / len(names) for n in names}
     pss = {"nginx": 9e6, "redis": 6e6, "uwsgi": 110e6} | {n: 60e6 + 6e4 * len(clients) / len(names) for n in names}
     resources = samples(start_s, end_s, shares, pss, rng)
     grown = np.clip((resources["time_s"] - OFFSET_S - start_s) / workload.ramp_s, 0, 1)
-    daphne = resources["service"].str.startswith("daphne") & resources["pss_bytes"].notna()
+    daphne = resources["service"].str.startswith(settings.asgi_server) & resources["pss_bytes"].notna()
     resources.loc[daphne, "pss_bytes"] = 60e6 + 6e4 * grown[daphne] * len(clients) / len(names)
     if kill_s is not None:
-        happened = {"what": f"kill daphne@{settings.daphne_instances}", "began_s": load_s + kill_s, "ended_s": load_s + kill_s}
+        what = f"kill {settings.asgi_server}@{settings.daphne_instances}"
+        happened = {"what": what, "began_s": load_s + kill_s, "ended_s": load_s + kill_s}
         place["events"] = [happened]
     tables = {"messages": messages, "connections": connections, "resources": resources, "gauges": gauges(start_s, end_s),
               "generator": generator(start_s, end_s)}  # fmt: skip

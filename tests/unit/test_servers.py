@@ -2,15 +2,20 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
+import synthetic
 
 matplotlib.use("Agg")
 
 from stacklab.bench.experiments import experiment_named  # noqa: E402
 from stacklab.bench.servers import FIRST, MOST, searched, servers  # noqa: E402
-from stacklab.settings import ASGI_SERVERS  # noqa: E402
+from stacklab.settings import ASGI_SERVERS, StackSettings  # noqa: E402
+from stacklab.study.looks import summarize_look  # noqa: E402
+from stacklab.study.report import write_report  # noqa: E402
+from stacklab.study.servers import bounds, costs, side_by_side, stops, text  # noqa: E402
 from stacklab.workload import ChatLoad, Look  # noqa: E402
 
 
@@ -63,11 +68,6 @@ def looked(tmp_path):
 
 
 def test_a_stop_and_a_search_in_numbers(looked):
-    from types import SimpleNamespace
-
-    from stacklab.study.looks import summarize_look
-    from stacklab.study.servers import bounds, stops
-
     rows = [{"number": n, "code": code, "open": code is None} for n, code in enumerate([1012, 1012, 1006, None])]
     rows.append({"unit": "uvicorn@1", "stop_s": 0.4, "result": "success", "refused": 0})
     settings = SimpleNamespace(asgi_server="uvicorn")
@@ -81,3 +81,33 @@ def test_a_stop_and_a_search_in_numbers(looked):
     assert bounds([run]).to_dict("records") == [
         {"server": "uvicorn", "clients_borne": 200, "first_not_borne": 400, "generator_cores": 0.4}
     ]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Two servers under one chat, of which the second takes twice the CPU, with TLS and without."""
+    folder = tmp_path_factory.mktemp("results") / "servers-quick"
+    return [
+        synthetic.chat_run(
+            folder, f"{server}-{tls}", StackSettings(asgi_server=server, daphne_tls=tls), point=f"{server}, {tls}",
+            cost=0.35 * (1 + (server == "granian")), latency_s=0.01, lose=0.1 * (server == "granian"),
+        )
+        for server in ("daphne", "granian") for tls in (True, False)
+    ]  # fmt: skip
+
+
+def test_what_a_connection_and_a_message_cost_by_server(measured):
+    table = costs(measured).set_index(["server", "tls"])
+    assert (table["kb_per_connection"] - 60).abs().max() < 5, "the synthetic instances take 60 kB a socket"
+    of = table.xs(True, level="tls")
+    assert 1.6 < of.loc["granian", "cpu_us_per_delivery"] / of.loc["daphne", "cpu_us_per_delivery"] < 2.8
+    assert of.loc["daphne", "lost_per_mille"] == 0 and 50 < of.loc["granian", "lost_per_mille"] < 150
+
+
+def test_the_report_begins_with_the_servers_and_a_terminal_has_the_same_figures(measured, tmp_path):
+    page = write_report(measured, tmp_path).read_text()
+    assert page.index("Servers side by side") < page.index(">Chat<") and "kB without TLS" in page
+    lines = side_by_side(measured)
+    assert [line["server"] for line in lines] == ["Daphne", "Granian"]
+    assert all(value in text(measured) for line in lines for value in line.values())
+    assert text(measured[:2]) == "" and "Servers side by side" not in write_report(measured[:2], tmp_path).read_text()
