@@ -108,7 +108,11 @@ def memory_of_daphnes(host) -> list[dict[str, int]]:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("layer", ["pubsub", "core"])
 def test_who_spoke_and_left_leaves_nothing_behind(at_defaults, layer):
-    """With `tidy_channels`; what stock keeps is in docs/faults.md."""
+    """With `tidy_channels`: the aim, which it does not reach yet. Of three instances each grew, by PSS, from 2,000 to 20,000:
+
+    stock on core by 17 MiB; with the setting by 4.2 to 6.8 MiB, on either layer. From 20,000 to 32,000 it was 0.6 MiB
+    at most (core): what is left is no longer kept for each client, but is an instance that comes to its size late.
+    """
     site = Site(at_defaults.address, ssl.create_default_context(cadata=stack.ca_certificate(at_defaults)))
     stack.apply(at_defaults, StackSettings(channel_layer=layer, tidy_channels=True), anew=("daphne",))
     speak_and_leave(site, 0, FIRST)
