@@ -17,7 +17,7 @@ log = logging.getLogger("stacklab.presence")
 
 BEAT_S = 1.0
 LEASE_S = 5
-KEYS = [f"present-daphne@{number}" for number in range(1, 17)]
+KEYS = [f"present-{number}" for number in range(1, 17)]  # by the number alone: whichever server's instances they are
 
 
 class Presence:
@@ -57,7 +57,7 @@ class Presence:
 
     def _exchange(self, own: Counter[str]) -> Counter[str]:
         """Say what this process has; what the others have."""
-        key = f"present-{settings.CHAT_INSTANCE}"
+        key = f"present-{settings.CHAT_INSTANCE.rpartition('@')[2]}"
         self._cache.set(key, own, timeout=LEASE_S)
         others = self._cache.get_many([other for other in KEYS if other != key])
         return sum(others.values(), Counter())

@@ -77,16 +77,19 @@ class RedisServer:
 
 
 class Daphne:
-    """One real instance, started by the command and with the environment of its unit, on a port of the test's own."""
+    """One real instance, started by the command and with the environment of its unit, on a port of the test's own.
 
-    def __init__(self, folder: Path, base_port: int, number: int, tls: tuple = (), **settings: Any) -> None:
+    `called`: what it is told that it is an instance of.
+    """
+
+    def __init__(self, folder: Path, base_port: int, number: int, tls: tuple = (), called: str = "daphne", **settings: Any) -> None:
         self.port = base_port + number
         self.access_log = folder / f"daphne{number}.log"
         self.errors = folder / f"daphne{number}.err"
         self.ca, *files = tls or (None,)
         rendered = {Path(file.path).name: file.text for file in render(StackSettings(daphne_tls=bool(tls), **settings))}
         lines = (line.partition("=") for line in rendered["daphne.env"].splitlines() if not line.startswith("#"))
-        own = {name: value for name, _, value in lines} | {"STACKLAB_INSTANCE": f"daphne@{number}"}
+        own = {name: value for name, _, value in lines} | {"STACKLAB_INSTANCE": f"{called}@{number}"}
         self._environment = site_environment(folder, **own)
         command = re.search(r"ExecStart=/bin/sh -c 'exec (.*?)'\n", rendered["daphne@.service"], re.DOTALL)[1]
         pair = [f"{name}={file}" for name, file in zip(("certKey", "privateKey"), files, strict=False)]

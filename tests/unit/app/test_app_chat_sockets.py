@@ -122,8 +122,9 @@ def test_an_unknown_path_is_refused(shared):
         websocket.create_connection(f"ws://localhost:{shared().port}/ws/other/", origin="https://localhost")
 
 
-def test_presence_counts_over_all_instances_and_forgets_a_killed_one(daphne):
-    first, second = daphne(1), daphne(2)
+@pytest.mark.parametrize("server", ["daphne", "uvicorn"])
+def test_presence_counts_over_all_instances_and_forgets_a_killed_one(daphne, server):
+    first, second = daphne(1, called=server), daphne(2, called=server)
     ann, bob, eve = first.client(), second.client(), second.client()
     for client in (ann, bob, eve):
         client.welcome()
