@@ -52,6 +52,13 @@ def test_the_servers_that_a_site_lacks_are_the_labs_own_versions_of_them(build, 
     assert builder(build, tmp_path).lacking(tmp_path / "venv") == []
 
 
+def test_every_server_comes_with_all_that_it_runs_on(build, tmp_path):
+    assert builder(build, tmp_path, asgi=None).servers == ["pyuwsgi"]
+    assert {"uvicorn", "websockets", "daphne", "hypercorn", "granian"} <= set(builder(build, tmp_path).servers)
+    locked = {line.partition("==")[0] for line in (ROOT / "provision" / "requirements.lock").read_text().splitlines()}
+    assert set(builder(build, tmp_path).servers) <= locked, "what is not locked would be passed over"
+
+
 def test_an_archive_that_leads_out_of_its_folder_is_refused(build, tmp_path, monkeypatch):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:

@@ -5,6 +5,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib
+import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 
@@ -15,7 +17,7 @@ from stacklab.bench.servers import FIRST, MOST, searched, servers  # noqa: E402
 from stacklab.settings import ASGI_SERVERS, StackSettings  # noqa: E402
 from stacklab.study.looks import summarize_look  # noqa: E402
 from stacklab.study.report import write_report  # noqa: E402
-from stacklab.study.servers import bounds, costs, side_by_side, stops, text  # noqa: E402
+from stacklab.study.servers import _slope, bounds, costs, side_by_side, stops, text  # noqa: E402
 from stacklab.workload import ChatLoad, Look  # noqa: E402
 
 
@@ -54,6 +56,15 @@ def test_the_search_is_bounded_and_near(limit):
     assert found >= min(limit, MOST) / 1.06 - 1
     tried.clear()
     assert searched(bears, rounds=1) in (0, FIRST) and tried == [FIRST]
+
+
+def test_what_a_server_loads_with_its_first_sockets_is_not_their_memory():
+    opened = [0, 10, 60, 120, 180, 240, 300, 300]
+    loaded = [0, 20e6, 30e6, 30e6, 30e6, 30e6, 30e6, 40e6]  # and what comes once all are open does not count either
+    taken = [n * 50_000 + once for n, once in zip(opened, loaded, strict=True)]
+    memory = pd.DataFrame({"t_s": range(8), "sockets": opened, "pss_bytes": taken})
+    assert _slope(memory) == pytest.approx(50_000)
+    assert np.isnan(_slope(memory[:1]))
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ class Daphne:
     `called`: what it is told that it is an instance of.
     """
 
-    def __init__(self, folder: Path, base_port: int, number: int, tls: tuple = (), called: str = "daphne", **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, base_port: int, number: int, tls: tuple = (), called: str = "daphne", **settings: Any
+    ) -> None:
         self.port = base_port + number
         self.access_log = folder / f"daphne{number}.log"
         self.errors = folder / f"daphne{number}.err"
