@@ -11,7 +11,7 @@ import websocket
 from strangers import Site
 
 from stacklab import stack
-from stacklab.errors import SettingsError
+from stacklab.errors import ApplyError, SettingsError
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.processes import processes
 
@@ -106,6 +106,22 @@ def test_fab_shows_and_changes_it(at_defaults, fab):
 def test_a_setting_that_only_daphne_knows_is_refused_before_anything_happens():
     with pytest.raises(SettingsError, match="asgi_threads=4 is not allowed with asgi_server='granian', which knows no such"):
         StackSettings(asgi_server="granian", asgi_threads=4)
+
+
+def test_a_server_that_does_not_start_leaves_the_one_before_serving(at_defaults, reached):
+    program = "/opt/stacklab/venv/bin/hypercorn"
+    broken = "#!/bin/sh\\necho no such thing >&2; exit 3\\n"
+    at_defaults.run(f"mv {program} {program}.away; printf '{broken}' > {program}; chmod 755 {program}", sudo=True)
+    try:
+        with pytest.raises(ApplyError, match="The old settings are in force") as refused:
+            stack.apply(at_defaults, StackSettings(asgi_server="hypercorn"))
+    finally:
+        at_defaults.run(f"mv {program}.away {program}", sudo=True)
+    assert refused.value.unit == "hypercorn" and "no such thing" in refused.value.journal
+    observed = stack.observe(at_defaults)
+    assert (observed["asgi_server"], observed["daphne_instances"]) == ("daphne", 3)
+    assert not [unit for unit in observed["units"] if unit.startswith("hypercorn")], "none of the other is left"
+    assert instances(reached) == {"daphne@1", "daphne@2", "daphne@3"}
 
 
 def test_one_server_takes_anothers_place_and_no_handshake_or_page_is_dropped(at_defaults, reached, site):
