@@ -44,7 +44,7 @@ def hears(chat: websocket.WebSocket, text: str) -> str:
 def instances(reached) -> set[str]:
     """Whom six sockets met; what one of them says, all hear."""
     chats = [reached.chat("servers") for _ in range(6)]
-    assert hears(chats[0], '"present": 6'), "they are counted together, whomever they met"
+    assert hears(chats[0], '"present":6'), "they are counted together, whomever they met"
     says(chats[0], "across")
     assert all(hears(chat, "across") for chat in chats)
     found = set()
