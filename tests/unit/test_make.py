@@ -79,7 +79,7 @@ class Checkout:
         stubs = {"PATH": f"{self.programs}:{os.environ['PATH']}", "TAG": str(self.tag), "ASKED_OF_PYTHON": str(self.log)}
         others = dict.fromkeys(("PWD", "PYTHONHOME", "PYTHONPATH"), "/elsewhere")
         environment = os.environ | stubs | others | variables
-        for name in ("PYTHON", "MAKEFLAGS"):
+        for name in ("PYTHON", "MAKEFLAGS", "MAKELEVEL"):  # these tests may themselves be part of `make test`
             environment.pop(name, None)
         return subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
 

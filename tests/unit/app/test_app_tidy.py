@@ -1,26 +1,32 @@
 """What a channel layer keeps for a client that came, said one thing and left: consumers run here, on a real Redis."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
 
 VISITS = 300
+# How long after its message a client leaves: whether that is in the bad moment hangs on how quick this computer is.
+STAYS_S = (0, 0.0005, 0.001, 0.002, 0.004, 0.008)
 
 
 @pytest.fixture
 def visited(redis, monkeypatch):
     """`visited(layer, *parts)`: for how many of VISITS the layer still keeps a queue when all have gone."""
 
+    stays_s = itertools.cycle(STAYS_S)
+
     async def visit(consumer, room: str) -> None:
         """Come, say one thing, and leave when it has come back."""
         events: asyncio.Queue = asyncio.Queue()
+        stay_s = next(stays_s)
         events.put_nowait({"type": "websocket.connect"})
 
         async def send(message: dict) -> None:
             if '"welcome"' in message.get("text", ""):
                 events.put_nowait({"type": "websocket.receive", "text": json.dumps({"type": "message", "text": "x"})})
-                asyncio.get_running_loop().call_later(0.002, events.put_nowait, {"type": "websocket.disconnect", "code": 1000})
+                asyncio.get_running_loop().call_later(stay_s, events.put_nowait, {"type": "websocket.disconnect", "code": 1000})
 
         await consumer({"type": "websocket", "url_route": {"kwargs": {"room": room}}}, events.get, send)
 
@@ -52,7 +58,7 @@ def layer(name: str):
 @pytest.mark.parametrize("name", ["core", "pubsub"])
 def test_stock_layers_keep_a_queue_for_many_who_spoke_and_left(visited, name):
     """Visible: for ever, on pubsub some 3 KB each."""
-    assert visited(layer(name)) > VISITS / 10
+    assert visited(layer(name)) > VISITS / 50
 
 
 @pytest.mark.parametrize("name", ["core", "pubsub"])
