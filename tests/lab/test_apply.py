@@ -23,7 +23,8 @@ OTHERWISE = StackSettings(
     balance_max_fails=3, balance_fail_timeout_s=4, channel_layer="core", channel_capacity=77, redis_pool=9, chat_resume=True,
     lean_dispatch=True, tidy_channels=True, layer_reconnects=True, bounded_sockets=True,
 )  # fmt: skip
-ELSEWHERE = {"one_subscription"}  # which needs another layer: test_an_improvement_is_seen_alive
+# Another layer is needed for the one (test_an_improvement_is_seen_alive), and the other is tried in test_servers.py.
+ELSEWHERE = {"one_subscription", "asgi_server"}
 
 
 def test_the_test_changes_every_setting():
@@ -149,7 +150,7 @@ def test_the_lab_sees_the_same(host, changed):
 
 def test_stock_is_daphnes_own_command_and_django_as_it_is(at_defaults):
     command = daphne_command(at_defaults, 1)
-    assert "/opt/stacklab/venv/bin/daphne -e ssl:8443:" in command and command.strip().endswith(" config.asgi:application")
+    assert "/opt/stacklab/site/venv/bin/daphne -e ssl:8443:" in command and command.strip().endswith(" config.asgi:application")
     environment = daphne_environment(at_defaults, 1)
     assert environment["STACKLAB_INSTANCE"] == "daphne@1" and "DJANGO_SETTINGS_MODULE" not in environment
     seen = stack.observe(at_defaults)
