@@ -237,7 +237,8 @@ case ${1:-} in
     environment | prepare) "$1" ;;
     certificates)
         secrets
-        settings
+        # Nothing is touched, and nobody's change or measurement disturbed, where nothing was renewed.
+        [ ! -s "$pending" ] || settings
         ;;
     '')
         packages

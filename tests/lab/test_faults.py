@@ -114,7 +114,7 @@ def test_a_site_that_cannot_be_loaded_is_refused(at_defaults, site, templates, r
 def test_an_environment_that_the_chat_cannot_take_is_refused(at_defaults, site, templates, refused):
     templates("daphne.env.j2", "{{ s.channel_layer }}", "carrier-pigeons")
     with left_as_it_was(at_defaults, site):
-        said = refused("set", "--redis-pool", "20")
+        said = refused("set", "--channel-layer", "core")
     assert said.startswith("fab set: manage.py check failed. The old settings are in force.\n")
     assert "carrier-pigeons" in said
 

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from stacklab.errors import LabError
-from stacklab.settings import ASGI_SERVERS, NEEDS_SERVER, StackSettings
+from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, NEEDS_SERVER, StackSettings
 from stacklab.stack.render import TEMPLATES, render
-from stacklab.stack.services import SERVICE_COLOURS, SERVICES, in_force, observable, order_of, service_of, unit_of
+from stacklab.stack.services import SERVICE_COLOURS, SERVICES, in_force, nginx, observable, order_of, service_of, unit_of
 
 
 @pytest.fixture(params=list(SERVICES))
@@ -95,3 +95,10 @@ def test_services_are_sorted_as_a_request_meets_them():
         "nginx", "uwsgi", "daphne@2", "daphne@10", "redis", "else",
     ]  # fmt: skip
     assert list(SERVICE_COLOURS) == list(SERVICES)
+
+
+@pytest.mark.parametrize("method", BALANCE_METHODS)
+def test_how_nginx_balances_is_read_as_it_was_written(method, monkeypatch):
+    site = next(file.text for file in render(StackSettings(balance=method)) if file.path == nginx.SITE)
+    monkeypatch.setattr(nginx, "_config", lambda machine: site)
+    assert nginx.NGINX.settings["balance"].read(None) == method

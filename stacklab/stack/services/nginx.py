@@ -48,7 +48,9 @@ def _upstream(machine: Machine) -> str:
 
 def _balance(machine: Machine) -> str | None:
     upstream = _upstream(machine)
-    return next((name for name, words in METHODS.items() if words in upstream), "round_robin" if upstream else None)
+    lines = [line.strip() for line in upstream.splitlines()]  # "random two least_conn;" has another's words in it
+    found = (name for name, words in METHODS.items() if any(line.startswith(words) for line in lines))
+    return next(found, "round_robin" if upstream else None)
 
 
 def _balance_zone(machine: Machine) -> bool | None:
