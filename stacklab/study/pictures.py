@@ -113,7 +113,10 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
 def server_pictures(runs: Sequence[Run]) -> list[Picture]:
     """What each ASGI server costs and bears."""
     told = "; ".join(", ".join(f"{name} {value}" for name, value in line.items()) for line in servers.side_by_side(runs))
-    caption = "A bar at the median, a dot a run, hollow where it was disturbed. Memory, CPU, latency and losses: less is better."
+    caption = (
+        "A bar at the median, a dot a run, hollow where it was disturbed; a search is not judged for that. Of clients more is "
+        "better, of the rest less."
+    )
     return [_picture(servers.picture(runs), f"The servers side by side. {told}.", caption)]
 
 

@@ -105,7 +105,7 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
     return Section(
         title=title,
         sentences=sentences,
-        table=_without_empty([row(point, summary[summary["point"] == point]) for point in points]),
+        table=without_empty([row(point, summary[summary["point"] == point]) for point in points]),
         judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],
         pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
         extras=[extra for extra in _extras(runs) if extra.table],
@@ -126,7 +126,7 @@ def _extras(runs: Sequence[Run]) -> list[Extra]:
     ]
 
 
-def _without_empty(table: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The columns in which some row says something."""
-    said = [name for name in table[0] if any(row[name] != words.NOTHING for row in table)]
-    return [{name: row[name] for name in said} for row in table]
+def without_empty(table: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The columns in which some row says something; looks of several kinds have several."""
+    said = dict.fromkeys(name for row in table for name in row if row[name] != words.NOTHING)
+    return [dict.fromkeys(said, words.NOTHING) | {name: row[name] for name in said if name in row} for row in table]

@@ -19,8 +19,8 @@ from stacklab.study.looks import summarize_look
 from stacklab.study.summary import summarize
 
 COSTS = {
-    "kb_per_connection": "kB of memory a connection", "cpu_us_per_delivery": "µs of the server's CPU a delivered message",
-    "latency_p95_ms": "95th percentile of the latency, ms", "lost_per_mille": "lost, of 1000 due",
+    "kb_per_connection": "Memory a connection, kB", "cpu_us_per_delivery": "The server's CPU a delivered message, µs",
+    "latency_p95_ms": "95th percentile of the latency, ms", "lost_per_mille": "Lost, of 1000 due",
 }
 """{column of `costs`: its name}."""
 
@@ -101,11 +101,11 @@ def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
         if len(cost) and (mine := cost[cost["server"] == server]).size:
             tls, plain = mine[mine["tls"]], mine[~mine["tls"]]
             line |= {name: number(tls[column].median()) for column, name in COSTS.items()}
-            line |= {"kB without TLS": number(plain["kb_per_connection"].median())} if len(plain) else {}
+            line |= {"Memory without TLS, kB": number(plain["kb_per_connection"].median())} if len(plain) else {}
         if len(bound) and (mine := bound[bound["server"] == server]).size:
-            line["clients with p95 ≤ 250 ms"] = f"{mine['clients_borne'].median():.0f}"
+            line["Clients of one instance with p95 ≤ 250 ms"] = f"{mine['clients_borne'].median():.0f}"
         if len(stop) and (mine := stop[stop["server"] == server]).size:
-            line |= {"stops in, s": f"{mine['stop_s'].median():.1f}", "close codes": mine["codes"].iloc[0]}
+            line |= {"Stops in, s": f"{mine['stop_s'].median():.1f}", "Close codes": mine["codes"].iloc[0]}
         lines += [line] if len(line) > 1 else []
     columns = dict.fromkeys(name for line in lines for name in line)
     return [dict.fromkeys(columns, "–") | line for line in lines]
@@ -137,7 +137,7 @@ def picture(runs: Sequence[Run]) -> Figure:
                 _bar(ax, place + (number - (len(shown) - 1) / 2) * 0.2, rows[rows["server"] == server], name, server)
         ax.set_xticks(range(len(cases)), [_case_words(**case) for case in cases])
         ax.set_ylim(bottom=0)
-        drawing.finish(ax, COSTS[name][0].upper() + COSTS[name][1:], "")
+        drawing.finish(ax, COSTS[name], "")
     last = axes[len(names)]
     for number, server in enumerate(shown):
         _bar(last, number, bound[bound["server"] == server] if len(bound) else bound, "clients_borne", server)

@@ -15,8 +15,9 @@ matplotlib.use("Agg")
 from stacklab.bench.experiments import experiment_named  # noqa: E402
 from stacklab.bench.servers import FIRST, MOST, searched, servers  # noqa: E402
 from stacklab.settings import ASGI_SERVERS, StackSettings  # noqa: E402
+from stacklab.study import words  # noqa: E402
 from stacklab.study.looks import summarize_look  # noqa: E402
-from stacklab.study.report import write_report  # noqa: E402
+from stacklab.study.report import without_empty, write_report  # noqa: E402
 from stacklab.study.servers import _slope, bounds, costs, side_by_side, stops, text  # noqa: E402
 from stacklab.workload import ChatLoad, Look  # noqa: E402
 
@@ -117,8 +118,15 @@ def test_what_a_connection_and_a_message_cost_by_server(measured):
 
 def test_the_report_begins_with_the_servers_and_a_terminal_has_the_same_figures(measured, tmp_path):
     page = write_report(measured, tmp_path).read_text()
-    assert page.index("Servers side by side") < page.index(">Chat<") and "kB without TLS" in page
+    assert page.index("Servers side by side") < page.index(">Chat<") and "Memory without TLS, kB" in page
     lines = side_by_side(measured)
     assert [line["server"] for line in lines] == ["Daphne", "Granian"]
     assert all(value in text(measured) for line in lines for value in line.values())
     assert text(measured[:2]) == "" and "Servers side by side" not in write_report(measured[:2], tmp_path).read_text()
+
+
+def test_looks_of_several_kinds_share_a_table():
+    rows = [{"case": "a", "clients": "100", "none": words.NOTHING}, {"case": "b", "seconds": "0.5"}]
+    assert without_empty(rows) == [
+        {"case": "a", "clients": "100", "seconds": words.NOTHING}, {"case": "b", "clients": words.NOTHING, "seconds": "0.5"},
+    ]  # fmt: skip
