@@ -16,6 +16,7 @@ source_dir=$(cd "$(dirname "$0")/.." && pwd)
 home=/opt/stacklab
 etc=/etc/stacklab
 state=/var/lib/stacklab
+anew=                    # units whose own file changed
 pending=$state/restart   # units whose program (not settings) changed: to be taken up, by the next run if this one is cut off
 
 say() { echo "changed: $*"; }
@@ -137,7 +138,7 @@ ENV
 }
 
 units() {
-    local files="$source_dir/provision/files" reload='' anew='' unit
+    local files="$source_dir/provision/files" reload='' unit
     for unit in nginx uwsgi daphne@ uvicorn@ hypercorn@ granian@; do
         install_file "$files/sandbox.conf" "/etc/systemd/system/$unit.service.d/sandbox.conf" && anew="$anew $unit"
     done
@@ -151,11 +152,7 @@ units() {
     install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
     [ -z "$reload$anew$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
-    # A reload keeps the process, and with it the sandbox it was started in.
     case $anew in *@*) must_restart daphne ;; esac
-    for unit in nginx uwsgi; do
-        case $anew in *$unit*) systemctl try-restart "$unit" ;; esac
-    done
     if install_file "$files/redis.conf" /etc/redis/redis.conf; then
         chown redis:redis /etc/redis/redis.conf
         systemctl restart redis-server
@@ -209,6 +206,10 @@ for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
     local unit enabled=
+    # A reload keeps the process, and with it the sandbox it was started in.
+    for unit in nginx uwsgi; do
+        case $anew in *$unit*) systemctl try-restart "$unit" ;; esac
+    done
     for unit in uwsgi daphne.target stacklab-recover stacklab-certificates.timer; do
         systemctl is-enabled -q "$unit" || { systemctl enable -q --no-reload "$unit"; enabled=yes; }
     done
