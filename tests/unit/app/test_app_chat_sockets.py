@@ -276,7 +276,7 @@ def test_with_layer_reconnects_few_connections_are_waited_for_and_all_leave_in_t
     def members() -> int:
         return sum(client.zcard(key) for key in client.keys("asgi:group:*"))
 
-    wait_until(lambda: members() == 0, "all have left their groups", 20)
+    wait_until(lambda: members() == 0, "all have left their groups", 60)
     said = instance.errors.read_text()
     assert "Too many connections" not in said and "too long to shut down" not in said
 
