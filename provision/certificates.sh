@@ -14,6 +14,7 @@ stands() {
 issue() {
     local name=$1 common_name=$2 days=$3 extensions=$4 dir="$etc/tls" work
     shift 4
+    rm -rf "$dir"/.new-*   # of a run that was cut off
     work=$(mktemp -d "$dir/.new-XXXXXX")
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key" 2>/dev/null
     openssl req -new -key "$work/key" -subj "/CN=$common_name" -out "$work/csr"
@@ -22,10 +23,10 @@ issue() {
     openssl x509 -req -in "$work/csr" -days "$days" -extfile "$work/ext" "$@" -out "$work/crt" 2> "$work/said" ||
         fail "openssl could not make the certificate of $common_name: $(cat "$work/said")"
     (umask 077; cat "$work/key" "$work/crt" > "$work/pem")
+    must_restart nginx daphne   # before it is there: a run that is cut off between the two must not forget it
     mv "$work/pem" "$dir/$name.pem"
     mv "$work/ext" "$dir/$name.ext"
     rm -r "$work"
-    must_restart nginx daphne
     say "certificate of $common_name"
 }
 
@@ -79,15 +80,15 @@ authorityKeyIdentifier=keyid:always"
 names() {
     local address
     # STACKLAB_ADDRESS: the name or address by which others know this machine, where it cannot know it itself.
-    [ "${STACKLAB_ADDRESS:-}" = "$(cat "$etc/address" 2>/dev/null)" ] || [ -z "${STACKLAB_ADDRESS:-}" ] ||
-        echo "$STACKLAB_ADDRESS" > "$etc/address"
+    [ -z "${STACKLAB_ADDRESS:-}" ] || grep -qxF "$STACKLAB_ADDRESS" "$etc/address" 2>/dev/null ||
+        echo "$STACKLAB_ADDRESS" >> "$etc/address"
     {
         printf '%s\n' localhost "$(hostname)" web.stacklab
         cat "$etc/address" 2>/dev/null || true
         for address in 127.0.0.1 $(hostname -I); do
             case $address in *:*) ;; *) echo "$address" ;; esac
         done
-    } | sort -u
+    } | LC_ALL=C sort -u
 }
 
 # certificates HOST…: the CA, and the certificates of the site and of what stands behind nginx.

@@ -22,7 +22,7 @@ def words_of(*command: str) -> str:
 
 
 def applied() -> dict:
-    """The record of the last commit: {"format", "settings", "version", "applied_s"}; empty before the first."""
+    """The record of the last commit: {"format", "settings", "version", "site", "applied_s"}; empty before the first."""
     try:
         return json.loads(SETTINGS.read_text())
     except (OSError, ValueError):
@@ -95,6 +95,11 @@ class Machine:
             return time.time()
         uptime_s = float(Path("/proc/uptime").read_text().split()[0])
         return time.time() - uptime_s + ticks / os.sysconf("SC_CLK_TCK")
+
+    def unit_written_s(self, unit: str) -> float:
+        """When the files that make up a unit were last written; one that a clock has put into the future counts as never."""
+        said = words_of("systemctl", "show", "-P", "FragmentPath", "-P", "DropInPaths", unit).split()
+        return max((one for one in map(self.written_s, said) if one <= time.time()), default=0.0)
 
     def rss_bytes(self, pid: int) -> int:
         """The memory that a process has in use, what it shares included."""

@@ -7,7 +7,7 @@
 #
 #   web.sh                the whole web host
 #   web.sh environment    the Python environment alone
-#   web.sh certificates   those that end soon, anew (a timer's work)
+#   web.sh certificates   those that end soon, anew, for the names they have (a timer's work)
 #   web.sh prepare        the site's code, tables and static files alone (a box is built with both)
 set -euo pipefail
 umask 022
@@ -16,7 +16,6 @@ source_dir=$(cd "$(dirname "$0")/.." && pwd)
 home=/opt/stacklab
 etc=/etc/stacklab
 state=/var/lib/stacklab
-anew=                    # units whose own file changed
 pending=$state/restart   # units whose program (not settings) changed: to be taken up, by the next run if this one is cut off
 
 say() { echo "changed: $*"; }
@@ -26,9 +25,10 @@ must_restart() {
     printf '%s\n' "$@" >> "$pending"
 }
 fail() { echo "web.sh: $*" >&2; exit 1; }
-# Copy a file if it differs: install_file SOURCE TARGET [MODE]
+# Copy a file if it differs: install_file SOURCE TARGET [MODE [UNIT…]]; the units are to take it up.
 install_file() {
     cmp -s "$1" "$2" && return 1
+    [ $# -lt 4 ] || must_restart "${@:4}"   # before it is there: a run that is cut off between the two must not forget it
     install -D -m "${3:-644}" "$1" "$2"
     say "$2"
 }
@@ -78,8 +78,9 @@ users() {
 code() {
     local copied modes=--chmod=D755,F644
     copied=$(
-        rsync -rlpc "$modes" --delete --itemize-changes --exclude '__pycache__' "$source_dir/app/" "$home/app/"
-        rsync -rlpc "$modes" --delete --itemize-changes --exclude '__pycache__' --exclude box --exclude docker --exclude image \
+        # What was compiled here is left alone, but goes with a folder that is no longer there ("p": of no use to protect it).
+        rsync -rlpc "$modes" --delete --itemize-changes --filter '-p __pycache__' "$source_dir/app/" "$home/app/"
+        rsync -rlpc "$modes" --delete --itemize-changes --filter '-p __pycache__' --exclude box --exclude docker --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
         rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
@@ -94,6 +95,8 @@ code() {
     link "$home/venv" "$state/sites/lab/venv"
     link "$state/static" "$state/sites/lab/static"
     link "$etc/app.env" "$state/sites/lab/site.env"
+    # The units name it, also where the settings of a host of before there were other sites are still to be committed.
+    [ -e "$home/site" ] || link "$state/sites/lab" "$home/site"
 }
 
 # The Python environment, as locked.
@@ -105,8 +108,9 @@ environment() {
     local from=()
     [ -d "$home/wheels" ] && from=(--no-index --find-links "$home/wheels")
     "$home/venv/bin/python" -I "$source_dir/provision/own_pip.py" install -q --require-hashes "${from[@]}" -r "$lock" ||
-        fail "pip could not install what provision/requirements.lock names: is the network there? Run this again when it is." \
-            "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
+        fail "pip could not install what provision/requirements.lock names:" \
+            "${from:+the packages that came with this machine are of an older lab: 'fab destroy', then 'fab up';}" \
+            "${from:-is the network there? Run this again when it is.}" "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
     install -m 644 "$lock" "$stamp"
 }
 
@@ -128,36 +132,34 @@ STACKLAB_DATABASE=$state/db/site.sqlite3
 STACKLAB_STATIC=$state/static
 STACKLAB_REDIS=unix:///run/redis/stacklab.sock
 ENV
-    if install_file "$new" "$etc/app.env" 640; then
-        must_restart uwsgi daphne
-    fi
+    install_file "$new" "$etc/app.env" 640 uwsgi daphne || true
     chown root:stacklab "$etc/app.env"
     echo "server_name $(echo "$hosts" | paste -sd' ');" > "$new"
-    install_file "$new" "$etc/names.conf" && must_restart nginx
+    install_file "$new" "$etc/names.conf" 644 nginx || true
     rm "$new"
 }
 
 units() {
     local files="$source_dir/provision/files" reload='' unit
     for unit in nginx uwsgi daphne@ uvicorn@ hypercorn@ granian@; do
-        install_file "$files/sandbox.conf" "/etc/systemd/system/$unit.service.d/sandbox.conf" && anew="$anew $unit"
+        install_file "$files/sandbox.conf" "/etc/systemd/system/$unit.service.d/sandbox.conf" 644 "${unit%@}" && reload=yes
     done
-    install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service && anew="$anew uwsgi"
+    install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service 644 uwsgi && reload=yes
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
     install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service && reload=yes
     install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer && reload=yes
-    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf && anew="$anew nginx"
+    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf 644 nginx && reload=yes
     install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes
     install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
     install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
-    [ -z "$reload$anew$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
-    case $anew in *@*) must_restart daphne ;; esac
-    if install_file "$files/redis.conf" /etc/redis/redis.conf; then
+    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
+    if ! cmp -s "$files/redis.conf" /etc/redis/redis.conf; then
+        systemctl stop redis-server   # and so it is started below, also where this is cut off here
+        install_file "$files/redis.conf" /etc/redis/redis.conf
         chown redis:redis /etc/redis/redis.conf
-        systemctl restart redis-server
     fi
-    systemctl is-active -q redis-server || systemctl restart redis-server
+    systemctl is-active -q redis-server || systemctl start redis-server
 }
 
 # As the site's own user, with the site's own environment: manage COMMAND…
@@ -206,10 +208,6 @@ for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
     local unit enabled=
-    # A reload keeps the process, and with it the sandbox it was started in.
-    for unit in nginx uwsgi; do
-        case $anew in *$unit*) systemctl try-restart "$unit" ;; esac
-    done
     for unit in uwsgi daphne.target stacklab-recover stacklab-certificates.timer; do
         systemctl is-enabled -q "$unit" || { systemctl enable -q --no-reload "$unit"; enabled=yes; }
     done
@@ -237,15 +235,16 @@ prepare() {
 case ${1:-} in
     environment | prepare) "$1" ;;
     certificates)
-        secrets
+        # shellcheck disable=SC2046 # a host has no blanks
+        certificates $(sed 's/^server_name //; s/;$//' "$etc/names.conf")
         # Nothing is touched, and nobody's change or measurement disturbed, where nothing was renewed.
         [ ! -s "$pending" ] || settings
         ;;
     '')
         packages
         users
-        code
         environment
+        code
         secrets
         units
         site

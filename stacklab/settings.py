@@ -200,21 +200,18 @@ class StackSettings(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, layers in NEEDS_LAYER.items():
-            value = getattr(self, name)
-            if value != self.default(name) and self.channel_layer not in layers:
-                raise SettingsError(
-                    f"{name}={value} is not allowed with channel_layer={self.channel_layer!r}, where it would do nothing: "
-                    f"take channel_layer {' or '.join(layers)}, or leave {name} at {self.default(name)}"
-                )
-
-        for name, servers in NEEDS_SERVER.items():
-            value = getattr(self, name)
-            if value != self.default(name) and self.asgi_server not in servers:
-                raise SettingsError(
-                    f"{name}={value} is not allowed with asgi_server={self.asgi_server!r}, which knows no such setting: "
-                    f"take asgi_server {' or '.join(servers)}, or leave {name} at {self.default(name)}"
-                )
+        for chooser, needs, why in (
+            ("channel_layer", NEEDS_LAYER, "where it would do nothing"),
+            ("asgi_server", NEEDS_SERVER, "which knows no such setting"),
+        ):
+            chosen = getattr(self, chooser)
+            for name, fitting in needs.items():
+                value, usual = getattr(self, name), self.default(name)
+                if value != usual and chosen not in fitting:
+                    raise SettingsError(
+                        f"{name}={value} is not allowed with {chooser}={chosen!r}, {why}: "
+                        f"take {chooser} {' or '.join(fitting)}, or leave {name} at {usual}"
+                    )
 
     @classmethod
     def default(cls, name: str) -> Any:

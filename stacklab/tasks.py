@@ -84,7 +84,7 @@ def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
     seen = machine.status()
     if seen["state"] == "running":
         try:
-            seen |= _stack_status(machine)
+            seen |= _stack_status(machine) | (_exposure(machine) if json else {})
         except HostRefused as refused:
             seen |= refused.as_state()
     print(json_format.dumps(seen, indent=1) if json else show.status_text(seen))
@@ -107,8 +107,12 @@ def _stack_status(machine) -> dict[str, Any]:
         "leaving": state.get("leaving", 0),
         "version": state["applied"]["version"],
         "checkout_version": code_version(ROOT),
-        "exposure": stack.exposure(host),
     }
+
+
+def _exposure(machine) -> dict[str, Any]:
+    host = machine.web()
+    return {"exposure": stack.exposure(host)} if stack.is_provisioned(host) else {}
 
 
 def doctor() -> None:
@@ -132,7 +136,7 @@ def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
 
 
 def logs(service: str, lab: str | None = None, lines: str | int = 20, follow: bool = True) -> None:
-    """Follow the journal of nginx, uwsgi, daphne, daphne@1 or redis."""
+    """Follow the journal of a service, or of an instance (daphne@1)."""
     unit, known = stack.unit_of(service), stack.SERVICES.get(service)
     count = whole_number("lines", lines, low=0)
     host = open_lab(lab).web()

@@ -10,10 +10,14 @@ from stacklab import __version__
 
 # What of a checkout goes to the web host; there the package lies in lib/.
 FOLDERS = ("app", "provision/templates", "provision/files")
-FILES = ("commit-settings", "live.py", "first-settings", "build-site", "packages.txt", "requirements.lock")
-SERVICES = ("__init__", "asgi", "daphne", "granian", "hypercorn", "nginx", "redis", "service", "uvicorn", "uwsgi")
-MODULES = ("__init__.py", "errors.py", "settings.py", "site.py", "version.py", "stack/__init__.py", "stack/render.py",
-           *(f"stack/services/{name}.py" for name in SERVICES))
+FILES = ("commit-settings", "live.py", "first-settings", "build-site", "web.sh", "certificates.sh", "own_pip.py",
+         "packages.txt", "requirements.lock")
+MODULES = ("__init__.py", "errors.py", "settings.py", "site.py", "version.py", "stack/__init__.py", "stack/render.py")
+
+
+def modules(package: Path) -> list[str]:
+    """What of the package the web host runs, as paths below it."""
+    return [*MODULES, *sorted(f"stack/services/{path.name}" for path in (package / "stack/services").glob("*.py"))]
 
 
 def _files(root: Path, package: Path) -> Iterator[tuple[str, Path]]:
@@ -23,7 +27,7 @@ def _files(root: Path, package: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(root).as_posix(), path
     for name in FILES:
         yield f"provision/{name}", root / "provision" / name
-    for name in MODULES:
+    for name in modules(package):
         yield f"stacklab/{name}", package / name
 
 

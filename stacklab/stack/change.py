@@ -1,7 +1,7 @@
 """The stack on the web host: `provision`, `apply`, `current`, `observe`. One path for every change of a setting.
 
 The host does the work (provision/web.sh, provision/commit-settings); this side renders, sends and
-reads the outcome. Each change is one SSH command.
+reads the outcome. A change is made by one SSH command, which a broken connection does not stop.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ OF_THE_LABS_SITE = tuple(dict.fromkeys(("channel_layer", *NEEDS_LAYER, *IMPROVEM
 def require_effect(site: Site, settings: StackSettings) -> None:
     """SettingsError, by name, for a setting that another site than the lab's knows nothing of."""
     for name in () if site.is_labs else OF_THE_LABS_SITE:
-        if getattr(settings, name) != (usual := getattr(StackSettings(), name)):
+        if getattr(settings, name) != (usual := StackSettings.default(name)):
             raise SettingsError(
                 f"{name}={getattr(settings, name)!r} would have no effect: it is the lab's own chat's, and {site.name} is "
                 f"under test; leave it at {usual!r}, or go back by 'fab provision --site lab'"

@@ -25,20 +25,15 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "provision" / "templates"
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """One file that depends on a setting: where it goes, what it says, and what must happen when it changes.
-
-    `on_change` is "reload" (the unit takes it up while it serves) or "roll" (its instances are
-    restarted one at a time).
-    """
+    """One file that depends on a setting: where it goes, what it says, and which part of the stack takes it up."""
 
     path: str
     text: str
     unit: str
-    on_change: str = "reload"
 
     def to_dict(self) -> dict[str, str]:
-        """{path, text, unit, on_change}, ready for JSON."""
-        return {"path": self.path, "text": self.text, "unit": self.unit, "on_change": self.on_change}
+        """{path, text, unit}, ready for JSON."""
+        return {"path": self.path, "text": self.text, "unit": self.unit}
 
 
 # Key and certificate of what stands behind nginx.
@@ -91,5 +86,5 @@ def render(settings: StackSettings, site: Site = LAB, templates: Path = TEMPLATE
             text = _environment(templates).get_template(f"{file.name}.j2").render(names)
         except TemplateError as error:
             raise SettingsError(f"the template {file.name}.j2 cannot be rendered: {error}") from error
-        files.append(ConfigFile(file.path, text, file.part, file.on_change))
+        files.append(ConfigFile(file.path, text, file.part))
     return tuple(files)

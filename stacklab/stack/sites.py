@@ -38,12 +38,17 @@ def use_site(host: Host, project: Project | None) -> Applied:
 
     LabError or ApplyError, with the site's own words, if it cannot be built or does not serve; the site before serves on.
     """
-    if project is None:
-        return _switch(host, LAB)
-    if project.site.database != "sqlite" and project.site.database not in SERVICES:
+    if project and project.site.database not in ("sqlite", *SERVICES):
         raise LabError(
             f"{project.root / FILE}: [site] database={project.site.database!r} needs a service that this lab lacks; take 'sqlite'"
         )
+    try:
+        return _switch(host, LAB) if project is None else _use(host, project)
+    finally:
+        host.run(f"{BUILD} --tidy", sudo=True, timeout_s=120)
+
+
+def _use(host: Host, project: Project) -> Applied:
     packed, code = pack(project)
     site = replace(project.site, code=code)
     if site_of(host).place == site.place:
@@ -54,8 +59,6 @@ def use_site(host: Host, project: Project | None) -> Applied:
     except ApplyError as error:
         error.args, error.journal = (project.hidden(error.args[0]),), project.hidden(error.journal)
         raise
-    finally:
-        host.run(f"{BUILD} --tidy", sudo=True, timeout_s=120)
     return replace(applied, changed=(*built["changed"], *applied.changed), durations_s=built["durations_s"] | applied.durations_s)
 
 
@@ -82,7 +85,7 @@ def _outcome(host: Host, site: Site, command: str, request: dict) -> dict:
 
 def _switch(host: Host, site: Site) -> Applied:
     """Have `site` serve, with the settings there are, as far as it knows them."""
-    own = {} if site.is_labs else {name: getattr(StackSettings(), name) for name in OF_THE_LABS_SITE}
+    own = {} if site.is_labs else {name: StackSettings.default(name) for name in OF_THE_LABS_SITE}
     return apply(host, current(host).replace(**own), site=site)
 
 

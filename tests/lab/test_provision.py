@@ -234,6 +234,21 @@ def test_after_a_boot_the_stack_serves_with_the_settings_it_had(lab, at_defaults
     assert site() == (200, b"ok\n")
 
 
+def test_instances_start_by_the_old_unit_where_a_power_cut_ended_a_change_of_it(lab, at_defaults, site):
+    host = at_defaults
+    # systemd reads the new unit at boot, before the old one is back.
+    host.run(
+        """cd /etc/systemd/system && cp -p daphne@.service .daphne@.service.stacklab-old
+        sed -i 's/-e ssl:.*pem /-e tcp:$$((8442 + %i)):interface=127.0.0.1 /' daphne@.service && grep -q 'e tcp:' daphne@.service
+        echo '{"old": {"'$PWD'/daphne@.service": "'$PWD'/.daphne@.service.stacklab-old"}, "units": []}' \
+            > /var/lib/stacklab/commit/journal.json""",
+        sudo=True,
+    )
+    assert booted(lab)["daphne_instances"] == 3
+    assert "daphne -e ssl:" in host.run("cat /proc/$(systemctl show -P MainPID daphne@1)/cmdline | tr '\\0' ' '", sudo=True)
+    assert site() == (200, b"ok\n")
+
+
 def test_a_change_that_a_power_cut_ended_is_undone_at_the_next_boot(lab, at_defaults, site):
     host = at_defaults
     # What the disk holds when the power fails between the swap and the end of the change.

@@ -30,7 +30,7 @@ def test_every_allowed_settings_renders_the_same_each_time(settings):
     for file in files:
         assert file.text.endswith("\n") and "{{" not in file.text and "{%" not in file.text
         assert file.path.startswith("/etc/")
-        assert file.unit and file.on_change in ("reload", "roll")
+        assert file.unit
         assert "None" not in file.text and "True" not in file.text and "False" not in file.text
 
 
@@ -152,4 +152,4 @@ def test_a_damaged_or_missing_template_is_refused_by_name(tmp_path, damage):
 
 def test_a_file_goes_over_the_wire_as_a_dict():
     file = ConfigFile("/etc/x", "text\n", "nginx")
-    assert file.to_dict() == {"path": "/etc/x", "text": "text\n", "unit": "nginx", "on_change": "reload"}
+    assert file.to_dict() == {"path": "/etc/x", "text": "text\n", "unit": "nginx"}

@@ -7,7 +7,7 @@ import pytest
 
 from stacklab import __version__
 from stacklab.files import ROOT
-from stacklab.version import FILES, FOLDERS, MODULES, code_version
+from stacklab.version import FILES, FOLDERS, code_version
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def checkout(tmp_path) -> Path:
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "stacklab" / "stack" / "services").mkdir(parents=True)
-    for path in [*(f"provision/{name}" for name in FILES), *(f"stacklab/{name}" for name in MODULES)]:
+    for path in [*(f"provision/{name}" for name in FILES), *(f"stacklab/{name}" for name in modules(ROOT / "stacklab"))]:
         shutil.copyfile(ROOT / path, tmp_path / path)
     return tmp_path
 

@@ -75,7 +75,7 @@ def unit_of(name: str) -> str:
         return SERVICES[name].unit
     if service_of(name) == name:
         return name
-    raise LabError(f"there is no service {name!r}; there are {', '.join(SERVICES)} and daphne@1, daphne@2 …")
+    raise LabError(f"there is no service {name!r}; there are {', '.join(SERVICES)} and an instance, such as daphne@1")
 
 
 def journal_units() -> str:

@@ -1,6 +1,6 @@
 """What the ASGI servers have in common: one process an instance, on port 8443 and upwards, and the same site to serve. Pure.
 
-A setting chooses one of them. The others' units are there, and do not run.
+A setting chooses one of them; a server's unit is written when it is first chosen.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def asgi_server(
         name=name, label=label, unit=f"{name}@*", colour=colour, target="daphne.target", chosen_by="asgi_server",
         settings=COMMON | dict(settings or {}), shows={"daphne_ports": _ports}, unproven=unproven,
         templates=(
-            Template("daphne.env", ENV, name, "roll"), Template(f"{name}@.service", unit, name, "roll", reread),
+            Template("daphne.env", ENV, name), Template(f"{name}@.service", unit, name, command=reread),
             Template("daphne.target", TARGET, "daphne.target", command=reread),
         ),
         checks=(

@@ -77,7 +77,7 @@ def _limits(machine: Machine, settings) -> str:
         return ""
     return (
         f"nginx_worker_connections={settings['nginx_worker_connections']} needs {wanted} open files in each worker, "
-        f"and this machine's hard limit is nofile={hard}; take at most {hard - 512}, or more nginx_worker_processes"
+        f"and this machine's hard limit is nofile={hard}; take at most {hard - SPARE_OPEN_FILES}, or more nginx_worker_processes"
     )
 
 

@@ -16,14 +16,13 @@ Machine = Any
 class Template:
     """A file that depends on settings: provision/templates/NAME.j2, where it goes, and what a change of it takes.
 
-    `part` is who takes it up, by `on_change`: "reload" (while it serves) or "roll" (one instance after the other).
+    `part` is who takes it up.
     `command`: what makes the system read it first, or all that it takes where the part is no service.
     """
 
     name: str
     path: str
     part: str
-    on_change: str = "reload"
     command: tuple[str, ...] = ()
 
 
