@@ -7,7 +7,7 @@ import pytest
 
 from stacklab import __version__
 from stacklab.files import ROOT
-from stacklab.version import FILES, FOLDERS, code_version
+from stacklab.version import FILES, FOLDERS, code_version, modules
 
 
 @pytest.fixture
