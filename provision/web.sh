@@ -105,12 +105,13 @@ environment() {
     cmp -s "$lock" "$stamp" && return
     say "Python environment $home/venv"
     [ -x "$home/venv/bin/python" ] || python3 -m venv "$home/venv"
-    local from=()
-    [ -d "$home/wheels" ] && from=(--no-index --find-links "$home/wheels")
+    local from=() do="is the network there? Run this again when it is"
+    if [ -d "$home/wheels" ]; then
+        from=(--no-index --find-links "$home/wheels")
+        do="those that came with this machine are of an older lab: 'fab destroy', then 'fab up'"
+    fi
     "$home/venv/bin/python" -I "$source_dir/provision/own_pip.py" install -q --require-hashes "${from[@]}" -r "$lock" ||
-        fail "pip could not install what provision/requirements.lock names:" \
-            "${from:+the packages that came with this machine are of an older lab: 'fab destroy', then 'fab up';}" \
-            "${from:-is the network there? Run this again when it is.}" "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
+        fail "pip could not install what provision/requirements.lock names: $do." "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
     install -m 644 "$lock" "$stamp"
 }
 
