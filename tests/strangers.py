@@ -67,10 +67,14 @@ class Site:
         words = self.send(data).split(None, 2)
         return int(words[1]) if len(words) > 1 else 0
 
+    def handshake(self, room: str) -> websocket.WebSocket:
+        """A chat socket that is open; its room's welcome is yet to come."""
+        url, origin = f"wss://{self.address}/ws/chat/{room}/", f"https://{self.address}"
+        return websocket.create_connection(url, socket=self.connect(), origin=origin, timeout=ANSWER_S)
+
     def chat(self, room: str = "honest") -> websocket.WebSocket:
         """A chat socket whose room has welcomed it."""
-        url, origin = f"wss://{self.address}/ws/chat/{room}/", f"https://{self.address}"
-        chat = websocket.create_connection(url, socket=self.connect(), origin=origin, timeout=ANSWER_S)
+        chat = self.handshake(room)
         chat.recv()
         return chat
 

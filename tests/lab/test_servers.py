@@ -128,10 +128,13 @@ def test_one_server_takes_anothers_place_and_no_handshake_or_page_is_dropped(at_
     over, seen = threading.Event(), Counter()
 
     def chatting() -> None:
-        """Comes into the room, says something, leaves: what is open when its instance stops is cut, and only that."""
+        """Comes into the room, says something, leaves: what is open when its instance stops is cut, and only that.
+
+        An open socket can be cut before its room has welcomed it, too.
+        """
         while not over.is_set():
             try:
-                chat = reached.chat("change")
+                chat = reached.handshake("change")
             except (OSError, websocket.WebSocketException) as error:
                 seen[f"refused: {type(error).__name__}: {error}"[:90]] += 1
                 continue
