@@ -25,6 +25,7 @@ from stacklab.labs.container import ContainerLab
 from stacklab.runs.results import Run
 from stacklab.settings import StackSettings
 from stacklab.workload import HttpLoad
+from tests.by_hand import against_by_hand
 from tests.peers import against_wrk, apart, runs_of_both
 from tests.under_load import changes_under_load
 
@@ -132,6 +133,11 @@ def true(table: Table, lab: ContainerLab, results: Path) -> None:
         table.add(f"{metric} to wrk's, in turn: between {low:.3f} and {high:.3f}", ratio, unit="")
 
 
+def by_hand(table: Table, lab: ContainerLab, results: Path) -> None:
+    ratio, low, high = against_by_hand(lab, results)
+    table.add(f"Daphnes' CPU to those started by hand: {low:.3f} to {high:.3f}", ratio, unit="")
+
+
 def make_lab(table: Table, results: Path) -> None:
     table.add("make lab (environment and base image there)", seconds(lambda: command("make", "lab", results=results)))
     table.add("make lab again", seconds(lambda: command("make", "lab", results=results)), 60)
@@ -150,6 +156,7 @@ def main() -> int:
             dropped(table, lab, results)
             measured(table, lab, results)
             true(table, lab, results)
+            by_hand(table, lab, results)
             make_lab(table, results)
     except LabError as error:
         print(f"benchmark: {error}", file=sys.stderr)

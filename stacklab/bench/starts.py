@@ -31,10 +31,7 @@ if not ready:
     open(plain, "w").write(re.sub("(?m)^(ExecStartPost|Restart).*$", "", unit))
     call("systemctl", "daemon-reload")
 began = time.monotonic()
-if ready:
-    call("systemctl", "start", *units)
-else:
-    call("systemctl", "start", "--no-block", *units)
+call("systemctl", "start", *units)
 returned_s = time.monotonic() - began
 at_once = listening()
 states = call("systemctl", "is-active", *units).stdout.split()
