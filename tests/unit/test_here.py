@@ -1,13 +1,15 @@
 """What tests take for themselves of this computer."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from here import cannot_run, take
+from here import take
 
-TAKE = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); from here import take; print(take(sys.argv[1]))"
+TESTS = Path(__file__).parents[1]
+TAKE = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from here import take; print(take(sys.argv[1]))"
 
 
 def elsewhere(name: str) -> str:
@@ -21,8 +23,27 @@ def test_what_one_process_has_taken_no_other_takes_until_it_ends(tmp_path):
     assert elsewhere(f"{tmp_path}/other") == "True"
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
-def test_what_cannot_run_is_a_failure_in_ci_and_a_skip_elsewhere(monkeypatch, ci, outcome):
-    monkeypatch.setenv("CI", ci)
-    with pytest.raises(outcome, match="no lab here"):
-        cannot_run("no lab here")
+CANNOT_RUN = """
+import pytest
+
+@pytest.fixture
+def lab():
+    pytest.skip("no lab here")
+
+def test_by_a_fixture(lab): pass
+
+@pytest.mark.skipif(True, reason="no lab here")
+def test_by_a_mark(): pass
+
+@pytest.mark.xfail(True, reason="another Python's")
+def test_that_is_known_to_fail(): raise ValueError
+"""
+
+
+@pytest.mark.parametrize(("ci", "outcomes"), [("1", "1 xfailed, 2 errors"), ("", "2 skipped, 1 xfailed")])
+def test_what_cannot_run_is_a_failure_in_ci_and_a_skip_elsewhere(tmp_path, ci, outcomes):
+    (tmp_path / "test_it.py").write_text(CANNOT_RUN)
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    environment = os.environ | {"CI": ci, "PYTHONPATH": str(TESTS), "PYTEST_ADDOPTS": ""}
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
+    assert outcomes in said and ("not run, and this is CI: " in said) == bool(ci), said
