@@ -1,8 +1,18 @@
-"""What a test takes for itself of this computer."""
+"""What a test takes for itself of this computer, and how it waits for it, however busy it is."""
 
 import socket
+import time
+from collections.abc import Callable
 
 _taken: dict[str, socket.socket] = {}
+
+
+def wait_until(holds: Callable[[], object], what: str, within_s: float = 60) -> None:
+    """Wait until `holds()`; AssertionError, which says what was waited for, if it never does."""
+    end_s = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end_s, f"not within {within_s:g} s: {what}"
+        time.sleep(0.05)
 
 
 def take(name: str) -> bool:

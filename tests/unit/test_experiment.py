@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from here import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 from local_host import LocalHost
@@ -385,7 +386,7 @@ def test_an_event_waits_for_its_phase_however_long_the_clients_take_to_connect()
     with Events((kill, replace(kill, kill="daphne@1", phase="ramp")), Host(), StackSettings(), None) as happened:
         for phase in ("ramp", "load"):
             happened.progress(Progress(0, 1, 0.0, 0, None, phase))
-            time.sleep(0.5)
+            wait_until(lambda phase=phase: phase in [when for _, when in happened_in], f"what belongs to the {phase} happens")
     assert happened_in == [("daphne@1", "ramp"), ("daphne@2", "load")] and not happened.missed
 
 

@@ -159,7 +159,7 @@ def test_a_silent_command_is_given_up_without_a_traceback_of_any_thread(host, ca
 
 def test_what_a_command_says_late_on_standard_error_is_not_lost(host, capfd):
     with pytest.raises(HostError, match="late words"):
-        host.run("for i in 1 2 3 4 5 6; do echo $i; sleep 0.15; done; echo late words >&2; exit 1", timeout_s=0.5)
+        host.run("for i in $(seq 21); do echo $i; sleep 0.5; done; echo late words >&2; exit 1", timeout_s=10)
     assert "Traceback" not in capfd.readouterr().err
 
 

@@ -6,12 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 
 import paramiko
 import pytest
+from here import wait_until
 
 from stacklab.errors import LabError
 from stacklab.files import write_json
@@ -234,35 +233,42 @@ from stacklab.labs import storage
 storage.LOCKS = Path(sys.argv[1])
 with storage.locked("lab-x"):
     print("held", flush=True)
-    storage.run(["sleep", sys.argv[2]], "cannot sleep")
+    storage.run(["sh", "-c", 'cd "$0"; touch begun; until [ -e enough ]; do sleep 0.05; done; touch done', sys.argv[2]], "cannot")
 """
 
 
-@contextmanager
-def holder(seconds):
-    command = [sys.executable, "-c", HOLD, str(storage.LOCKS), str(seconds)]
+@pytest.fixture
+def holder(state, tmp_path, monkeypatch):
+    """A process that works under a lock until somebody says that he waits for it; `begun` and `done` in tmp_path tell how far."""
+
+    def waits(words: str, say=storage.say) -> None:
+        say(words)
+        (tmp_path / "enough").touch()
+
+    monkeypatch.setattr(storage, "say", waits)
+    command = [sys.executable, "-c", HOLD, str(storage.LOCKS), str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
+        try:
+            assert process.stdout.readline() == "held\n"
+            wait_until((tmp_path / "begun").exists, "its work has begun")
+            yield process
+        finally:
+            (tmp_path / "enough").touch()
 
 
-def test_a_second_command_waits_for_the_first_and_says_so(state, capfd):
-    with holder(1) as process:
-        started = time.monotonic()
-        with storage.locked("lab-x"):
-            assert time.monotonic() - started > 0.5
-        assert process.wait() == 0
+def test_a_second_command_waits_for_the_first_and_says_so(holder, tmp_path, capfd):
+    with storage.locked("lab-x"):
+        assert (tmp_path / "done").exists()
+    assert holder.wait() == 0
     assert "waiting for another command" in capfd.readouterr().err
 
 
-def test_work_that_outlives_its_killed_parent_still_keeps_others_out(state):
-    with holder(2) as process:
-        time.sleep(0.3)  # until it has started its child
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        started = time.monotonic()
-        with storage.locked("lab-x"):
-            assert time.monotonic() - started > 0.5
+def test_work_that_outlives_its_killed_parent_still_keeps_others_out(holder, tmp_path):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert not (tmp_path / "done").exists()
+    with storage.locked("lab-x"):
+        assert (tmp_path / "done").exists()
 
 
 def test_what_is_started_gets_no_descriptor_beyond_the_usual_three_and_finds_nothing_to_read(state):
