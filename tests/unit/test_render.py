@@ -1,5 +1,6 @@
 """render: settings in, configuration files out; nothing else."""
 
+import difflib
 import shutil
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from test_settings import stack_settings
 
 from stacklab.errors import SettingsError
+from stacklab.files import ROOT
 from stacklab.settings import APP_IMPROVEMENTS, BALANCE_METHODS, StackSettings
 from stacklab.stack.render import TEMPLATES, ConfigFile, render
 from stacklab.stack.services.nginx import open_files_needed
@@ -41,6 +43,13 @@ def test_a_backlog_and_open_files_are_raised_with_what_needs_them(settings):
     assert open_files > settings.nginx_worker_connections
     assert somaxconn >= settings.uwsgi_listen
     assert f"net.core.somaxconn = {somaxconn}\n" in text_of(settings, "/etc/sysctl.d/90-stacklab.conf")
+
+
+def test_the_readme_shows_the_diff_that_its_change_makes():
+    path = "/etc/uwsgi/stacklab.ini"
+    five, ten = (text_of(StackSettings(uwsgi_processes=number), path).splitlines() for number in (5, 10))
+    diff = difflib.unified_diff(five, ten, path, path, n=1, lineterm="")
+    assert "\n".join(line.rstrip() for line in diff) in (ROOT / "README.md").read_text()
 
 
 def test_rendering_writes_nothing(tmp_path, monkeypatch):
