@@ -200,8 +200,8 @@ notebook.show_change(stack.apply(host, found))
 # <details><summary>Answer 1</summary>
 #
 # The in-memory layer lives inside one process. A message reaches only those members of the room who sit on the sender's
-# own instance. With three instances filled in turn that is about one in three, always including the sender: which is why the
-# mistake is so easily overlooked by somebody who tests alone.
+# own instance: the sender itself, always, and with three instances filled in turn about one in three of the others. In a room of
+# ten that is some four deliveries in ten; for somebody who tests alone it is all, which is why the mistake is so easily overlooked.
 # </details>
 #
 # <details><summary>Answer 2</summary>
