@@ -36,7 +36,7 @@ found = stack.current(host)
 tasks.reset();
 
 # %% tags=["parameters"]
-# True: a fifth of the clients, fifteen or twenty seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
+# True: a fifth of the clients, 15 or 20 seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
 QUICK = notebook.quick_mode()
 
 # %% [markdown]
