@@ -113,6 +113,7 @@ def look_at(
     starts            one a simultaneous start of three instances: see `start_together`
     socket_shares     one a client, which says one thing: number, instance; then one a log: log, sockets, lines
     most_clients, server_stops     see `stacklab.bench.servers`
+    A row's `problem`, a sentence, is a reason why the look may not decide.
 
     LabError, ApplyError: nothing is kept then.
     """
@@ -122,7 +123,7 @@ def look_at(
         started_s = time.time()
         rows = SIGHTS[look.sight](on, settings, look)
         write_seen(draft.path, rows)
-        problems = list(on.hold.problems)
+        problems = [*on.hold.problems, *(row["problem"] for row in rows if "problem" in row)]
         if stack.current(on.host) != settings:
             problems.append("The settings were changed by somebody else meanwhile.")
         ended_s = time.time()

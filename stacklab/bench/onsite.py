@@ -17,7 +17,8 @@ from stacklab.workload import HttpLoad, Look, Workload
 def load_on(workload: Workload, site: Site) -> Workload:
     """`workload` as `site` can bear it; the same where nothing stands against it, as on the lab's own site.
 
-    LabError for a chat without a WebSocket, and for a look at a Daphne that is not there.
+    LabError for a chat without a WebSocket, for a look at a Daphne that is not there, at the lab's own pages, or at what
+    clients say where nobody knows how; SettingsError for a burst of more than there are in a room.
     """
     if isinstance(workload, HttpLoad):
         return workload.replace(path=site.page(workload.path))
@@ -27,6 +28,10 @@ def load_on(workload: Workload, site: Site) -> Workload:
                 f"the site {site.name} has no Daphne to look at: its {FILE} names no asgi; 'fab provision --site lab' goes back "
                 "to the lab's own"
             )
+        if workload.sight == "sync_threads" and not site.is_labs:
+            raise LabError(f"sync_threads looks at /io/ and /pool/ of the lab's own site, and {site.name} is under test")
+        if workload.sight == "most_clients" and not (site.is_labs or site.chat):
+            raise LabError(f"most_clients needs clients that talk: how to on {site.name} is not known ([chat] in its {FILE})")
         return workload
     site.chat_path("")  # or the error that there is none
     if site.is_labs:
@@ -43,7 +48,7 @@ def instead(asked: Workload, made: Workload, site: Site) -> str | None:
         return None
     if isinstance(asked, HttpLoad):
         return f"The site {site.name} has no page {asked.path} (pages in its {FILE}): {made.path} is asked in its place."
-    if asked.messages_per_s != made.messages_per_s:
+    if site.chat is None:
         return f"How to talk on {site.name} is not known ([chat] in its {FILE}): sockets stay open, and say nothing."
     heard = {"all": "all hear all, in 1 room", "sender": f"each hears itself alone, as in {made.rooms} rooms"}[site.chat.heard_by]
     return f"On {site.name} {heard}, not in {asked.rooms} rooms."
@@ -53,8 +58,8 @@ def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
     """The experiment as it is measured on `site`, under a name of its own, and what is otherwise than planned, a line each.
 
     A page that is asked in another's place is named in the labels; points that are the same then are measured once.
-    A point with settings of the lab's own chat is left out, and SettingsError says so where none is left. LabError as
-    `load_on` has it. Twice does no harm.
+    A point with settings of the lab's own chat, or that `load_on` refuses, is left out; SettingsError says so where none is
+    left. Twice does no harm.
     """
     if site.is_labs:
         return plan, []
@@ -63,10 +68,10 @@ def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
     for point in plan.points:
         try:
             require_effect(site, point.settings)
-        except SettingsError as refusal:
+            load = load_on(point.workload, site)
+        except LabError as refusal:
             said[f"Left out: {point.label}. {refusal}"] = None
             continue
-        load = load_on(point.workload, site)
         if (line := instead(point.workload, load, site)) is not None:
             said[line] = None
         label = _renamed(point.label, point.workload, load)

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacklab.bench.load import from_networks, run_load
+from stacklab.bench.onsite import load_on
 from stacklab.bench.plan import Experiment, Point
 from stacklab.bench.room import Room
+from stacklab.errors import LoadError
 from stacklab.labs.host import Host
+from stacklab.runs.validity import MAX_GENERATOR_SHARE
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.limits import raised_for
 from stacklab.workload import ChatLoad, Look
@@ -52,9 +55,9 @@ def servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     return Experiment(name="servers-quick" if quick else "servers", points=tuple(points), repeats=times, seed=seed)
 
 
-def searched(bears: Callable[[int], bool], rounds: int, first: int = FIRST, most: int = MOST) -> int:
+def searched(bears: Callable[[int], bool], rounds: int) -> int:
     """The largest number that is borne, as far as so many trials tell: doubled until one is not, then halved in between."""
-    low, high, number = 0, most + 1, first
+    low, high, number = 0, MOST + 1, FIRST
     for _ in range(rounds):
         if bears(number):
             low = number
@@ -62,39 +65,67 @@ def searched(bears: Callable[[int], bool], rounds: int, first: int = FIRST, most
             high = number
         if high - low <= max(1, low // 20):  # within a twentieth: no nearer than the load itself repeats
             break
-        number = min(2 * low, most) if high > most and low else (low + high) // 2
-        if number == low:
-            break
+        number = min(2 * low, MOST) if high > MOST and low else (low + high) // 2
     return low
 
 
 def most_clients(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
-    """One row a trial: clients, p95_s, delivered_share, generator_cores (the busiest process), borne."""
+    """One row a trial: clients, connected (the share that came in), p95_s, delivered_share, generator_cores (the busiest
+    process), borne; error where the load failed, which is not borne. `problem` where the generator may be what the search
+    ended at. LoadError where the first load fails: the site does not answer at all.
+    """
     rows: list[dict[str, Any]] = []
 
     def bears(clients: int) -> bool:
         load = BORNE.replace(clients=clients, rooms=math.ceil(clients / 10), ramp_s=max(BORNE.ramp_s, clients / 100))
+        load, failed = load_on(load, on.site), {}
         with tempfile.TemporaryDirectory() as out:
-            addresses = from_networks(on.client_addresses, load)
-            run_load(load, on.host.url, Path(out), on.ca, cpus=on.generator_cpus, client_addresses=addresses)
-            rows.append({"clients": clients} | _borne(Path(out)))
+            try:
+                run_load(
+                    load, on.host.url, Path(out), on.ca, cpus=on.generator_cpus,
+                    client_addresses=from_networks(on.client_addresses, load), site=on.site,
+                )
+            except LoadError as error:
+                if not rows:
+                    raise
+                failed = {"error": str(error)}
+            rows.append({"clients": clients} | _borne(Path(out), clients) | failed)
         return rows[-1]["borne"]
 
     searched(bears, look.rounds)
+    least = min((row for row in rows if not row["borne"]), key=lambda row: row["clients"], default=None)
+    if least and (said := _of_the_generator(least)):
+        least["problem"] = said
     return rows
 
 
-def _borne(out: Path) -> dict[str, Any]:
+def _borne(out: Path, clients: int) -> dict[str, Any]:
+    """Of the tables of a load; nothing is borne where it left none, as the generator failed."""
     import pandas as pd
 
-    messages, gauges = pd.read_parquet(out / "messages.parquet"), pd.read_parquet(out / "generator.parquet")
+    if not (out / "connections.parquet").exists():
+        return {"borne": False}
+    messages, connections, gauges = (pd.read_parquet(out / f"{of}.parquet") for of in ("messages", "connections", "generator"))
     counted = messages[~messages["warmup"].astype(bool)]
+    connected = connections.loc[connections["connect_s"].notna(), "client"].nunique() / clients
     p95_s, share = float(counted["latency_s"].quantile(0.95)), float((counted["copies"] > 0).mean())
     busiest = float(gauges.loc[gauges["name"] == "generator_cpu_busiest", "value"].median())
     return {
-        "p95_s": p95_s, "delivered_share": share, "generator_cores": busiest,
-        "borne": p95_s <= P95_S and share >= DELIVERED,
+        "connected": connected, "p95_s": p95_s, "delivered_share": share, "generator_cores": busiest,
+        "borne": min(connected, share) >= DELIVERED and p95_s <= P95_S,
     }  # fmt: skip
+
+
+def _of_the_generator(trial: dict[str, Any]) -> str | None:
+    """A sentence where a load was perhaps not borne for the load generator's sake."""
+    if "connected" not in trial:
+        return f"The load generator failed at {trial['clients']} clients: {trial['error']}."
+    if trial["generator_cores"] > MAX_GENERATOR_SHARE:
+        return (
+            f"At {trial['clients']} clients, the fewest that were not borne, the load generator's busiest process used "
+            f"{trial['generator_cores']:.0%} of a core: it may be what limited them."
+        )
+    return None
 
 
 def server_stops(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Clients at the desk's own pace, and what is looked at with them, against a local chat server."""
 
+import socket
 import time
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ from certificates import make_ca
 from chat_site import ChatSite
 
 from stacklab.bench import looks
+from stacklab.bench import room as room_module
 from stacklab.bench.looks import gained
 from stacklab.bench.room import Room
 from stacklab.settings import StackSettings
@@ -43,6 +45,17 @@ def test_who_is_refused_or_loses_the_socket_is_not_held(site, certificates):
         while room.held() > 1 and time.monotonic() < end_s:
             time.sleep(0.05)
         assert room.held() == 1
+
+
+def test_how_each_socket_ended_is_told_apart(site, certificates, monkeypatch):
+    monkeypatch.setattr(room_module, "ENDED_WITHIN_S", 0.3)
+    site.close_after = {1: 1012}
+    with Room(site.url, certificates[0]) as room:
+        assert [room.enter(name) for name in ("told", "open", "cut")] == [None] * 3
+        room.say_something()
+        [cut] = site.members["cut"]
+        cut.socket.shutdown(socket.SHUT_RDWR)
+        assert room.ends() == [1012, None, 1006]
 
 
 def test_a_certificate_of_another_ca_is_refused_whatever_the_environment_says(site, certificates, tmp_path, monkeypatch):

@@ -54,12 +54,54 @@ def test_a_page_of_its_own_is_asked_as_it_is():
 
 
 def test_chat_needs_a_websocket_and_a_look_a_daphne():
-    with pytest.raises(LabError, match="the site plain has no WebSocket"):
+    with pytest.raises(SettingsError, match="nothing of failover-quick can be measured on plain.*plain has no WebSocket"):
         on_site(failover(quick=True), PLAIN)
     with pytest.raises(LabError, match="the site plain has no Daphne to look at"):
         load_on(Look(), PLAIN)
     plan, said = on_site(balancing(quick=True), CHATTY)
     assert said == [] and plan.points == balancing(quick=True).points
+
+
+TALKS = {
+    "no chat": None, "room": Chat(path="/ws/{room}/", send="{text}"), "all": Chat(path="/ws/", send="{text}", heard_by="all"),
+    "sender": Chat(path="/ws/", send="{text}", heard_by="sender"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("talk", TALKS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_of_any_site_what_of_it_is_measured_there(name, talk):
+    site = replace(CHATTY, chat=TALKS[talk])
+    plan = EXPERIMENTS[name](quick=True)
+    try:
+        made, said = on_site(plan, site)
+    except SettingsError as refusal:
+        assert f"nothing of {plan.name} can be measured on chatty. Left out: " in str(refusal)
+        return
+    measured = {(point.settings, point.workload, point.events) for point in made.points}
+    for point in plan.points:
+        left_out = any(line.startswith(f"Left out: {point.label}. ") for line in said)
+        assert left_out or (point.settings, load_on(point.workload, site), point.events) in measured
+    assert on_site(made, site)[0] == made
+
+
+def test_a_look_at_what_the_site_has_not_is_left_out_and_said():
+    with pytest.raises(SettingsError, match="/io/ and /pool/ of the lab's own site"):
+        on_site(EXPERIMENTS["asgi-threads"](quick=True), CHATTY)
+    made, said = on_site(EXPERIMENTS["servers"](quick=True), replace(CHATTY, chat=None))
+    sights = {point.workload.sight for point in made.points if isinstance(point.workload, Look)}
+    assert sights == {"server_stops"}, "nobody says anything that could be late"
+    assert any(line.startswith("Left out: daphne, most clients. most_clients needs clients that talk") for line in said)
+
+
+def test_a_burst_of_more_than_hear_each_other_is_left_out_and_said():
+    _, said = on_site(EXPERIMENTS["crowds"](quick=True), replace(CHATTY, chat=TALKS["sender"]))
+    assert any(line.startswith("Left out: burst of 50. burst_messages=50 is not allowed") for line in said)
+
+
+def test_a_load_that_says_nothing_anyway_loses_its_burst_where_nobody_knows_how_to_talk():
+    site, asked = replace(CHATTY, chat=None), ChatLoad(messages_per_s=0, burst_at_s=3)
+    assert "How to talk on chatty is not known" in instead(asked, load_on(asked, site), site)
 
 
 @pytest.mark.parametrize(

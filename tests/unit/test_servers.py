@@ -12,9 +12,12 @@ import synthetic
 
 matplotlib.use("Agg")
 
+from stacklab.bench import servers as module  # noqa: E402
 from stacklab.bench.experiments import experiment_named  # noqa: E402
-from stacklab.bench.servers import FIRST, MOST, searched, servers  # noqa: E402
+from stacklab.bench.servers import FIRST, MOST, most_clients, searched, servers  # noqa: E402
+from stacklab.errors import LoadError  # noqa: E402
 from stacklab.settings import ASGI_SERVERS, StackSettings  # noqa: E402
+from stacklab.site import LAB, Chat, Site  # noqa: E402
 from stacklab.study import words  # noqa: E402
 from stacklab.study.looks import summarize_look  # noqa: E402
 from stacklab.study.report import without_empty, write_report  # noqa: E402
@@ -57,6 +60,83 @@ def test_the_search_is_bounded_and_near(limit):
     assert found >= min(limit, MOST) / 1.06 - 1
     tried.clear()
     assert searched(bears, rounds=1) in (0, FIRST) and tried == [FIRST]
+
+
+@pytest.fixture
+def searching(monkeypatch):
+    """`searching(load, site)`: the rows of a search in which `load(clients, out)` is put on nothing, and how it was called."""
+
+    def search(load, site=LAB, rounds=4):
+        called = []
+
+        def run_load(workload, url, out, ca, **how):
+            called.append((workload, how))
+            load(workload.clients, out)
+
+        monkeypatch.setattr(module, "run_load", run_load)
+        on = SimpleNamespace(host=SimpleNamespace(url=""), ca=None, generator_cpus=[1], client_addresses=[], site=site)
+        return most_clients(on, StackSettings(), Look(sight="most_clients", rounds=rounds)), called
+
+    return search
+
+
+def tables(out, clients, connected=None, latency_s=0.01, lost=0, cores=0.3):
+    """What a load leaves, of a message a client."""
+    connected, lost = clients if connected is None else connected, np.arange(clients) < lost
+    pd.DataFrame({"warmup": False, "latency_s": np.where(lost, np.nan, latency_s), "copies": np.where(lost, 0, 1)}).to_parquet(
+        out / "messages.parquet"
+    )
+    pd.DataFrame({
+        "client": [f"c{n}" for n in range(clients)], "connect_s": np.where(np.arange(clients) < connected, 0.01, np.nan),
+    }).to_parquet(out / "connections.parquet")  # fmt: skip
+    gauges = pd.DataFrame({"name": ["generator_cpu_busiest", "generator_cpu"], "value": [cores, 9.0]})
+    gauges.to_parquet(out / "generator.parquet")
+
+
+@pytest.mark.parametrize(
+    ("figures", "borne"),
+    [({}, True), ({"connected": 400}, False), ({"connected": 795}, True), ({"latency_s": 0.26}, False), ({"lost": 9}, False)],
+)
+def test_a_load_is_borne_if_all_come_in_and_all_is_delivered_soon(tmp_path, figures, borne):
+    tables(tmp_path, 800, **figures)
+    row = module._borne(tmp_path, 800)
+    assert row["borne"] is borne and row["connected"] == figures.get("connected", 800) / 800 and row["generator_cores"] == 0.3
+
+
+def test_a_search_that_ended_at_the_load_generators_limit_says_so(searching):
+    rows, _ = searching(lambda clients, out: tables(out, clients, latency_s=0.01 if clients <= 200 else 1, cores=clients / 400))
+    assert [(row["clients"], row["borne"]) for row in rows] == [(100, True), (200, True), (400, False), (300, False)]
+    assert [row["clients"] for row in rows if "problem" in row] == [] and rows[-1]["generator_cores"] == 0.75
+    rows, _ = searching(lambda clients, out: tables(out, clients, latency_s=0.01 if clients <= 200 else 1, cores=clients / 300))
+    assert [row["clients"] for row in rows if "problem" in row] == [300] and "100% of a core" in rows[-1]["problem"]
+
+
+def test_a_load_that_fails_is_not_borne_and_does_not_end_the_search(searching):
+    def load(clients, out, by_itself):
+        if clients > 200:
+            if not by_itself:
+                tables(out, clients, connected=0)
+            raise LoadError("not one client came into its room" if not by_itself else "Locust ended with exit code 1")
+        tables(out, clients)
+
+    rows, _ = searching(lambda clients, out: load(clients, out, by_itself=False))
+    assert [(row["clients"], row["borne"]) for row in rows] == [(100, True), (200, True), (400, False), (300, False)]
+    assert "not one client" in rows[-1]["error"] and not any("problem" in row for row in rows)
+    rows, _ = searching(lambda clients, out: load(clients, out, by_itself=True))
+    assert rows[-1]["problem"] == "The load generator failed at 300 clients: Locust ended with exit code 1."
+
+    def nothing(clients, out):
+        raise LoadError("not one client came into its room")
+
+    with pytest.raises(LoadError):
+        searching(nothing)
+
+
+def test_a_search_talks_as_one_talks_on_the_site(searching):
+    chat = Chat(path="/ws/", send="{text}", heard_by="all")
+    site = Site(name="echo", code="3", wsgi="a:b", asgi="a:c", health="/", websocket="/ws/", chat=chat)
+    _, called = searching(lambda clients, out: tables(out, clients), site, rounds=1)
+    assert [(load.rooms, how["site"]) for load, how in called] == [(1, site)]
 
 
 def test_what_a_server_loads_with_its_first_sockets_is_not_their_memory():
