@@ -84,23 +84,35 @@ def test_of_listeners_no_messages_are_asked_for(chat, tmp_path):
     assert "about 75 were asked for" in reason, "half of the clients at half a message a second for ten seconds"
 
 
-def test_a_generator_that_all_waited_for_as_they_came_back_is_doubted(chat, tmp_path):
-    start_s = load_window(chat)[0]
+def storm(chat, tmp_path, back_s, busy_s, last_back_s=None):
+    """All are cut off four seconds after counting began and back within `back_s`, the last of them later; the generator is
+    busy for `busy_s` from then on.
+    """
+    at_s = load_window(chat)[0] + 4
     connections = chat.table("connections")
-    again = connections.assign(attempt=2, connect_start_s=start_s + 4, connect_s=2.0)
-    cut = connections.assign(end_s=start_s + 4, close_code=np.nan)
+    waits_s = np.where(connections.index == 0, last_back_s or back_s, back_s)
+    again = connections.assign(attempt=2, connect_start_s=at_s, connect_s=waits_s)
+    cut = connections.assign(end_s=at_s, close_code=np.nan)
     run = change(chat, tmp_path, "connections", lambda _: pd.concat([cut, again], ignore_index=True), storm_at_s=4.0)
-    assert check(run).valid and check(run).failures == (), "its clients' own doing"
 
     def busy(table):
-        storm = table["time_s"].between(start_s + 4, start_s + 6.4) & (table["name"] == "generator_cpu_busiest")
-        return table.assign(value=table["value"].where(~storm, 0.97))
+        mine = table["time_s"].between(at_s, at_s + busy_s + 0.5) & (table["name"] == "generator_cpu_busiest")
+        return table.assign(value=table["value"].where(~mine, 0.97))
 
-    assert "While all clients came back, the load generator's busiest process used 97% of a core" in the_reason(
-        change(run, tmp_path, "generator", busy)
-    )
+    return change(run, tmp_path, "generator", busy)
+
+
+@pytest.mark.parametrize(("back_s", "busy_s", "last_back_s"), [(2.0, 1.9, None), (0.2, 0.0, None), (0.4, 0.3, 5.0)])
+def test_a_generator_that_all_waited_for_as_they_came_back_is_doubted(chat, tmp_path, back_s, busy_s, last_back_s):
+    run = storm(chat, tmp_path, back_s, busy_s, last_back_s)
+    assert "While all clients came back, the load generator's busiest process used 97% of a core" in the_reason(run)
     away = study.summarize([run]).iloc[0]
-    assert (away.away_p50_s, away.away_max_s) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert (away.away_p50_s, away.away_max_s) == (pytest.approx(back_s), pytest.approx(last_back_s or back_s))
+
+
+def test_a_generator_that_has_time_while_all_come_back_is_not(chat, tmp_path):
+    run = storm(chat, tmp_path, 2.0, busy_s=-1.0)
+    assert check(run).valid and check(run).failures == (), "its clients' own doing"
 
 
 # -- figures --------------------------------------------------------------------------------------
