@@ -89,7 +89,7 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
                 lambda ax: plots.daphne_cost_by_point(summary, ax, metric=cpu),
                 lambda ax: plots.daphne_cost_by_point(summary, ax, metric="pss_peak_bytes_daphne"),
             ),
-            "What all Daphne instances together cost by case: CPU seconds, and peak memory.",
+            "What all instances together cost by case: CPU seconds, and peak memory.",
             "All instances together; a bar at the median of the repeats, a dot a run.",
         ),
         *_against_first(runs, summary, "latency_p95_s"),
@@ -104,7 +104,7 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
         *_resource_pictures(resources),
         _picture(
             _single(lambda ax: plots.memory_per_socket(analysis.sockets(runs), ax)),
-            "Memory of all Daphne instances against the number of open sockets, with the slope of each case.",
+            "Memory of all instances against the number of open sockets, with the slope of each case.",
             "The slope is the memory of one more socket, while the sockets were opening.",
         ),
     ]

@@ -59,12 +59,12 @@ def throughput_by_case(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def daphne_cost_by_point(summary: pd.DataFrame, ax: Axes | None = None, metric: str = DAPHNE_CPU) -> Axes:
-    """What all Daphne instances together cost, each run: CPU seconds per 1000 deliveries, `cpu_s_daphne` (of runs in which
+    """What all instances together cost, each run: CPU seconds per 1000 deliveries, `cpu_s_daphne` (of runs in which
     nobody said anything) or `pss_peak_bytes_daphne`.
     """
     memory = metric.startswith("pss")
     ax = drawing.values_by_case(summary, metric, MIB if memory else 1, SERVICE_COLOURS["daphne"], ax)
-    title = "Memory of all Daphnes" if memory else "CPU of all Daphnes"
+    title = "Memory of all instances" if memory else "CPU of all instances"
     per = " per 1000 deliveries" if metric == DAPHNE_CPU else " under load"
     return drawing.finish(ax, title, "peak PSS, MiB" if memory else f"CPU seconds{per}")
 
@@ -276,7 +276,7 @@ def failover_timeline(
 
 
 def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Daphne's memory against its open sockets, until all are open. The slope is what one takes. From `analysis.sockets`."""
+    """The ASGI server's memory against its open sockets, until all are open. The slope is what one takes. From `analysis.sockets`."""
     ax = drawing.axes_for(ax, 6)
     if not drawing.drawable(ax, sockets, "pss_bytes"):
         return ax
@@ -296,7 +296,7 @@ def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="open sockets")
     ax.set_ylim(bottom=0)
     drawing.legend(ax, handles)
-    return drawing.finish(ax, "What an open socket costs", "PSS of all Daphnes, MiB", grid="both")
+    return drawing.finish(ax, "What an open socket costs", "PSS of all instances, MiB", grid="both")
 
 
 def _while_opening(sockets: pd.DataFrame) -> pd.DataFrame:

@@ -46,7 +46,7 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
             "server": server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms,
             "tls": run.settings.daphne_tls, "point": run.point,
             "valid": run.validity.valid, "kb_per_connection": _slope(mine) / 1000,
-            "cpu_us_per_delivery": row.get(f"cpu_s_{server}_per_1000_deliveries", np.nan) * 1000,
+            "cpu_us_per_delivery": row.get("cpu_s_daphne_per_1000_deliveries", np.nan) * 1000,
             "latency_p95_ms": row.get("latency_p95_s", np.nan) * 1000,
             "lost_per_mille": 1000 * (1 - row.get("delivered_share", np.nan)),
         })  # fmt: skip

@@ -11,6 +11,7 @@ import pandas as pd
 from stacklab.runs.disturbance import load_window
 from stacklab.runs.results import Run
 from stacklab.runs.validity import disconnects
+from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import family
 from stacklab.study.analysis import FACTORS, labels_of, response_s
 from stacklab.study.looks import summarize_look
@@ -35,15 +36,15 @@ METRIC_NAMES = {
     "away_max_s": "longest time until a client was back",
     "silence_max_s": "longest time in which nobody received anything",
     "cpu_s": "CPU seconds of all services",
-    "cpu_s_daphne": "CPU seconds of all Daphnes",
+    "cpu_s_daphne": "CPU seconds of all instances",
     "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
     "cpu_s_nginx_per_1000_requests": "nginx's CPU seconds per 1000 requests",
     "cpu_s_uwsgi_per_1000_requests": "uWSGI's CPU seconds per 1000 requests",
     "cpu_s_per_1000_deliveries": "CPU seconds per 1000 deliveries",
-    "cpu_s_daphne_per_1000_deliveries": "Daphnes' CPU seconds per 1000 deliveries",
+    "cpu_s_daphne_per_1000_deliveries": "instances' CPU seconds per 1000 deliveries",
     "error_share": "share of failed requests",
     "pss_peak_bytes": "peak memory of all services",
-    "pss_peak_bytes_daphne": "peak memory of all Daphnes",
+    "pss_peak_bytes_daphne": "peak memory of all instances",
     "busiest_share": "sockets on the busiest instance, as a multiple of an even share",
     "instances_silent": "instances that no socket met",
     "instances_met_share": "share of the instances that sockets met",
@@ -72,8 +73,8 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a run, in the order given.
 
     All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`; from the samples
-    `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, daphne: all
-    instances, redis), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
+    `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, redis, and daphne: all
+    instances, whatever their server), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
 
     HTTP: `counted`, `errors`, `error_share`, `retried`, `load_s` (first counted start to last counted
     end), `throughput_per_s` (counted successes / load_s), `mean_s`, `p50_s`, `p95_s`, `p99_s` of the
@@ -194,10 +195,10 @@ def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
         return {}
     samples = run.table("resources").sort_values("time_s")
     window = np.array(load_window(run)) + (run.clock_offset_s or 0.0)
-    samples["family"] = samples["service"].map(family)
+    samples["family"] = samples["service"].map(_kin)
     cpu_s: dict[str, float] = {}
     for service, rows in samples.groupby("service"):
-        kin = family(service)
+        kin = _kin(service)
         cpu_s[kin] = cpu_s.get(kin, 0.0) + _used(rows, window)
     memory = samples.dropna(subset=["pss_bytes"]).groupby(["time_s", "family"])["pss_bytes"].sum()
     row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{kin}": value for kin, value in cpu_s.items()}
@@ -209,6 +210,11 @@ def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
         row["pss_peak_bytes"] = memory.groupby("time_s").sum().max()
         row |= {f"pss_peak_bytes_{kin}": peak for kin, peak in memory.groupby("family").max().items()}
     return row
+
+
+def _kin(service: str) -> str:
+    """Its family; the instances of each ASGI server are daphne's, as in the names of the settings."""
+    return "daphne" if family(service) in ASGI_SERVERS else family(service)
 
 
 def _used(samples: pd.DataFrame, window: np.ndarray) -> float:

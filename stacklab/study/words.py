@@ -112,8 +112,8 @@ def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "dropped": _sum(rows, "disconnects"),
         "back after, s": _median(rows, "away_max_s", 1),
         "longest silence, s": _median(rows, "silence_max_s", 1),
-        "Daphne CPU s per 1000": _median(rows, "cpu_s_daphne_per_1000_deliveries", 1),
-        "Daphne PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
+        "instances' CPU s per 1000": _median(rows, "cpu_s_daphne_per_1000_deliveries", 1),
+        "instances' PSS, MiB": _median(rows, "pss_peak_bytes_daphne", 1 / MIB),
     }
 
 

@@ -51,7 +51,7 @@ def test_verdicts_are_against_stock(monkeypatch):
     assert worth.loc[("lean_dispatch", "cpu_s_daphne_per_1000_deliveries"), "estimate"] == pytest.approx(0.5, rel=0.02)
     assert worth.loc[("all", "delivered_share"), "verdict"].startswith("the same")
     rows = study.worth_rows([])
-    assert rows[0]["improvement"] == "lean_dispatch" and ": better" in rows[0]["Daphnes' CPU seconds per 1000 deliveries"]
+    assert rows[0]["improvement"] == "lean_dispatch" and ": better" in rows[0]["instances' CPU seconds per 1000 deliveries"]
     study.worth_picture(study.worth([]))
 
 

@@ -13,6 +13,7 @@ import synthetic
 matplotlib.use("Agg")
 
 from stacklab.bench import servers as module  # noqa: E402
+from stacklab.bench.comparison import CHAT_METRICS  # noqa: E402
 from stacklab.bench.experiments import experiment_named  # noqa: E402
 from stacklab.bench.servers import FIRST, MOST, most_clients, searched, servers  # noqa: E402
 from stacklab.errors import LoadError  # noqa: E402
@@ -20,8 +21,10 @@ from stacklab.settings import ASGI_SERVERS, StackSettings  # noqa: E402
 from stacklab.site import LAB, Chat, Site  # noqa: E402
 from stacklab.study import words  # noqa: E402
 from stacklab.study.looks import summarize_look  # noqa: E402
+from stacklab.study.paired import look  # noqa: E402
 from stacklab.study.report import without_empty, write_report  # noqa: E402
 from stacklab.study.servers import _slope, bounds, costs, side_by_side, stops, text  # noqa: E402
+from stacklab.study.summary import summarize  # noqa: E402
 from stacklab.workload import ChatLoad, Look  # noqa: E402
 
 
@@ -194,6 +197,16 @@ def test_what_a_connection_and_a_message_cost_by_server(measured):
     of = table.xs(True, level="tls")
     assert 1.6 < of.loc["granian", "cpu_us_per_delivery"] / of.loc["daphne", "cpu_us_per_delivery"] < 2.8
     assert of.loc["daphne", "lost_per_mille"] == 0 and 50 < of.loc["granian", "lost_per_mille"] < 150
+
+
+def test_what_instances_cost_is_told_and_compared_whatever_their_server(measured):
+    table = summarize(measured)
+    assert table["pss_peak_bytes_daphne"].between(3 * 60e6, 4 * 60e6).all(), "as the settings call them"
+    for of in measured:
+        cells = words.chat_row(of.point, summarize([of]))
+        assert cells["instances' CPU s per 1000"] != words.NOTHING != cells["instances' PSS, MiB"]
+    sides = table.assign(side=["A" if run.settings.asgi_server == "daphne" else "B" for run in measured], repeat=[1, 2, 1, 2])
+    assert {of.metric: of.blocks for of in look(sides, CHAT_METRICS, 0.05)} == dict.fromkeys(CHAT_METRICS, 2)
 
 
 def test_the_report_begins_with_the_servers_and_a_terminal_has_the_same_figures(measured, tmp_path):
