@@ -9,7 +9,7 @@ from dataclasses import replace
 from stacklab.bench.events import Event
 from stacklab.bench.improvements import improvement_outages, improvements
 from stacklab.bench.plan import Experiment, Point
-from stacklab.bench.servers import servers
+from stacklab.bench.servers import SLOPE_RAMP_S, servers
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, StackSettings
 from stacklab.stack.limits import raised_for
@@ -192,10 +192,11 @@ def sockets(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     points = [
         Point(
             f"{clients} sockets", settings,
-            ChatLoad(clients=clients, rooms=clients // 10, messages_per_s=0, duration_s=5 if quick else 10, ramp_s=clients / 60),
+            ChatLoad(clients=clients, rooms=clients // 10, messages_per_s=0, duration_s=5 if quick else 10,
+                     ramp_s=max(SLOPE_RAMP_S, clients / 60)),
         )
         for clients in counts
-    ]
+    ]  # fmt: skip
     return _named("sockets", points, quick, 1 if repeats is None else repeats, seed)
 
 

@@ -23,7 +23,7 @@ from stacklab.workload import ChatLoad, HttpLoad, Look
 RULES = HttpLoad.rules() | ChatLoad.rules() | Look.rules() | StackSettings.rules()
 FACTORS = tuple(RULES)
 """Every field of workloads and settings: what can differ between the points of an experiment."""
-
+FEWEST_READINGS = 4  # that make a slope
 
 
 def factors(runs: Sequence[Run]) -> list[str]:
@@ -120,6 +120,26 @@ def sockets(runs: Sequence[Run]) -> pd.DataFrame:
         mine = opened[(opened["experiment"] == experiment) & (opened["run"] == run)]
         memory.loc[at.index, "sockets"] = open_at(mine["t_s"] + mine["connect_s"], mine["t_end_s"], at["t_s"].to_numpy())
     return memory
+
+
+def while_opening(memory: pd.DataFrame) -> pd.DataFrame:
+    """Of one run's rows of `sockets` those up to the reading at which all were open first: what a process has once had it
+    keeps, so afterwards its memory says nothing of the sockets.
+    """
+    memory = memory.sort_values("t_s")
+    return memory[: int((memory["sockets"] >= 0.98 * memory["sockets"].max()).to_numpy().argmax()) + 1]
+
+
+def bytes_per_socket(memory: pd.DataFrame) -> float:
+    """What one more socket takes, of one run's rows of `sockets`: the slope while they open; NaN of too few readings.
+
+    Not of the first fifth of the sockets, with which comes what a server loads once.
+    """
+    opening = while_opening(memory) if len(memory) else memory
+    opening = opening[opening["sockets"] >= memory["sockets"].max() / 5]
+    if opening["sockets"].nunique() < FEWEST_READINGS:
+        return np.nan
+    return float(np.polyfit(opening["sockets"], opening["pss_bytes"].astype(float), 1)[0])
 
 
 def open_at(begun: pd.Series, ended: pd.Series, times: np.ndarray) -> np.ndarray:

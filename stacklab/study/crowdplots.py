@@ -13,7 +13,6 @@ from stacklab.study import drawing
 from stacklab.study.analysis import open_at
 from stacklab.study.drawing import FAILED, INK, OKABE_ITO, PERCENTILE_STYLES
 
-LINE_STYLES = ("-", "--", ":", "-.")
 STEP_S = 0.1
 
 
@@ -25,12 +24,14 @@ def latency_over_time(messages: pd.DataFrame, ax: Axes | None = None, events: pd
     counted = messages[~messages["warmup"].astype(bool)]
     if not drawing.drawable(ax, counted, "latency_s"):
         return ax
-    second = np.floor(counted["t_s"].astype(float))
+    second, sound = np.floor(counted["t_s"].astype(float)), bool(counted["valid"].all())
     handles = []
     for name, share in (("p50", 0.5), ("p95", 0.95)):
         colour, marker = PERCENTILE_STYLES[name]
         line = counted.groupby(second)["latency_s"].quantile(share) * 1000
-        ax.plot(line.index + 0.5, line, color=colour, marker=marker, markersize=3.5, linewidth=1.4)
+        face, style = (colour, "-") if sound else ("white", drawing.line(False))
+        ax.plot(line.index + 0.5, line, color=colour, marker=marker, markerfacecolor=face, linestyle=style, markersize=3.5,
+                linewidth=1.4)  # fmt: skip
         handles.append(Line2D([], [], color=colour, marker=marker, markersize=5, label=drawing.PERCENTILE_NAMES[name]))
     drawing.log_axis(ax.yaxis)
     lost = (counted["copies"] == 0).groupby(second).mean()
@@ -46,7 +47,7 @@ def latency_over_time(messages: pd.DataFrame, ax: Axes | None = None, events: pd
         handles.append(Patch(color=FAILED, alpha=0.45, label="share lost (right)"))
     _mark(ax, messages, events)
     ax.set(xlabel="seconds since counting began", xlim=(0, second.max() + 1))
-    drawing.legend(ax, handles, offset=1.08 if lost.any() else 1.01)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(counted, lines=True)], offset=1.08 if lost.any() else 1.01)
     return drawing.finish(ax, "Time from sender to receiver, by second", "latency, ms")
 
 
@@ -58,18 +59,19 @@ def burst_spread(messages: pd.DataFrame, ax: Axes | None = None) -> Axes:
         return ax
     handles = []
     for number, (label, mine) in enumerate(drawing.cases_of(rows)):
-        colour, style = OKABE_ITO[number % len(OKABE_ITO)], LINE_STYLES[number % 4]
-        for _, run in mine.groupby(["experiment", "run"], observed=True):
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        for (_, _, valid), run in mine.groupby(["experiment", "run", "valid"], observed=True):
+            style = drawing.line(valid, number)
             took_ms = np.sort((run["received_s"] - run["sent_s"].min()).dropna().to_numpy(dtype=float)) * 1000
             shares = np.arange(1, len(took_ms) + 1) / len(run)
             ax.plot(took_ms, shares, color=colour, linestyle=style, linewidth=1.8, drawstyle="steps-post")
         lost = int((mine["copies"] == 0).sum())
         words = f"{label}\n{len(mine):,} deliveries" + (f", {lost:,} lost" if lost else "")
-        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.2, label=words))
+        handles.append(Line2D([], [], color=colour, linestyle=drawing.line(True, number), linewidth=2.2, label=words))
     drawing.log_axis(ax.xaxis)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(ylim=(0, 1.03), xlabel="since the burst began, ms")
-    drawing.legend(ax, handles)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(rows, lines=True)])
     return drawing.finish(ax, "A burst, until everybody has it", "share of its deliveries", grid="both")
 
 
@@ -83,14 +85,15 @@ def latency_by_room_size(messages: pd.DataFrame, ax: Axes | None = None) -> Axes
     for number, (label, mine) in enumerate(drawing.cases_of(counted)):
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[(number + number // 8) % 8]
         each = mine.groupby(["experiment", "run", "room"], observed=True)
-        rooms = each.agg(deliveries=("n", "size"), p95_s=("latency_s", lambda values: values.quantile(0.95)))
+        p95 = lambda values: values.quantile(0.95)  # noqa: E731
+        rooms = each.agg(valid=("valid", "first"), deliveries=("n", "size"), p95_s=("latency_s", p95))
         said = each.apply(lambda rows: len(rows[["sender", "n"]].drop_duplicates()), include_groups=False)
-        ax.scatter(rooms["deliveries"] / said, rooms["p95_s"] * 1000, s=34, color=colour, marker=marker, alpha=0.75, linewidth=0)
+        drawing.marks(ax, rooms["deliveries"] / said, rooms["p95_s"] * 1000, rooms["valid"], colour, marker)
         handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=label))
     drawing.log_axis(ax.xaxis)
     drawing.log_axis(ax.yaxis)
     ax.set(xlabel="receivers of a message in the room")
-    drawing.legend(ax, handles)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(counted)])
     return drawing.finish(ax, "Large rooms and small", "95th percentile of the latency, ms", grid="both")
 
 
@@ -102,17 +105,18 @@ def clients_over_time(connections: pd.DataFrame, ax: Axes | None = None, events:
         return drawing.nothing(ax, "No client was connected.")
     handles, last = [], opened["t_end_s"].max()
     for number, (label, mine) in enumerate(drawing.cases_of(opened)):
-        colour, style = OKABE_ITO[number % len(OKABE_ITO)], LINE_STYLES[number % 4]
-        for _, run in mine.groupby(["experiment", "run"], observed=True):
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        for (_, _, valid), run in mine.groupby(["experiment", "run", "valid"], observed=True):
+            style = drawing.line(valid, number)
             begun = run["t_s"] + run["connect_s"]
             times = np.arange(begun.min(), run["t_end_s"].max(), STEP_S)
             held = open_at(begun, run["t_end_s"], times)
             ax.plot(times, held, color=colour, linestyle=style, linewidth=1.7, drawstyle="steps-post")
-        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.2, label=label))
+        handles.append(Line2D([], [], color=colour, linestyle=drawing.line(True, number), linewidth=2.2, label=label))
     _mark(ax, connections, events)
     ax.set(xlabel="seconds since counting began", xlim=(opened["t_s"].min(), last))
     ax.set_ylim(bottom=0)
-    drawing.legend(ax, handles)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(opened, lines=True)])
     return drawing.finish(ax, "Clients connected", "clients connected", grid="both")
 
 

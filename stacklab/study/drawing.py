@@ -28,7 +28,7 @@ PERCENTILE_STYLES = {"p50": ("#0072B2", "o"), "p95": ("#E69F00", "s"), "p99": ("
 PERCENTILE_NAMES = {"p50": "median", "p95": "95th percentile", "p99": "99th percentile"}
 MANY_INSTANCES = 4  # more Daphnes than this are drawn as one area
 BIN_S = 0.5  # the sampling interval: runs are averaged in bins of it
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 CHARACTERS_PER_INCH = 11  # of tick labels
 
 
@@ -200,10 +200,23 @@ def percentile_handles() -> list[Line2D]:
     ]
 
 
-def disturbed_handle(table: pd.DataFrame) -> list[Line2D]:
+def line(valid: bool, number: int = 0) -> str:
+    """The style of a run's line: dashed where it was disturbed; else by the number of its case, once the colours are through."""
+    return ("-", ":", "-.")[number // len(OKABE_ITO) % 3] if valid else "--"
+
+
+def marks(ax: Axes, x: pd.Series, y: pd.Series, valid: pd.Series, colour: str, marker: str) -> None:
+    """A cloud of marks, hollow where their run was disturbed."""
+    for sound, of in ((True, valid.astype(bool)), (False, ~valid.astype(bool))):
+        face = colour if sound else "none"
+        ax.scatter(x[of], y[of], s=26, marker=marker, facecolor=face, edgecolor=colour, alpha=0.75, linewidth=0 if sound else 1)
+
+
+def disturbed_handle(table: pd.DataFrame, lines: bool = False) -> list[Line2D]:
     if table["valid"].astype(bool).all():
         return []
-    return [Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="", markersize=6, label="disturbed run")]
+    style = {"linestyle": line(False)} if lines else {"marker": "o", "markerfacecolor": "white", "linestyle": ""}
+    return [Line2D([], [], color=MUTED, markersize=6, label="disturbed run", **style)]
 
 
 def disturbed_legend(ax: Axes, table: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ from stacklab.settings import IMPROVEMENTS
 from stacklab.study import drawing
 from stacklab.study.paired import BETTER, ONE_LOOK_ERROR, UNDECIDED, WORSE, look
 from stacklab.study.summary import METRIC_NAMES, summarize
+from stacklab.study.words import NOTHING
 
 METRICS = ("cpu_s_daphne_per_1000_deliveries", "pss_peak_bytes_daphne", "latency_p50_s", "latency_p95_s", "delivered_share")
 FELT = ("point", "what", "repeats", "cut", "codes", "back_p50_s", "back_max_s", "never_back", "lost", "deliveries")
@@ -33,7 +34,7 @@ def is_of_improvements(runs: Sequence[Run]) -> bool:
     return STOCK in points and ALL in points and bool(points & set(IMPROVEMENTS))
 
 
-def worth(runs: Sequence[Run], margin: float = MARGIN) -> pd.DataFrame:
+def worth(runs: Sequence[Run]) -> pd.DataFrame:
     """One row an improvement and metric, all together last: point, metric, blocks, scale, estimate, low, high, verdict.
 
     Estimates are ratios to stock within a block (of `delivered_share`: differences). Only sound blocks decide.
@@ -44,7 +45,7 @@ def worth(runs: Sequence[Run], margin: float = MARGIN) -> pd.DataFrame:
     stock, rows = summary[summary["point"] == STOCK].assign(side="A"), []
     for point in [name for name in (*IMPROVEMENTS, ALL) if name in set(summary["point"])]:
         pairs = pd.concat([stock, summary[summary["point"] == point].assign(side="B")])
-        for of in look(pairs, METRICS, margin, ONE_LOOK_ERROR):
+        for of in look(pairs, METRICS, MARGIN, ONE_LOOK_ERROR):
             rows.append({"point": point, "metric": of.metric, "blocks": of.blocks, "scale": of.scale, "estimate": of.estimate,
                          "low": of.low, "high": of.high, "verdict": of.verdict})  # fmt: skip
     return pd.DataFrame(rows)
@@ -118,8 +119,9 @@ def felt_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
     """`felt` as a table in words."""
     return [
         {
-            "settings": row["point"], "event": row["what"], "sockets cut": str(row["cut"]), "close codes": row["codes"] or "–",
+            "settings": row["point"], "event": row["what"], "sockets cut": str(row["cut"]), "close codes": row["codes"] or NOTHING,
             "back after s (median)": _seconds(row["back_p50_s"]), "(longest)": _seconds(row["back_max_s"]),
+            "never back": str(row["never_back"]),
             "deliveries lost": f"{row['lost']:,} of {row['deliveries']:,}",
         }
         for row in felt(runs).to_dict("records")
@@ -127,7 +129,7 @@ def felt_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def _seconds(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.1f}"
+    return NOTHING if pd.isna(value) else f"{value:.1f}"
 
 
 def text(rows: Sequence[dict[str, str]]) -> str:

@@ -114,8 +114,8 @@ def server_pictures(runs: Sequence[Run]) -> list[Picture]:
     """What each ASGI server costs and bears."""
     told = "; ".join(", ".join(f"{name} {value}" for name, value in line.items()) for line in servers.side_by_side(runs))
     caption = (
-        "A bar at the median, a dot a run, hollow where it was disturbed; a search is not judged for that. Of clients more is "
-        "better, of the rest less."
+        "A bar at the median of the sound runs, a dot a run, hollow where it was disturbed. Of clients more is better, of the "
+        "rest less."
     )
     return [_picture(servers.picture(runs), f"The servers side by side. {told}.", caption)]
 
@@ -134,10 +134,9 @@ def _improvement_picture(runs: Sequence[Run]) -> list[Picture]:
 
 def _crowd_pictures(runs: Sequence[Run], typical: Sequence[Run]) -> list[Picture]:
     """How a chat went second by second, each case by itself; and what there is to see of large rooms, bursts and storms."""
-    messages, events = analysis.messages(runs), analysis.events(typical)
+    drawn, events = analysis.messages(typical), analysis.events(typical)
     seen = []
-    if messages["latency_s"].notna().any():
-        drawn = analysis.messages(typical)
+    if drawn["latency_s"].notna().any():
         seen.append(_picture(
             _small_multiples(drawn, lambda rows, ax: crowdplots.latency_over_time(rows, ax, events)),
             "Latency of what was said in each second, and the share of it that was lost, a small picture for each case.",
@@ -146,13 +145,13 @@ def _crowd_pictures(runs: Sequence[Run], typical: Sequence[Run]) -> list[Picture
         ))  # fmt: skip
     if any(run.workload.largest_room for run in runs):
         seen.append(_picture(
-            _single(lambda ax: crowdplots.latency_by_room_size(messages, ax)),
+            _single(lambda ax: crowdplots.latency_by_room_size(analysis.messages(runs), ax)),
             "The 95th percentile of the latency of each room against the number of receivers in it.",
             "One mark a room. What a large room costs its own people, and what the small rooms beside it pay.",
         ))  # fmt: skip
-    if messages["burst"].any():
+    if bursting := [run for run in runs if run.workload.burst_at_s is not None]:
         seen.append(_picture(
-            _single(lambda ax: crowdplots.burst_spread(messages, ax)),
+            _single(lambda ax: crowdplots.burst_spread(analysis.messages(bursting), ax)),
             "The share of a burst's deliveries that had arrived, over time since the burst, by case.",
             "A line a run, from the first receiver to the last. One that ends below 100 % lost the rest.",
         ))  # fmt: skip

@@ -18,8 +18,8 @@ from matplotlib.ticker import PercentFormatter
 
 from stacklab.stack.services import SERVICE_COLOURS, number_of
 from stacklab.study import drawing
-from stacklab.study.analysis import open_at
-from stacklab.study.drawing import FAILED, GRID, INK, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
+from stacklab.study.analysis import bytes_per_socket, open_at, while_opening
+from stacklab.study.drawing import FAILED, GRID, INK, KIB, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
 from stacklab.study.paired import UNDECIDED
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import MARGIN, NO_DIFFERENCE, NOT_TESTED, Judgement, as_claimed, least_as_claimed
@@ -139,14 +139,12 @@ def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes
         colour = OKABE_ITO[number % len(OKABE_ITO)]
         for (_, valid), run in rows.groupby(["run", "valid"], observed=True):
             quantiles = np.quantile(run["response_s"].to_numpy(dtype=float), shares) * 1000
-            ax.plot(np.maximum(quantiles, 0.01), shares, color=colour, linewidth=1.3, linestyle="-" if valid else "--")
+            ax.plot(np.maximum(quantiles, 0.01), shares, color=colour, linewidth=1.3, linestyle=drawing.line(valid))
         handles.append(Line2D([], [], color=colour, linewidth=2.5, label=label))
     drawing.log_axis(ax.xaxis)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(ylim=(0, 1.01), xlabel="response time, ms")
-    if not good["valid"].astype(bool).all():
-        handles.append(Line2D([], [], color=MUTED, linestyle="--", label="disturbed run"))
-    drawing.legend(ax, handles)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(good, lines=True)])
     return drawing.finish(ax, "How many were answered within …", "share of requests", grid="both")
 
 
@@ -161,11 +159,11 @@ def percentiles_to_the_tail(requests: pd.DataFrame, ax: Axes | None = None) -> A
         return ax
     handles, longest = [], 100
     for number, (label, rows) in enumerate(drawing.cases_of(good)):
-        colour, style = OKABE_ITO[number % len(OKABE_ITO)], ("-", "--", ":", "-.")[number % 4]
-        for _, run in rows.groupby(["experiment", "run"], observed=True):
+        colour, style = OKABE_ITO[number % len(OKABE_ITO)], drawing.line(True, number)
+        for (_, _, valid), run in rows.groupby(["experiment", "run", "valid"], observed=True):
             waits_ms = np.sort(run["response_s"].to_numpy(dtype=float)) * 1000
             one_in = len(waits_ms) / np.arange(len(waits_ms), 0, -1)
-            ax.plot(one_in, waits_ms, color=colour, linestyle=style, linewidth=1.8, drawstyle="steps-post")
+            ax.plot(one_in, waits_ms, color=colour, linestyle=drawing.line(valid, number), linewidth=1.8, drawstyle="steps-post")
             longest = max(longest, len(waits_ms))
         handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.2, label=label))
     drawing.log_axis(ax.yaxis)
@@ -173,7 +171,7 @@ def percentiles_to_the_tail(requests: pd.DataFrame, ax: Axes | None = None) -> A
     nines = [n for n in (1, 2, 10, 100, 1000, 10_000, 100_000) if n <= longest]
     ax.set_xticks(nines, ["fastest", "median", *(f"{100 - 100 / n:g} %" for n in nines[2:])])
     ax.set(xlim=(1, longest), xlabel="share of requests answered within the time")
-    drawing.legend(ax, handles)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(good, lines=True)])
     return drawing.finish(ax, "Response times, to the slowest", "response time, ms", grid="both")
 
 
@@ -276,32 +274,30 @@ def failover_timeline(
 
 
 def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The ASGI server's memory against its open sockets, until all are open. The slope is what one takes. From `analysis.sockets`."""
+    """The instances' memory against their open sockets, until all are open; the slope, where there are readings enough for one,
+    is what one takes, in the median of the runs. From `analysis.sockets`.
+    """
     ax = drawing.axes_for(ax, 6)
     if not drawing.drawable(ax, sockets, "pss_bytes"):
         return ax
-    # What a process has once had it keeps: afterwards memory says nothing of the sockets.
-    sockets = sockets.groupby(["experiment", "run"], group_keys=False, observed=True)[list(sockets)].apply(_while_opening)
     handles = []
     for number, (label, rows) in enumerate(drawing.cases_of(sockets)):
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[number % 8]
-        ax.scatter(rows["sockets"], rows["pss_bytes"] / MIB, s=22, color=colour, marker=marker, alpha=0.7, linewidth=0)
+        runs = [run for _, run in rows.groupby(["experiment", "run"], observed=True)]
+        rows = pd.concat([while_opening(run) for run in runs])
+        drawing.marks(ax, rows["sockets"], rows["pss_bytes"] / MIB, rows["valid"], colour, marker)
         words = label
-        if rows["sockets"].nunique() > 1:
-            slope, base = np.polyfit(rows["sockets"], rows["pss_bytes"].astype(float), 1)
+        slopes = pd.Series([bytes_per_socket(run) for run in runs]).dropna()
+        if len(slopes):
             ends = np.array([0, rows["sockets"].max()])
-            ax.plot(ends, (base + slope * ends) / MIB, color=colour, linewidth=1.5)
-            words += f"\n{slope / 1024:,.0f} KiB a socket"
+            line = rows["pss_bytes"].mean() + slopes.median() * (ends - rows["sockets"].mean())
+            ax.plot(ends, line / MIB, color=colour, linewidth=1.5)
+            words += f"\n{slopes.median() / KIB:,.0f} KiB a socket"
         handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1.5, label=words))
     ax.set(xlabel="open sockets")
     ax.set_ylim(bottom=0)
-    drawing.legend(ax, handles)
+    drawing.legend(ax, [*handles, *drawing.disturbed_handle(sockets)])
     return drawing.finish(ax, "What an open socket costs", "PSS of all instances, MiB", grid="both")
-
-
-def _while_opening(sockets: pd.DataFrame) -> pd.DataFrame:
-    sockets = sockets.sort_values("t_s")
-    return sockets.iloc[: int(sockets["sockets"].to_numpy().argmax()) + 1]
 
 
 def gauge_over_time(gauges: pd.DataFrame, names: Sequence[str], ax: Axes | None = None) -> Axes:

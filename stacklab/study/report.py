@@ -23,16 +23,19 @@ KINDS = {
     "chat": ("Chat", words.chat_row, pictures.chat_pictures),
     "look": ("Looked at", words.look_row, lambda runs, summary: []),
 }
+REPEATS = "Medians of the repeats; in brackets their range. Failed, lost and the like are sums over the repeats."
+SOUND = "Medians of the sound runs, or of the disturbed where none was sound; close codes are sums over them."
 MOST_POINTS = 16  # in one picture; the tables hold all
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the report says of the HTTP runs, or of the chat runs."""
+    """What the report says of the HTTP runs, or of the chat runs. `note`: what to know about the table."""
 
     title: str
     sentences: list[str]
     table: list[dict[str, str]]
+    note: str
     judgements: list[dict[str, Any]]
     pictures: list[Picture]
     extras: list[Extra]
@@ -88,10 +91,10 @@ def _servers(runs: Sequence[Run]) -> list[Section]:
     if not servers.is_of_servers(runs):
         return []
     said = [
-        "A line a server: medians of its chat runs with TLS, over all channel layers and sizes of rooms; the largest number of "
+        "A line a server: what its chat runs with TLS cost, over all channel layers and sizes of rooms; the largest number of "
         "clients, of those tried, that one instance bears; and what the clients of an instance see when it is told to stop."
     ]
-    return [Section("Servers side by side", said, servers.side_by_side(runs), [], pictures.server_pictures(runs), [])]
+    return [Section("Servers side by side", said, servers.side_by_side(runs), SOUND, [], pictures.server_pictures(runs), [])]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:
@@ -106,6 +109,7 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
         title=title,
         sentences=sentences,
         table=without_empty([row(point, summary[summary["point"] == point]) for point in points]),
+        note=REPEATS,
         judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],
         pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
         extras=[extra for extra in _extras(runs) if extra.table],

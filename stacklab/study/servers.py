@@ -14,12 +14,12 @@ from stacklab.runs.results import Run
 from stacklab.runs.seen import read_seen
 from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import SERVICE_COLOURS, SERVICES
-from stacklab.study import analysis, drawing
+from stacklab.study import analysis, drawing, words
 from stacklab.study.looks import summarize_look
 from stacklab.study.summary import summarize
 
 COSTS = {
-    "kb_per_connection": "Memory a connection, kB", "cpu_us_per_delivery": "The server's CPU a delivered message, µs",
+    "kib_per_connection": "Memory a connection, KiB", "cpu_us_per_delivery": "The server's CPU a delivered message, µs",
     "latency_p95_ms": "95th percentile of the latency, ms", "lost_per_mille": "Lost, of 1000 due",
 }
 """{column of `costs`: its name}."""
@@ -31,21 +31,19 @@ def is_of_servers(runs: Sequence[Run]) -> bool:
 
 
 def costs(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a chat run: server, layer, room_size, tls, point, valid, and the columns of COSTS.
+    """One row a chat run: server, layer, room_size, tls, valid, and the columns of COSTS.
 
     A connection's memory is the slope of the instances' PSS over their open sockets while these open, so that what the
     server takes for itself is not in it.
     """
     chats = [run for run in runs if run.kind == "chat"]
-    summary, memory = summarize(chats), analysis.sockets(chats)
     rows = []
-    for run, row in zip(chats, summary.to_dict("records"), strict=True):
-        server, load = run.settings.asgi_server, run.workload
-        mine = memory[(memory["experiment"] == run.experiment) & (memory["run"] == run.run)]
+    for run, row in zip(chats, summarize(chats).to_dict("records"), strict=True):
+        load = run.workload
+        bytes_each = run.once("bytes per socket", lambda run=run: analysis.bytes_per_socket(analysis.sockets([run])))
         rows.append({
-            "server": server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms,
-            "tls": run.settings.daphne_tls, "point": run.point,
-            "valid": run.validity.valid, "kb_per_connection": _slope(mine) / 1000,
+            "server": run.settings.asgi_server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms,
+            "tls": run.settings.daphne_tls, "valid": run.validity.valid, "kib_per_connection": bytes_each / drawing.KIB,
             "cpu_us_per_delivery": row.get("cpu_s_daphne_per_1000_deliveries", np.nan) * 1000,
             "latency_p95_ms": row.get("latency_p95_s", np.nan) * 1000,
             "lost_per_mille": 1000 * (1 - row.get("delivered_share", np.nan)),
@@ -53,46 +51,34 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _slope(memory: pd.DataFrame) -> float:
-    """Bytes of one more socket, up to the reading at which all were open first.
-
-    Not of the first fifth of them, with which comes what a server loads once: of 200 sockets that was half the slope.
-    """
-    memory = memory.sort_values("t_s")
-    full = (memory["sockets"] >= 0.98 * memory["sockets"].max()).to_numpy()
-    opening = memory[: int(full.argmax()) + 1] if len(memory) else memory
-    opening = opening[opening["sockets"] >= memory["sockets"].max() / 5]
-    if opening["sockets"].nunique() < 2:
-        return np.nan
-    return float(np.polyfit(opening["sockets"], opening["pss_bytes"].astype(float), 1)[0])
-
-
 def bounds(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a search: server, clients_borne, first_not_borne, generator_cores (the most that a trial took)."""
+    """One row a search: server, valid, clients_borne, first_not_borne."""
     looks = [run for run in runs if run.kind == "look" and run.workload.sight == "most_clients"]
     return pd.DataFrame([
-        {"server": run.settings.asgi_server, **summarize_look(run),
-         "generator_cores": max(row["generator_cores"] for row in read_seen(run.path))}
-        for run in looks
+        {"server": run.settings.asgi_server, "valid": run.validity.valid, **summarize_look(run)} for run in looks
     ])  # fmt: skip
 
 
 def stops(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a stop: server, stop_s, result (systemd's word), codes (with how many sockets saw each)."""
+    """One row a stop: server, valid, stop_s, codes (a Counter of how many sockets saw each)."""
     rows = []
     for run in runs:
         if run.kind == "look" and run.workload.sight == "server_stops":
             seen = read_seen(run.path)
             codes = Counter("still open" if row["code"] is None else row["code"] for row in seen if "code" in row)
-            words = ", ".join(f"{code} × {count}" for code, count in codes.most_common())
-            last = seen[-1]
-            rows.append({"server": run.settings.asgi_server, "stop_s": last["stop_s"], "result": last["result"], "codes": words})
+            told = {"valid": run.validity.valid, "stop_s": seen[-1]["stop_s"], "codes": codes}
+            rows.append({"server": run.settings.asgi_server} | told)
     return pd.DataFrame(rows)
 
 
+def sound(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of sound runs; all, where none was sound."""
+    return rows[rows["valid"]] if rows["valid"].any() else rows
+
+
 def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """A line a server, in words: medians of its chat runs with TLS, all layers and rooms; a connection's memory without TLS;
-    its bound; how it stops.
+    """A line a server, in words: medians of its sound chat runs with TLS, all layers and rooms; a connection's memory without
+    TLS; its bound; how it stops. What no sound run says, the disturbed ones do, and are called so.
     """
     cost, bound, stop = costs(runs), bounds(runs), stops(runs)
     lines = []
@@ -100,20 +86,23 @@ def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
         line = {"server": SERVICES[server].label}
         if len(cost) and (mine := cost[cost["server"] == server]).size:
             tls, plain = mine[mine["tls"]], mine[~mine["tls"]]
-            line |= {name: number(tls[column].median()) for column, name in COSTS.items()}
-            line |= {"Memory without TLS, kB": number(plain["kb_per_connection"].median())} if len(plain) else {}
+            line |= {name: _median(tls, column) for column, name in COSTS.items()}
+            line |= {"Memory without TLS, KiB": _median(plain, "kib_per_connection")} if len(plain) else {}
         if len(bound) and (mine := bound[bound["server"] == server]).size:
-            line["Clients of one instance with p95 ≤ 250 ms"] = f"{mine['clients_borne'].median():.0f}"
+            line["Clients of one instance with p95 ≤ 250 ms"] = _median(mine, "clients_borne")
         if len(stop) and (mine := stop[stop["server"] == server]).size:
-            line |= {"Stops in, s": f"{mine['stop_s'].median():.1f}", "Close codes": mine["codes"].iloc[0]}
+            codes = sum(sound(mine)["codes"], Counter())
+            line |= {"Stops in, s": _median(mine, "stop_s")}
+            line |= {"Close codes": ", ".join(f"{code} × {count}" for code, count in codes.most_common())}
         lines += [line] if len(line) > 1 else []
     columns = dict.fromkeys(name for line in lines for name in line)
-    return [dict.fromkeys(columns, "–") | line for line in lines]
+    return [dict.fromkeys(columns, words.NOTHING) | line for line in lines]
 
 
-def number(value: float) -> str:
-    """Three figures that count."""
-    return "–" if np.isnan(value) else f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+def _median(rows: pd.DataFrame, column: str) -> str:
+    if rows[column].isna().all():
+        return words.NOTHING
+    return words.number(sound(rows)[column].median()) + ("" if rows["valid"].any() else f" ({len(rows)} disturbed)")
 
 
 def text(runs: Sequence[Run]) -> str:
@@ -155,11 +144,11 @@ def _case_words(layer: str, room_size: int, tls: bool) -> str:
 
 
 def _bar(ax, place: float, rows: pd.DataFrame, column: str, server: str) -> None:
-    """The median as a bar, each run as a dot, hollow where it was disturbed."""
+    """The sound runs' median as a bar, each run as a dot, hollow where it was disturbed."""
     if not len(rows) or rows[column].isna().all():
         return
     width = 0.18 if "layer" in rows else 0.6
-    ax.bar(place, rows[column].median(), width=width, color=SERVICE_COLOURS[server], alpha=0.75)
+    ax.bar(place, sound(rows)[column].median(), width=width, color=SERVICE_COLOURS[server], alpha=0.75)
     for row in rows.to_dict("records"):
-        face = drawing.INK if row.get("valid", True) else "white"
+        face = drawing.INK if row["valid"] else "white"
         ax.plot(place, row[column], "o", color=drawing.INK, markerfacecolor=face, markersize=4)

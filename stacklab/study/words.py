@@ -152,6 +152,8 @@ def _share(rows: pd.DataFrame, column: str) -> str:
 
 def number(value: float) -> str:
     """Three figures that count, thousands set apart."""
+    if np.isnan(value):
+        return NOTHING
     size = abs(value)
     return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 

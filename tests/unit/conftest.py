@@ -1,8 +1,20 @@
-"""A small HTTPS site, for the tests of what puts load on one."""
+"""A small HTTPS site, for the tests of what puts load on one; pictures that no screen is needed for, closed after each test."""
 
+import sys
+
+import matplotlib
 import pytest
 from certificates import make_ca
 from load_site import Site
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    if plt := sys.modules.get("matplotlib.pyplot"):
+        plt.close("all")
 
 
 @pytest.fixture(scope="module")

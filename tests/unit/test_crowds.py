@@ -2,11 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,15 +11,10 @@ from test_validity import CHAT, the_reason, with_table
 from stacklab import study
 from stacklab.bench.experiment import rows_of
 from stacklab.runs.disturbance import load_window
+from stacklab.runs.results import Validity
 from stacklab.runs.validity import check
 from stacklab.study import crowdplots
 from stacklab.workload import ChatLoad
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +162,21 @@ def test_a_burst_that_lost_something_ends_below_the_whole(chat, tmp_path):
 def test_each_room_is_a_mark_at_its_size(chat):
     ax = crowdplots.latency_by_room_size(study.messages([chat]))
     assert ax.collections[0].get_offsets()[:, 0].tolist() == [10, 10, 10]
+
+
+def test_a_disturbed_run_is_drawn_so(chat, tmp_path):
+    run = change(chat, tmp_path, "messages", lambda table: in_a_burst(chat, table), burst_at_s=4.0, burst_messages=5)
+    disturbed = replace(run, validity=Validity(("Steal.",)))
+    for draw, table in (
+        (crowdplots.latency_over_time, study.messages), (crowdplots.burst_spread, study.messages),
+        (crowdplots.clients_over_time, study.connections),
+    ):  # fmt: skip
+        assert {line.get_linestyle() for line in draw(table([run])).lines} == {"-"}
+        ax = draw(table([disturbed]))
+        assert {line.get_linestyle() for line in ax.lines} == {"--"}, draw.__name__
+        assert ax.get_legend().get_texts()[-1].get_text() == "disturbed run"
+    hollow = crowdplots.latency_by_room_size(study.messages([replace(chat, validity=Validity(("Steal.",)))]))
+    assert [len(marks.get_facecolor()) for marks in hollow.collections if len(marks.get_offsets())] == [0]
 
 
 def test_clients_connected_fall_and_rise_again(tmp_path):

@@ -98,6 +98,7 @@ def test_what_clients_felt_is_told_for_each_event(monkeypatch):
     assert killed["back_p50_s"] == pytest.approx((1.4 + 2.0) / 2) and killed["back_max_s"] == pytest.approx(2.0)
     assert (killed["lost"], killed["deliveries"], killed["never_back"]) == (2, 4, 0)
     assert (stopped["cut"], stopped["codes"], stopped["never_back"], stopped["lost"]) == (2, "1011 × 2", 2, 2)
+    assert [row["never back"] for row in study.felt_rows([Felt(connections, messages)] * 2)] == ["0", "2"]
     assert "1011 × 2" in study.text(study.felt_rows([Felt(connections, messages)] * 2))
 
 

@@ -2,10 +2,6 @@
 
 import inspect
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,14 +11,8 @@ from matplotlib.colors import to_hex
 
 from stacklab import study
 from stacklab.settings import StackSettings
-from stacklab.study import plots
+from stacklab.study import plots, servers
 from stacklab.workload import ChatLoad, HttpLoad
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -232,11 +222,12 @@ def test_the_timeline_shows_clients_leave_and_come_back_and_the_event(killed):
     assert top[:, 1].max() == 30
 
 
-def test_memory_per_socket_states_the_slope(chats):
-    words = legend(plots.memory_per_socket(study.sockets(chats)))
-    assert words[0].startswith("one\n")
-    assert words[0].endswith("KiB a socket")
+def test_memory_per_socket_states_the_slope_where_there_are_readings_enough(chats, tmp_path):
+    run = synthetic.chat_run(tmp_path, "slow", workload=ChatLoad(clients=60, rooms=6, duration_s=4, ramp_s=14), point="slow")
+    words = legend(plots.memory_per_socket(study.sockets([run])))
+    assert words == [f"slow\n{servers.costs([run])['kib_per_connection'].item():.0f} KiB a socket"], "the same in all of a report"
     assert 55 <= int(words[0].split()[-4]) <= 62
+    assert "socket" not in "".join(legend(plots.memory_per_socket(study.sockets(chats)))), "three readings make no slope"
 
 
 def test_delivery_counts_what_was_lost(chats):

@@ -1,15 +1,11 @@
 """The list of processes, from what `ps` and `ss` print, and the picture that is drawn from it."""
 
-import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.colors import to_hex
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
-import pytest  # noqa: E402
-from matplotlib.colors import to_hex  # noqa: E402
-
-from stacklab.stack.processes import COLUMNS, processes  # noqa: E402
-from stacklab.study.diagram import MOST_CELLS, NEW, stack_diagram  # noqa: E402
+from stacklab.stack.processes import COLUMNS, processes
+from stacklab.study.diagram import MOST_CELLS, NEW, stack_diagram
 
 PS = """\
 systemd-journald.service     31     1 root      1  9000 /usr/lib/systemd/systemd-journald
@@ -44,12 +40,6 @@ class FakeHost:
 @pytest.fixture
 def table():
     return processes(FakeHost())
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_the_stacks_processes_are_listed_in_the_order_of_a_request_and_nobody_else(table):

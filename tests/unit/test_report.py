@@ -5,10 +5,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import pytest
 import synthetic

@@ -4,28 +4,27 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 
-matplotlib.use("Agg")
-
-from stacklab.bench import servers as module  # noqa: E402
-from stacklab.bench.comparison import CHAT_METRICS  # noqa: E402
-from stacklab.bench.experiments import experiment_named  # noqa: E402
-from stacklab.bench.servers import FIRST, MOST, most_clients, searched, servers  # noqa: E402
-from stacklab.errors import LoadError  # noqa: E402
-from stacklab.settings import ASGI_SERVERS, StackSettings  # noqa: E402
-from stacklab.site import LAB, Chat, Site  # noqa: E402
-from stacklab.study import words  # noqa: E402
-from stacklab.study.looks import summarize_look  # noqa: E402
-from stacklab.study.paired import look  # noqa: E402
-from stacklab.study.report import without_empty, write_report  # noqa: E402
-from stacklab.study.servers import _slope, bounds, costs, side_by_side, stops, text  # noqa: E402
-from stacklab.study.summary import summarize  # noqa: E402
-from stacklab.workload import ChatLoad, Look  # noqa: E402
+from stacklab.bench import servers as module
+from stacklab.bench.comparison import CHAT_METRICS
+from stacklab.bench.experiments import experiment_named
+from stacklab.bench.servers import FIRST, MOST, most_clients, searched, servers
+from stacklab.errors import LoadError
+from stacklab.runs.results import Validity
+from stacklab.settings import ASGI_SERVERS, StackSettings
+from stacklab.site import LAB, Chat, Site
+from stacklab.study import words
+from stacklab.study.analysis import bytes_per_socket
+from stacklab.study.looks import summarize_look
+from stacklab.study.paired import look
+from stacklab.study.report import without_empty, write_report
+from stacklab.study.servers import bounds, costs, side_by_side, stops, text
+from stacklab.study.summary import summarize
+from stacklab.workload import ChatLoad, Look
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -147,8 +146,9 @@ def test_what_a_server_loads_with_its_first_sockets_is_not_their_memory():
     loaded = [0, 20e6, 30e6, 30e6, 30e6, 30e6, 30e6, 40e6]  # and what comes once all are open does not count either
     taken = [n * 50_000 + once for n, once in zip(opened, loaded, strict=True)]
     memory = pd.DataFrame({"t_s": range(8), "sockets": opened, "pss_bytes": taken})
-    assert _slope(memory) == pytest.approx(50_000)
-    assert np.isnan(_slope(memory[:1]))
+    assert bytes_per_socket(memory) == pytest.approx(50_000)
+    assert np.isnan(bytes_per_socket(memory[[False, True] * 4])), "three readings make no slope"
+    assert np.isnan(bytes_per_socket(memory[:0]))
 
 
 @pytest.fixture
@@ -164,17 +164,19 @@ def looked(tmp_path):
 
 def test_a_stop_and_a_search_in_numbers(looked):
     rows = [{"number": n, "code": code, "open": code is None} for n, code in enumerate([1012, 1012, 1006, None])]
-    rows.append({"unit": "uvicorn@1", "stop_s": 0.4, "result": "success", "refused": 0})
-    settings = SimpleNamespace(asgi_server="uvicorn")
-    run = SimpleNamespace(kind="look", path=looked(rows), settings=settings, workload=Look(sight="server_stops"))
+    rows.append({"unit": "uvicorn@1", "stop_s": 0.4})
+    about = {"kind": "look", "settings": SimpleNamespace(asgi_server="uvicorn"), "validity": Validity()}
+    run = SimpleNamespace(path=looked(rows), workload=Look(sight="server_stops"), **about)
     assert summarize_look(run) == {"stop_s": 0.4, "told_share": 0.5}
     assert stops([run]).to_dict("records") == [
-        {"server": "uvicorn", "stop_s": 0.4, "result": "success", "codes": "1012 × 2, 1006 × 1, still open × 1"}
+        {"server": "uvicorn", "valid": True, "stop_s": 0.4, "codes": {1012: 2, 1006: 1, "still open": 1}}
     ]
+    [line] = side_by_side([run, run])
+    assert (line["Stops in, s"], line["Close codes"]) == ("0.40", "1012 × 4, 1006 × 2, still open × 2"), "of all repeats"
     trials = [{"clients": n, "borne": n < 300, "p95_s": 0.1, "generator_cores": n / 1000} for n in (100, 200, 400)]
-    run = SimpleNamespace(kind="look", path=looked(trials), settings=settings, workload=Look(sight="most_clients"))
+    run = SimpleNamespace(path=looked(trials), workload=Look(sight="most_clients"), **about)
     assert bounds([run]).to_dict("records") == [
-        {"server": "uvicorn", "clients_borne": 200, "first_not_borne": 400, "generator_cores": 0.4}
+        {"server": "uvicorn", "valid": True, "clients_borne": 200, "first_not_borne": 400}
     ]
 
 
@@ -182,10 +184,11 @@ def test_a_stop_and_a_search_in_numbers(looked):
 def measured(tmp_path_factory):
     """Two servers under one chat, of which the second takes twice the CPU, with TLS and without."""
     folder = tmp_path_factory.mktemp("results") / "servers-quick"
+    load = ChatLoad(clients=60, rooms=6, duration_s=20, ramp_s=14)
     return [
         synthetic.chat_run(
             folder, f"{server}-{tls}", StackSettings(asgi_server=server, daphne_tls=tls), point=f"{server}, {tls}",
-            cost=0.35 * (1 + (server == "granian")), latency_s=0.01, lose=0.1 * (server == "granian"),
+            cost=0.35 * (1 + (server == "granian")), latency_s=0.01, lose=0.1 * (server == "granian"), workload=load,
         )
         for server in ("daphne", "granian") for tls in (True, False)
     ]  # fmt: skip
@@ -193,10 +196,19 @@ def measured(tmp_path_factory):
 
 def test_what_a_connection_and_a_message_cost_by_server(measured):
     table = costs(measured).set_index(["server", "tls"])
-    assert (table["kb_per_connection"] - 60).abs().max() < 5, "the synthetic instances take 60 kB a socket"
+    assert (table["kib_per_connection"] * 1.024 - 60).abs().max() < 5, "the synthetic instances take 60 kB a socket"
     of = table.xs(True, level="tls")
     assert 1.6 < of.loc["granian", "cpu_us_per_delivery"] / of.loc["daphne", "cpu_us_per_delivery"] < 2.8
     assert of.loc["daphne", "lost_per_mille"] == 0 and 50 < of.loc["granian", "lost_per_mille"] < 150
+
+
+def test_the_disturbed_speak_only_where_nobody_else_does(measured):
+    sound, _, granian, _ = measured
+    disturbed = [replace(run, validity=Validity(("Steal.",))) for run in (granian, granian)]
+    alone = side_by_side([sound, *disturbed])[1]["The server's CPU a delivered message, µs"]
+    assert alone.endswith(" (2 disturbed)")
+    both = side_by_side([sound, replace(granian, settings=sound.settings, validity=Validity(("Steal.",)))])
+    assert both == side_by_side([sound])
 
 
 def test_what_instances_cost_is_told_and_compared_whatever_their_server(measured):
@@ -211,7 +223,7 @@ def test_what_instances_cost_is_told_and_compared_whatever_their_server(measured
 
 def test_the_report_begins_with_the_servers_and_a_terminal_has_the_same_figures(measured, tmp_path):
     page = write_report(measured, tmp_path).read_text()
-    assert page.index("Servers side by side") < page.index(">Chat<") and "Memory without TLS, kB" in page
+    assert page.index("Servers side by side") < page.index(">Chat<") and "Memory without TLS, KiB" in page
     lines = side_by_side(measured)
     assert [line["server"] for line in lines] == ["Daphne", "Granian"]
     assert all(value in text(measured) for line in lines for value in line.values())
