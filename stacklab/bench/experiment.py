@@ -81,6 +81,10 @@ class Bench:
     client_addresses: Sequence[str]
     site: Site = LAB
 
+    def noting(self, *lines: str) -> Bench:
+        """The same, each of whose runs says these lines too."""
+        return replace(self, environment=self.environment | {"notes": [*self.environment.get("notes", ()), *lines]})
+
     def power_changed(self) -> list[str]:
         """A sentence if this computer's CPUs are driven otherwise now than when the session began."""
         before, now = self.environment["desk"]["power"], cpus.power()
@@ -204,7 +208,7 @@ def measure(
     """
     asked, workload = workload, load_on(workload, on.site)
     if said := instead(asked, workload, on.site):
-        on = replace(on, environment=on.environment | {"notes": [*on.environment["notes"], said]})
+        on = on.noting(said)
     if isinstance(workload, Look):
         return look_at(on, settings, workload, folder=folder, name=name, point=point, repeat=repeat, position=position)
     on.hold.take()
@@ -329,7 +333,7 @@ def run_experiment(
             with bench(lab, root, f"experiment {experiment.name}") as on:
                 open_plan(experiment, folder, on.lab.name, on.environment)
                 with going_back(on.host):
-                    _measure_all(experiment, folder, on, on_run, on_block, progress)
+                    _measure_all(experiment, folder, on.noting(*experiment.notes), on_run, on_block, progress)
     folders = {name for repeat in range(1, experiment.most_repeats + 1) for name in experiment.folders(repeat)}
     return [run for run in load_runs(folder) if run.path.name in folders]
 

@@ -57,14 +57,15 @@ def instead(asked: Workload, made: Workload, site: Site) -> str | None:
 def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
     """The experiment as it is measured on `site`, under a name of its own, and what is otherwise than planned, a line each.
 
-    A page that is asked in another's place is named in the labels; points that are the same then are measured once.
+    A page that is asked in another's place is named in the labels, and what is measured in place of what was asked in the
+    notes; points that are the same then are measured once.
     A point with settings of the lab's own chat, or that `load_on` refuses, is left out; SettingsError says so where none is
     left. Twice does no harm.
     """
     if site.is_labs:
         return plan, []
     points: dict[tuple, Point] = {}
-    said: dict[str, None] = {}
+    notes, said = dict.fromkeys(plan.notes), {}
     for point in plan.points:
         try:
             require_effect(site, point.settings)
@@ -73,13 +74,13 @@ def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
             said[f"Left out: {point.label}. {refusal}"] = None
             continue
         if (line := instead(point.workload, load, site)) is not None:
-            said[line] = None
+            notes[line] = said[line] = None
         label = _renamed(point.label, point.workload, load)
         points.setdefault((point.settings, load, point.events), replace(point, label=label, workload=load))
     if not points:
         raise SettingsError(f"nothing of {plan.name} can be measured on {site.name}. {next(iter(said))}")
     name = plan.name if plan.name.endswith(f"@{site.name}") else f"{plan.name}@{site.name}"
-    return replace(plan, name=name, points=tuple(points.values())), list(said)
+    return replace(plan, name=name, points=tuple(points.values()), notes=tuple(notes)), list(said)
 
 
 def _renamed(label: str, asked: Workload, made: Workload) -> str:

@@ -51,7 +51,8 @@ class Experiment:
     """Points × repeats. Each repeat is a block: all points, in an order shuffled anew by `seed`.
 
     Each point is a run of its own, with a load of its own; or, with `slice_s`, a slice of that many seconds under one
-    load that goes on from block to block while the settings change. `guard_s` after each change are not counted.
+    load that goes on from block to block while the settings change. `guard_s` after each change are not counted. `notes`:
+    what each run is to say of it, such as what the site under test was asked instead.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Experiment:
     seed: int = 1
     slice_s: float | None = None
     guard_s: float = 1.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeats <= 1000:

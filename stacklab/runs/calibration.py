@@ -14,6 +14,7 @@ from typing import Any
 
 from stacklab.errors import ResultsError
 from stacklab.files import write_json
+from stacklab.site import LAB_NAME
 
 FOLDER, FILE = "calibration", "calibration.json"
 FORMAT = 1
@@ -70,10 +71,14 @@ class Calibration:
 
 
 def machine_of(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run's environment makes it the same machine: the lab, its CPUs, and those that the load comes from."""
+    """What of a run's environment makes it the same machine: the lab, its CPUs, those that the load comes from, and the site,
+    whose pages have a noise of their own.
+    """
     web, desk = environment.get("web", {}), environment.get("desk", {})
+    site = environment.get("site") or {}
     whole = {name: environment.get(name) for name in ("lab", "kind", "one_computer", "pinned_cpus", "generator_cpus")}
     return whole | {
+        "site": site.get("name", LAB_NAME),
         "web": {"cpus": web.get("cpus"), "model": web.get("model"), "memory_gib": round(web.get("memory_bytes", 0) / GIB)},
         "desk": {name: desk.get(name) for name in ("cpus", "cores", "nodes")}
         | {"memory_gib": round(desk.get("memory_bytes", 0) / GIB)},
@@ -87,6 +92,7 @@ def read_calibration(path: Path) -> Calibration:
         values = json.loads(text)
         if values.pop("format") != FORMAT:
             raise ValueError("another version's")
+        values["machine"] = {"site": LAB_NAME} | values["machine"]  # earlier ones do not name theirs
         return Calibration(**values, path=path)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsError(f"{path / FILE}: is no calibration ({error!r}); delete the folder, and say 'fab calibrate'") from error

@@ -119,7 +119,8 @@ def felt_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
     """`felt` as a table in words."""
     return [
         {
-            "settings": row["point"], "event": row["what"], "sockets cut": str(row["cut"]), "close codes": row["codes"] or NOTHING,
+            "settings": row["point"], "event": row["what"], "sockets cut": str(row["cut"]),
+            "close codes": row["codes"] or NOTHING,
             "back after s (median)": _seconds(row["back_p50_s"]), "(longest)": _seconds(row["back_max_s"]),
             "never back": str(row["never_back"]),
             "deliveries lost": f"{row['lost']:,} of {row['deliveries']:,}",

@@ -91,7 +91,7 @@ class Judgement:
         """Its fields, ready for JSON; what is not there is null."""
         rows = [{name: _plain(value) for name, value in row.items()} for row in self.tests.to_dict("records")]
         return {"id": self.claim.id, "sentence": self.claim.sentence, "verdict": self.verdict, "note": self.claim.note,
-                "tests": rows}  # fmt: skip
+                "tests": rows, "machine": self.calibration and self.calibration.figures()}  # fmt: skip
 
 
 TOGETHER = "all together"
@@ -106,15 +106,17 @@ def judge(claim: Claim, runs: Sequence[Run]) -> Judgement:
     """What `runs` say of `claim`: "contradicted" if one test's interval lies on the other side, "supported" if those of all
     lie on the expected one. A test that they cannot decide is "not tested", and leaves undecided what the others support.
     """
-    table = _table(runs)
-    return replace(_judge(claim, lambda test: table), calibration=calibration_of(runs))
+    return _judge_all([claim], runs)[0]
 
 
 def judge_all(runs: Sequence[Run]) -> list[Judgement]:
     """The judgements on those claims of `CLAIMS` of which `runs` can say anything."""
-    table = _table(runs)
-    judgements = [_judge(claim, lambda test: table) for claim in CLAIMS]
-    return [judgement for judgement in judgements if judgement.verdict != NOT_TESTED]
+    return [judgement for judgement in _judge_all(CLAIMS, runs) if judgement.verdict != NOT_TESTED]
+
+
+def _judge_all(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Judgement]:
+    table, calibration = _table(runs), calibration_of(runs)
+    return [replace(_judge(claim, lambda test: table), calibration=calibration) for claim in claims]
 
 
 def judge_results(root: Path) -> list[Judgement]:
@@ -123,12 +125,17 @@ def judge_results(root: Path) -> list[Judgement]:
     """
 
     @cache
-    def of_experiment(name: str) -> pd.DataFrame:
+    def of_experiment(name: str) -> tuple[pd.DataFrame, Calibration | None]:
         folders = [folder for folder in (root / name, root / f"{name}-quick") if folder.is_dir()]
-        tables = [_table(load_runs(folder)) for folder in folders]
-        return max(tables, key=_sound_blocks, default=_table(()))
+        known = [(_table(runs), calibration_of(runs)) for runs in map(load_runs, folders)]
+        return max(known, key=lambda one: _sound_blocks(one[0]), default=(_table(()), None))
 
-    return [_judge(claim, lambda test: of_experiment(test.experiment)) for claim in CLAIMS]
+    judgements = []
+    for claim in CLAIMS:
+        measured = [calibration for table, calibration in (of_experiment(test.experiment) for test in claim.tests) if len(table)]
+        one = measured[0] if measured and all(other == measured[0] for other in measured) else None
+        judgements.append(replace(_judge(claim, lambda test: of_experiment(test.experiment)[0]), calibration=one))
+    return judgements
 
 
 def _judge(claim: Claim, table_of: Callable[[Test], pd.DataFrame]) -> Judgement:

@@ -14,6 +14,7 @@ from stacklab.runs.calibration import FILE, Calibration, calibration_for, calibr
 from stacklab.settings import StackSettings
 from stacklab.study import power
 from stacklab.study.report import write_report
+from stacklab.study.verdicts import NOT_TESTED, judge_all, judge_results
 from stacklab.workload import HttpLoad
 
 NOISES = {
@@ -111,6 +112,15 @@ def test_memory_that_breathes_by_a_few_megabytes_makes_no_other_machine():
     assert machine_of(other) == machine_of(synthetic.ENVIRONMENT)
 
 
+def test_of_somebodys_page_it_says_nothing_about_the_labs(tmp_path):
+    theirs = synthetic.ENVIRONMENT | {"site": {"name": "theirs"}}
+    saved(tmp_path, "theirs", machine=machine_of(theirs))
+    assert calibration_for(theirs, tmp_path / "e") and not calibration_for(synthetic.ENVIRONMENT, tmp_path / "e")
+    earlier = {name: value for name, value in machine_of(synthetic.ENVIRONMENT).items() if name != "site"}
+    saved(tmp_path, "earlier", machine=earlier)
+    assert calibration_for(synthetic.ENVIRONMENT, tmp_path / "e").path.name == "earlier"
+
+
 def test_what_is_kept_is_read_only_and_read_back_whole(tmp_path):
     made = saved(tmp_path, "one")
     assert (made.path / FILE).stat().st_mode & 0o222 == 0
@@ -133,6 +143,15 @@ def test_every_report_says_what_the_machine_can_tell(tmp_path):
     assert "not calibrated: fab calibrate" in write_report([run], tmp_path).read_text()
     saved(tmp_path, "one")
     assert "7.0% of throughput in 5 minutes is the smallest effect" in write_report([run], tmp_path).read_text()
+
+
+def test_so_does_every_judgement_and_its_json(tmp_path):
+    runs = synthetic.one_vs_three(tmp_path, repeats=2)
+    made = saved(tmp_path, "one")
+    for judgements in (judge_all(runs), [one for one in judge_results(tmp_path) if one.verdict != NOT_TESTED]):
+        assert judgements and all(judgement.calibration == made for judgement in judgements)
+        assert all(judgement.to_dict()["machine"] == made.figures() for judgement in judgements)
+    assert all(one.to_dict()["machine"] is None for one in judge_results(tmp_path) if one.verdict == NOT_TESTED)
 
 
 def test_so_does_every_comparison_in_words_and_in_json(tmp_path):

@@ -312,7 +312,7 @@ def test_verdicts_come_from_each_claims_own_experiment_and_from_where_more_is_so
     c6 = judgements[5]
     assert c6.verdict == "contradicted" and c6.tests["n"].tolist() == [3, 3]
     said = json.loads(json.dumps([judgement.to_dict() for judgement in judgements], allow_nan=False))
-    assert all(set(one) == {"id", "sentence", "verdict", "note", "tests"} for one in said)
+    assert all(set(one) == {"id", "sentence", "verdict", "note", "tests", "machine"} for one in said)
     assert {"metric", "estimate", "low", "high", "n", "disturbed", "margin", "verdict"} <= set(said[5]["tests"][0])
     assert said[0]["tests"][0]["command"] == "fab experiment clients-held"
     text = show.verdicts_text(judgements)

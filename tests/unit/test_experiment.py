@@ -20,13 +20,14 @@ from stacklab.bench.events import Event, Events
 from stacklab.bench.experiment import estimate, from_networks, guessed_s, rows_of, run_experiment
 from stacklab.bench.experiments import EXPERIMENTS, experiment_named
 from stacklab.bench.load import Progress
+from stacklab.bench.onsite import on_site
 from stacklab.bench.plan import Experiment, Point
 from stacklab.bench.resume import set_aside
 from stacklab.errors import LabError, SettingsError
 from stacklab.runs.draft import writing_run
 from stacklab.runs.results import Run, Validity
 from stacklab.settings import StackSettings
-from stacklab.site import LAB
+from stacklab.site import LAB, Site
 from stacklab.workload import ChatLoad, HttpLoad
 
 LOAD = HttpLoad(requests=100, users=5)
@@ -158,11 +159,12 @@ def web(monkeypatch, tmp_path):
 @pytest.fixture
 def measured(monkeypatch):
     """The names of the runs that were measured; `measured.at[n]` is called instead of the n-th measurement."""
-    log = SimpleNamespace(names=[], at={}, disturbed=set())
+    log = SimpleNamespace(names=[], notes=[], at={}, disturbed=set())
 
     def measure(on, settings, workload, *, folder, name, point, repeat, position, events, progress):
         on.host.settings = settings
         log.names.append(name)
+        log.notes.append(on.environment["notes"])
         with writing_run(folder, name) as draft:
             if interrupt := log.at.pop(len(log.names), None):
                 interrupt()
@@ -186,6 +188,14 @@ def stop():
 
 def fail():
     raise LabError("the load failed")
+
+
+def test_each_run_on_somebodys_site_says_what_it_was_asked_instead(tmp_path, web, measured, monkeypatch):
+    site = Site(name="plain", code="1", wsgi="a:b", health="/hello/")
+    monkeypatch.setattr(module.stack, "site_of", lambda host: site)
+    plan, said = on_site(PLAN, site)  # as `fab experiment` has done before it measures
+    assert len(run_experiment(plan, Lab(web), tmp_path)) == 8
+    assert measured.notes == [said] * 8 and "/hello/ is asked in its place" in said[0]
 
 
 @pytest.mark.parametrize("interrupt", [stop, fail])
