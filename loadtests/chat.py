@@ -46,7 +46,7 @@ class Crowd:
         self.text = "x" * load["size_bytes"]
         self.phase = "ready"
         self.over = Event()
-        self.users: list[Place] = []
+        self.users: list[Member] = []
         self.staying = Group()
         self.connecting: set[Client] = set()  # whose row of a connection is yet to be written
         self.tried = self.connected = self.ever_connected = self.troubles = self.received = 0
@@ -163,7 +163,7 @@ def close(environment, **_) -> None:
     crowd.share.close()
 
 
-class Place(User):
+class Member(User):
     """A place in a room, and the clients who have it one after the other."""
 
     @task

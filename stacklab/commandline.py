@@ -14,6 +14,7 @@ from stacklab import tasks
 from stacklab.errors import LabError
 from stacklab.files import hand_over
 from stacklab.settings import Checked, StackSettings
+from stacklab.stack.services import SERVICES
 from stacklab.workload import ChatLoad, HttpLoad
 
 
@@ -23,13 +24,13 @@ def _settings_flags(of: type[Checked]) -> dict[str, str]:
 
 FLAGS = {
     "name": "of an experiment; to export, also of a run: adhoc/2026…",
-    "service": "nginx, uwsgi, daphne, daphne@1, redis",
+    "service": f"{', '.join(SERVICES)}, or an instance, such as daphne@1",
     "lab": "which lab (default: $STACKLAB_LAB, or the container)",
     "json": "print JSON",
     "point": "what to call this run on plots",
     "site": "the folder of a Django project with a stacklab.toml (docs/your-site.md), or lab for the lab's own",
     "pin": "keep the web host and the load generator on different CPUs",
-    "quick": "a small version: less load, fewer points, one repeat",
+    "quick": "a small version: less load, mostly fewer points and one repeat",
     "repeats": "how often each point is measured",
     "seed": "seed of the random order",
     "fresh": "start over; the runs so far are kept under another name",

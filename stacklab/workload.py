@@ -45,7 +45,7 @@ class HttpLoad(Checked):
 
 TALKER, LISTENER, SLOW_READER = "talker", "listener", "slow_reader"
 SHORTEST_STAY_S = 2.0  # a message has a second to arrive in: who stays for less is expected to get next to none
-PLACES_SEED = 1  # the same in all processes of a load, and in all loads that are to be compared
+PLACES_SEED = 1  # the same in all loads that are to be compared
 
 
 class Place(NamedTuple):

@@ -10,10 +10,9 @@ import numpy as np
 
 from stacklab.bench.comparison import SLICE_S
 from stacklab.bench.experiment import bench
-from stacklab.bench.experiments import BLOCKS
 from stacklab.bench.found import going_back
 from stacklab.bench.onsite import load_on
-from stacklab.bench.plan import Experiment, Planned, Point
+from stacklab.bench.plan import BLOCKS, Experiment, Planned, Point
 from stacklab.bench.slices import BETWEEN_SLICES_S, Slicer, slicing
 from stacklab.errors import LabError
 from stacklab.files import RESULTS

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from stacklab.bench.events import Event
 from stacklab.bench.improvements import improvement_outages, improvements
-from stacklab.bench.plan import Experiment, Point
+from stacklab.bench.plan import CHAT, Experiment, Point, named
 from stacklab.bench.servers import SLOPE_RAMP_S, servers
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, StackSettings
@@ -16,23 +16,7 @@ from stacklab.stack.limits import raised_for
 from stacklab.study.claims import claim_experiments
 from stacklab.workload import ChatLoad, HttpLoad, Look
 
-
-def _named(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int, **slices: float) -> Experiment:
-    """Three repeats, or QUICK_BLOCKS or BLOCKS of slices; in quick mode one, under a name of its own."""
-    default = (QUICK_BLOCKS if quick else BLOCKS) if slices else 1 if quick else 3
-    return Experiment(
-        name=f"{name}-quick" if quick else name, points=tuple(points), repeats=default if repeats is None else repeats,
-        seed=seed, **slices,
-    )
-
-
-BLOCKS, QUICK_BLOCKS = 18, 5
-
 CHURN_PER_S = 30.0  # clients that leave, and others that come: as before a lesson; quick: half as many
-
-# With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
-CHAT = StackSettings(nginx_worker_connections=4096)
-
 
 def chat_load(clients: int, quick: bool, messages_per_s: float = 0.2, networks: int = 16) -> ChatLoad:
     """Chat in rooms of ten, as the first trials had it. Quick: a fifth of the clients for ten seconds."""
@@ -55,7 +39,7 @@ def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) 
         for connections, processes in itertools.product((1024, 4000), (5, 10)):
             settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
             points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
-    return _named("eight-cases", points, quick, repeats, seed, slice_s=3.0)
+    return named("eight-cases", points, quick, repeats, seed, slice_s=3.0)
 
 
 def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -67,7 +51,7 @@ def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1)
             stands = f"{instances} × {balance}" if instances > 1 else "1 instance"
             label = f"{load.clients} clients, {stands}"
             points.append(Point(label, CHAT.replace(daphne_instances=instances, balance=balance), load))
-    return _named("one-vs-three", points, quick, repeats, seed)
+    return named("one-vs-three", points, quick, repeats, seed)
 
 
 def instances(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -75,7 +59,7 @@ def instances(quick: bool = False, repeats: int | None = None, seed: int = 1) ->
     load = chat_load(600, quick)
     counts = (1, 2, 4) if quick else (1, 2, 3, 4, 6, 8)
     points = [Point(f"instances: {n}", CHAT.replace(daphne_instances=n, balance="hash"), load) for n in counts]
-    return _named("instances", points, quick, repeats, seed)
+    return named("instances", points, quick, repeats, seed)
 
 
 def balancing(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -83,7 +67,7 @@ def balancing(quick: bool = False, repeats: int | None = None, seed: int = 1) ->
     load = chat_load(600, quick)
     points = [Point(method, CHAT.replace(balance=method), load) for method in BALANCE_METHODS]
     points.append(Point("ip_hash, one /24", CHAT.replace(balance="ip_hash"), load.replace(networks=1)))
-    return _named("balancing", points, quick, repeats, seed)
+    return named("balancing", points, quick, repeats, seed)
 
 
 def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -104,7 +88,7 @@ def channel_layers(quick: bool = False, repeats: int | None = None, seed: int = 
     churn = load.replace(churn_per_s=CHURN_PER_S / (2 if quick else 1))
     changing = ("pubsub", "core", "memory") if quick else ("pubsub", "core", "core, capacity 1000", "memory")
     points += [Point(f"{label}, coming and going", layers[label], churn) for label in changing]
-    return _named("channel-layers", points, quick, repeats, seed)
+    return named("channel-layers", points, quick, repeats, seed)
 
 
 def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -116,7 +100,7 @@ def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
     to_all = even.replace(rooms=1, messages_per_s=0.02)
     burst = to_all.replace(burst_at_s=seconds / 2)
     many = burst.replace(burst_messages=clients // 2)
-    # The kernels between hold some 5 MB for a client that does not read. It takes a while to fill that with few deliveries.
+    # The kernels between hold much for a client that does not read. It takes a while to fill that with few deliveries.
     long = ChatLoad(clients=10, rooms=1, messages_per_s=8, size_bytes=4000, duration_s=40, ramp_s=2)
     killed = (Event(seconds / 5, kill="nginx"),)
     core = CHAT.replace(channel_layer="core")
@@ -134,7 +118,7 @@ def crowds(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
         Point("all cut off", CHAT, even.replace(storm_at_s=seconds / 5)),
         Point("nginx killed", CHAT, even, killed),
     ]
-    return _named("crowds", points, quick, repeats, seed)
+    return named("crowds", points, quick, repeats, seed)
 
 
 def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -146,7 +130,7 @@ def failover(quick: bool = False, repeats: int | None = None, seed: int = 1) -> 
         Point("hash", CHAT.replace(balance="hash"), load, kill),
         Point("hash, chat_resume", CHAT.replace(balance="hash", chat_resume=True), load, kill),
     ]
-    return _named("failover", [p for p in points if not quick or p.label != "round_robin"], quick, repeats, seed)
+    return named("failover", [p for p in points if not quick or p.label != "round_robin"], quick, repeats, seed)
 
 
 def outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -167,7 +151,7 @@ def outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
         Point("all killed, max_fails 0, chat_resume", soon.replace(chat_resume=True), load, (killed,)),
         Point("Redis stopped", base, load, (stopped,)),
     ]
-    return _named("outages", [p for p in points if not quick or p.label != "all killed, max_fails 0"], quick, repeats, seed)
+    return named("outages", [p for p in points if not quick or p.label != "all killed, max_fails 0"], quick, repeats, seed)
 
 
 def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -182,7 +166,7 @@ def scaling(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
         Point("as it is", base, load, events), Point("drained", base.replace(daphne_drain_s=5), load, events),
         Point("chat_resume", base.replace(chat_resume=True), load, events),
     ]  # fmt: skip
-    return _named("scaling", points, quick, repeats, seed)
+    return named("scaling", points, quick, repeats, seed)
 
 
 def sockets(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -197,14 +181,14 @@ def sockets(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
         )
         for clients in counts
     ]  # fmt: skip
-    return _named("sockets", points, quick, 1 if repeats is None else repeats, seed)
+    return named("sockets", points, quick, repeats, seed, usual=1)
 
 
 def connections_limit(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """Where nginx's connections bind: 100 users, who take two each, against 128 of them and against 4000. In slices."""
     load = HttpLoad(users=100)
     points = [Point(f"{n} connections", StackSettings(nginx_worker_connections=n), load) for n in (128, 4000)]
-    return _named("connections-limit", points, quick, repeats, seed, slice_s=3.0)
+    return named("connections-limit", points, quick, repeats, seed, slice_s=3.0)
 
 
 def nginx_workers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -212,7 +196,7 @@ def nginx_workers(quick: bool = False, repeats: int | None = None, seed: int = 1
     load = HttpLoad(users=100, path="/healthz")
     counts = (1, 2, 4) if quick else (1, 2, 4, 8)
     points = [Point(f"{n} workers", StackSettings(nginx_worker_processes=n), load) for n in counts]
-    return _named("nginx-workers", points, quick, repeats, seed, slice_s=3.0)
+    return named("nginx-workers", points, quick, repeats, seed, slice_s=3.0)
 
 
 def uwsgi_workers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -223,7 +207,7 @@ def uwsgi_workers(quick: bool = False, repeats: int | None = None, seed: int = 1
         for path in ("/", "/io/?ms=50")
         for processes, threads in ((5, 1), (10, 1), (5, 2))
     ]  # fmt: skip
-    return _named("uwsgi-workers", points, quick, repeats, seed, slice_s=3.0)
+    return named("uwsgi-workers", points, quick, repeats, seed, slice_s=3.0)
 
 
 def one_process(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -235,12 +219,10 @@ def one_process(quick: bool = False, repeats: int | None = None, seed: int = 1) 
         Point("1 instance, 16 threads", one.replace(asgi_threads=16), load),
         Point("3 instances by room", CHAT.replace(balance="hash"), load),
     ]
-    return _named("one-process", points, quick, repeats, seed)
+    return named("one-process", points, quick, repeats, seed)
 
 
-def _looks(name: str, points: list[Point], quick: bool, repeats: int | None, seed: int, usual: int = 3) -> Experiment:
-    """Looks are short: as many repeats in quick mode as at full size."""
-    return _named(name, points, quick, usual if repeats is None else repeats, seed)
+LOOKS = 3  # of each point, in quick mode too: they are short
 
 
 def clients_held(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -251,13 +233,13 @@ def clients_held(quick: bool = False, repeats: int | None = None, seed: int = 1)
         Point(f"{n} × {connections}", StackSettings(nginx_worker_processes=n, nginx_worker_connections=connections), look)
         for n, connections in cases
     ]
-    return _looks("clients-held", points, quick, repeats, seed)
+    return named("clients-held", points, quick, repeats, seed, usual=LOOKS)
 
 
 def daphne_verbosity(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """What `daphne -v N` starts, beside the instances there are."""
     points = [Point(f"-v {n}", StackSettings(), Look(sight="daphne_processes", verbosity=n)) for n in (1, 2, 3)]
-    return _looks("daphne-verbosity", points, quick, repeats, seed)
+    return named("daphne-verbosity", points, quick, repeats, seed, usual=LOOKS)
 
 
 def asgi_threads(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -266,7 +248,7 @@ def asgi_threads(quick: bool = False, repeats: int | None = None, seed: int = 1)
         Point(f"ASGI_THREADS {'not set' if n is None else n}", StackSettings(asgi_threads=n), Look(sight="sync_threads"))
         for n in (None, 4, 16)
     ]
-    return _looks("asgi-threads", points, quick, repeats, seed, usual=5)
+    return named("asgi-threads", points, quick, repeats, seed, usual=5)
 
 
 def starts(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -276,14 +258,14 @@ def starts(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
     points = [
         Point(label, StackSettings(), Look(sight="starts", ready=label != "plain", rounds=n)) for label, n in rounds.items()
     ]
-    return _looks("starts", points, quick, repeats, seed)
+    return named("starts", points, quick, repeats, seed, usual=LOOKS)
 
 
 def socket_shares(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """Sixty clients and what three instances write of them into their access logs, by round robin and by room."""
     look = Look(sight="socket_shares")
     points = [Point(method, CHAT.replace(balance=method), look) for method in ("round_robin", "hash")]
-    return _looks("socket-shares", points, quick, repeats, seed, usual=5)
+    return named("socket-shares", points, quick, repeats, seed, usual=5)
 
 
 def freeze(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -301,7 +283,7 @@ def freeze(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Ex
         Point("Poisson arrivals", StackSettings(),
               HttpLoad(requests=count, users=10, requests_per_s=100.0, arrivals="poisson"), standstill),
     ]  # fmt: skip
-    return _named("freeze", points, quick, repeats, seed)
+    return named("freeze", points, quick, repeats, seed)
 
 
 EXPERIMENTS: dict[str, Callable[..., Experiment]] = {

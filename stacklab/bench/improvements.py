@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from stacklab.bench.events import Event
-from stacklab.bench.plan import Experiment, Point
-from stacklab.settings import IMPROVEMENTS, StackSettings
+from stacklab.bench.plan import CHAT, Experiment, Point, named
+from stacklab.settings import IMPROVEMENTS
 from stacklab.workload import ChatLoad
 
-STOCK = StackSettings(nginx_worker_connections=4096)
-DRAIN_S = 5
-ALONE = {name: {name: DRAIN_S if name == "daphne_drain_s" else True} for name in IMPROVEMENTS}
+LEAVE_S = 5
+ALONE = {name: {name: LEAVE_S if name == "daphne_drain_s" else True} for name in IMPROVEMENTS}
 ALL = {name: value for changes in ALONE.values() for name, value in changes.items()}
 BLOCKS = 8  # six are the fewest in which a difference can be told (Wilcoxon's test of pairs)
 QUICK_BLOCKS = 6
@@ -21,12 +20,9 @@ def improvements(quick: bool = False, repeats: int | None = None, seed: int = 1)
         clients=100 if quick else 1000, rooms=10 if quick else 100, messages_per_s=1.0 if quick else 0.2,
         duration_s=6 if quick else 30, ramp_s=2 if quick else 20,
     )  # fmt: skip
-    points = [Point("stock", STOCK, load), *(Point(name, STOCK.replace(**changes), load) for name, changes in ALONE.items())]
-    points.append(Point("all", STOCK.replace(**ALL), load))
-    return Experiment(
-        name="improvements-quick" if quick else "improvements", points=tuple(points), seed=seed,
-        repeats=repeats or (QUICK_BLOCKS if quick else BLOCKS),
-    )  # fmt: skip
+    points = [Point("stock", CHAT, load), *(Point(name, CHAT.replace(**changes), load) for name, changes in ALONE.items())]
+    points.append(Point("all", CHAT.replace(**ALL), load))
+    return named("improvements", points, quick, repeats, seed, usual=QUICK_BLOCKS if quick else BLOCKS)
 
 
 def improvement_outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -39,15 +35,12 @@ def improvement_outages(quick: bool = False, repeats: int | None = None, seed: i
     events = (
         Event(kill, kill="daphne@2"), Event(stop, stop="daphne@3", for_s=3), Event(redis, stop="redis-server", for_s=3),
     )  # fmt: skip
-    base, core = STOCK, STOCK.replace(channel_layer="core")
+    base, core = CHAT, CHAT.replace(channel_layer="core")
     cases = {
         "stock": base, "stock, core": core, "layer_reconnects": base.replace(layer_reconnects=True),
         "layer_reconnects, core": core.replace(layer_reconnects=True),
-        "daphne_drain_s": base.replace(daphne_drain_s=DRAIN_S), "chat_resume": base.replace(chat_resume=True),
+        "daphne_drain_s": base.replace(daphne_drain_s=LEAVE_S), "chat_resume": base.replace(chat_resume=True),
         "all": base.replace(**ALL),
     }
-    points = tuple(Point(label, settings, load, events) for label, settings in cases.items())
-    return Experiment(
-        name="improvement-outages-quick" if quick else "improvement-outages", points=points, seed=seed,
-        repeats=repeats or (1 if quick else 3),
-    )  # fmt: skip
+    points = [Point(label, settings, load, events) for label, settings in cases.items()]
+    return named("improvement-outages", points, quick, repeats, seed)

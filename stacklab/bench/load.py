@@ -235,7 +235,7 @@ class Generator:
 
     def _command(self, number: int) -> list[str]:
         if not self.http:
-            file, user = "chat.py", "Place"
+            file, user = "chat.py", "Member"
             users = len(range(number, self.workload.clients, len(self._reports)))
         elif self.crowd:
             file, user, users = "pages.py", "Crowd", self.workload.users

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,24 @@ class Experiment:
         """What experiment.json holds of the plan."""
         slices = {"slice_s": self.slice_s, "guard_s": self.guard_s} if self.slice_s else {}
         return {"name": self.name, "seed": self.seed, "points": [point.to_dict() for point in self.points]} | slices
+
+
+# With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
+CHAT = StackSettings(nginx_worker_connections=4096)
+BLOCKS, QUICK_BLOCKS = 18, 5  # of slices
+
+
+def named(
+    name: str, points: Sequence[Point], quick: bool, repeats: int | None, seed: int, *, usual: int | None = None, **slices: float
+) -> Experiment:
+    """An experiment of as many repeats as are asked for, or as are `usual`: three, or BLOCKS of slices. In quick mode one, or
+    QUICK_BLOCKS, under a name of its own.
+    """
+    default = usual or ((QUICK_BLOCKS if quick else BLOCKS) if slices else 1 if quick else 3)
+    return Experiment(
+        name=f"{name}-quick" if quick else name, points=tuple(points), repeats=default if repeats is None else repeats,
+        seed=seed, **slices,
+    )
 
 
 def block_name(repeat: int) -> str:

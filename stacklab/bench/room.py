@@ -32,16 +32,16 @@ class Room:
 
     def enter(self, room: str) -> str | None:
         """One more client comes into `room`. None once it is welcomed, or what went wrong, in words."""
-        client = websocket.WebSocket()
+        client, room = websocket.WebSocket(), room.replace("-", "_")
         try:
             # A connection of our own: the library's would go by a person's proxy, and trust whom they trust.
-            path = self._site.chat_path(room.replace("-", "_"))
+            path = self._site.chat_path(room)
             origin = f"https://{self._site.host}" if self._site.host else self._url
             client.connect(f"wss{self._url.removeprefix('https')}{path}", origin=origin, socket=self._connected())
             if self._site.is_labs:
                 client.recv()  # the welcome
             elif self._site.chat and self._site.chat.join:
-                client.send(self._site.chat.join.replace("{room}", room.replace("-", "_")))
+                client.send(self._site.chat.join.replace("{room}", room))
         except (OSError, websocket.WebSocketException) as error:
             client.shutdown()
             return f"{type(error).__name__}: {error}"

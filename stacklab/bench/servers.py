@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab.bench.load import from_networks, run_load
 from stacklab.bench.onsite import load_on
-from stacklab.bench.plan import Experiment, Point
+from stacklab.bench.plan import Experiment, Point, named
 from stacklab.bench.room import Room
 from stacklab.errors import LoadError
 from stacklab.labs.host import Host
@@ -51,8 +51,7 @@ def servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
         alone = one.replace(asgi_server=server)
         points.append(Point(f"{server}, most clients", alone, Look(sight="most_clients", rounds=5 if quick else 8)))
         points.append(Point(f"{server}, stops", alone, Look(sight="server_stops")))
-    times = repeats or (1 if quick else 3)
-    return Experiment(name="servers-quick" if quick else "servers", points=tuple(points), repeats=times, seed=seed)
+    return named("servers", points, quick, repeats, seed)
 
 
 def searched(bears: Callable[[int], bool], rounds: int) -> int:

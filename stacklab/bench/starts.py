@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from stacklab.labs.host import Host
@@ -47,9 +46,7 @@ print(json.dumps({"returned_s": returned_s, "active": states.count("active"), "l
 """
 
 
-def start_together(
-    host: Host, rounds: int, ready: bool = True, instances: int = 3, on_round: Callable[[int], None] = lambda number: None
-) -> list[dict[str, Any]]:
+def start_together(host: Host, rounds: int, ready: bool = True, instances: int = 3) -> list[dict[str, Any]]:
     """Stop the instances and start them all at once, `rounds` times; one row a round.
 
     Columns: round, ready, returned_s (until the command to start returned), active (units that systemd
@@ -62,7 +59,6 @@ def start_together(
             kind = "ready" if ready else "plain"
             row = json.loads(host.run(f"python3 - {kind} {instances}", sudo=True, input=ROUND, timeout_s=120))
             rows.append({"round": number, "ready": ready} | row)
-            on_round(number)
     finally:
         host.run("systemctl start daphne.target " + " ".join(f"daphne@{n}" for n in range(1, instances + 1)), sudo=True)
     return rows

@@ -28,7 +28,8 @@ def summarize_look(run: Run) -> dict[str, Any]:
     (systemd called all active, and not all listened).
     socket_shares: as of a chat run, by the instances' own access logs: `busiest_share`, `instances_met_share`;
     `lines_per_socket` (each said one thing: 2, of its opening, means that messages are not logged).
-    most_clients: `clients_borne` (p95 within 250 ms, hardly a message lost), `first_not_borne` (none: the search's bound).
+    most_clients: `clients_borne` (hardly one kept out, hardly a message lost, p95 within 250 ms), `first_not_borne` (NaN where
+    even the most that are tried were borne).
     server_stops: `stop_s`, and the share of the sockets that were told why: `told_share` (1001 or 1012).
     """
     return _SUMMARIES[run.workload.sight](run, read_seen(run.path))

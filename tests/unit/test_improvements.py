@@ -6,7 +6,8 @@ import pytest
 import synthetic
 
 from stacklab.bench.experiments import plans_of
-from stacklab.bench.improvements import ALL, STOCK, improvement_outages, improvements
+from stacklab.bench.improvements import ALL, improvement_outages, improvements
+from stacklab.bench.plan import CHAT
 from stacklab.settings import IMPROVEMENTS, StackSettings
 from stacklab.study import improvements as study
 
@@ -14,11 +15,11 @@ from stacklab.study import improvements as study
 def test_each_improvement_is_measured_alone_and_all_together_against_stock():
     points = {point.label: point.settings for point in improvements(quick=True).points}
     assert set(points) == {"stock", *IMPROVEMENTS, "all"}
-    assert points["stock"] == STOCK and not any(getattr(STOCK, name) for name in IMPROVEMENTS)
+    assert points["stock"] == CHAT and not any(getattr(CHAT, name) for name in IMPROVEMENTS)
     for name in IMPROVEMENTS:
-        changed = [field for field, value in points[name].to_dict().items() if value != getattr(STOCK, field)]
+        changed = [field for field, value in points[name].to_dict().items() if value != getattr(CHAT, field)]
         assert changed == [name]
-    assert points["all"] == STOCK.replace(**ALL)
+    assert points["all"] == CHAT.replace(**ALL)
     assert improvements(quick=True).repeats >= 6, "fewer pairs than that never decide"
 
 
