@@ -33,7 +33,7 @@ QUIET_S, LONGEST_DRAIN_S = 2.0, 15.0
 TRIES_TO_LEAVE = 20
 
 
-class Crowd:
+class Chatters:
     """All clients of this process, their rows, and the phases they go through together."""
 
     def __init__(self, share: Share):
@@ -147,20 +147,20 @@ class Crowd:
 @events.init.add_listener
 def prepare(environment, **_) -> None:
     """Before the first client: read the share, open the rows, follow the desk, tell it now and then."""
-    environment.crowd = Crowd(Share())
-    environment.crowd.share.listen(environment)
-    gevent.spawn(environment.crowd.run, environment)
-    gevent.spawn(environment.crowd.share.keep_reporting, environment.crowd.status)
+    environment.chatters = Chatters(Share())
+    environment.chatters.share.listen(environment)
+    gevent.spawn(environment.chatters.run, environment)
+    gevent.spawn(environment.chatters.share.keep_reporting, environment.chatters.status)
 
 
 @events.quitting.add_listener
 def close(environment, **_) -> None:
     """Everything is on disk when the process ends: also the connections that are open until the very end."""
-    crowd: Crowd = environment.crowd
-    crowd.staying.kill()
-    for client in [*crowd.connecting]:
+    chatters: Chatters = environment.chatters
+    chatters.staying.kill()
+    for client in [*chatters.connecting]:
         client.write_connection()
-    crowd.share.close()
+    chatters.share.close()
 
 
 class Member(User):
@@ -168,18 +168,18 @@ class Member(User):
 
     @task
     def people(self) -> None:
-        crowd: Crowd = self.environment.crowd
-        index = next(crowd.indexes)
-        room, role, self.in_burst = next(crowd.places)
-        self.client = Client(crowd, index, room, role)
-        crowd.users.append(self)
-        share, load = crowd.share, crowd.share.workload
+        chatters: Chatters = self.environment.chatters
+        index = next(chatters.indexes)
+        room, role, self.in_burst = next(chatters.places)
+        self.client = Client(chatters, index, room, role)
+        chatters.users.append(self)
+        share, load = chatters.share, chatters.share.workload
         share.words["go"].wait()
-        gevent.sleep(crowd.start_s + load["ramp_s"] * index / load["clients"] - share.now())
+        gevent.sleep(chatters.start_s + load["ramp_s"] * index / load["clients"] - share.now())
         while True:
-            staying = crowd.staying.spawn(self.client.stay)
+            staying = chatters.staying.spawn(self.client.stay)
             gevent.wait([staying, self.client.leaving], count=1)
             if not self.client.leaving.is_set():
                 staying.get()
                 raise StopUser
-            self.client = Client(crowd, next(crowd.indexes), room, role)
+            self.client = Client(chatters, next(chatters.indexes), room, role)

@@ -13,7 +13,7 @@ from labchat import Message, Welcome
 from share import error_text
 
 if TYPE_CHECKING:
-    from chat import Crowd
+    from chat import Chatters
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0  # as in the chat page (app/chat/static/chat/chat.js)
 FINAL_CODES = {4409}  # the room's name is not allowed: the page does not try again either
@@ -44,8 +44,8 @@ class Connection:
 class Client:
     """One client, at a place in a room that others may have had before it."""
 
-    def __init__(self, crowd: Crowd, index: int, room: int, role: str):
-        self.crowd, self.share = crowd, crowd.share
+    def __init__(self, chatters: Chatters, index: int, room: int, role: str):
+        self.chatters, self.share = chatters, chatters.share
         self.index, self.room, self.role = index, room, role
         self.socket: ChatSocket | None = None
         self.connection: Connection | None = None
@@ -72,7 +72,7 @@ class Client:
 
     @property
     def done(self) -> bool:
-        return self.crowd.over.is_set() or self.leaving.is_set()
+        return self.chatters.over.is_set() or self.leaving.is_set()
 
     def connect_and_read(self) -> int | None:
         """One connection, from its first packet to its end. Returns the close code, if there was one."""
@@ -83,10 +83,10 @@ class Client:
             self.index, self.room, None, source_address, None, self.share.now(), attempt=self.attempts, role=self.role
         )
         self.connection = row
-        self.crowd.connecting.add(self)
-        with self.crowd.gate:  # a wait for it is a wait to come in, as the client feels it
+        self.chatters.connecting.add(self)
+        with self.chatters.gate:  # a wait for it is a wait to come in, as the client feels it
             try:
-                self.socket = ChatSocket(self.share, self.crowd.chat.join(f"load-{self.room}"), source_address)
+                self.socket = ChatSocket(self.share, self.chatters.chat.join(f"load-{self.room}"), source_address)
             except OSError as error:
                 row.error = error_text(error)
         if self.socket:
@@ -95,7 +95,7 @@ class Client:
                 for texts in self.socket.blocks():
                     self.take(texts, self.share.now())
                     if self.welcomed and self.role == "slow_reader":
-                        self.crowd.over.wait()  # what has come meanwhile is read then, to learn how it ended
+                        self.chatters.over.wait()  # what has come meanwhile is read then, to learn how it ended
             except Closed as closed:
                 row.close_code = closed.code
             except OSError as error:
@@ -106,7 +106,7 @@ class Client:
 
     def enter(self) -> None:
         """The handshake is done: where no welcome comes, that is to be in the room."""
-        welcome, first = self.crowd.chat.enter(f"load-{self.room}", f"{self.index}.{self.attempts}")
+        welcome, first = self.chatters.chat.enter(f"load-{self.room}", f"{self.index}.{self.attempts}")
         if first is not None:
             self.socket.send(first)
         if welcome is not None:
@@ -116,8 +116,8 @@ class Client:
         """The connection has ended, or never came to be."""
         if self.connection.connect_s is None:
             self.try_is_over()
-        self.crowd.connected -= self.welcomed
-        self.crowd.troubles += not (self.done or self.cut_off)
+        self.chatters.connected -= self.welcomed
+        self.chatters.troubles += not (self.done or self.cut_off)
         self.welcomed = False
         self.socket = None
         self.write_connection()
@@ -125,12 +125,12 @@ class Client:
     def try_is_over(self) -> None:
         """The first attempt has succeeded or failed: the ramp-up waits for that of every client."""
         if self.attempts == 1:
-            self.crowd.tried += 1
+            self.chatters.tried += 1
 
     def write_connection(self) -> None:
         """Write the row of the connection that has ended, or that the end of the load cuts off."""
         row, self.connection = self.connection, None
-        self.crowd.connecting.discard(self)
+        self.chatters.connecting.discard(self)
         if row is None:
             return
         row.end_s = row.end_s or self.share.now()
@@ -139,7 +139,7 @@ class Client:
                 row.close_code = row.error = None
             elif self.done and not (self.role == "slow_reader" and (row.close_code or row.error)):
                 row.close_code, row.error = NORMAL, None  # we said goodbye and did not wait for the answer
-        self.crowd.connection_rows.writerow(astuple(row))
+        self.chatters.connection_rows.writerow(astuple(row))
 
     def say_goodbye(self) -> None:
         """Close the socket properly, if there is one."""
@@ -172,17 +172,17 @@ class Client:
     def take(self, texts: list[bytes], received_s: float) -> None:
         """Frames have arrived."""
         for text in texts:
-            what = self.crowd.chat.recognise(text)
+            what = self.chatters.chat.recognise(text)
             if isinstance(what, Message):
                 self.take_message(what, received_s)
             elif isinstance(what, Welcome):
                 self.take_welcome(what, received_s)
 
     def take_message(self, message: Message, received_s: float) -> None:
-        crowd = self.crowd
-        crowd.received += 1
-        crowd.received_s = received_s
-        crowd.received_rows.writerow((self.index, message.sender, message.n, message.id, received_s, message.instance))
+        chatters = self.chatters
+        chatters.received += 1
+        chatters.received_s = received_s
+        chatters.received_rows.writerow((self.index, message.sender, message.n, message.id, received_s, message.instance))
         if self.last_id is not None:
             self.last_id = max(self.last_id, message.id, key=order)
             if message.sender in self.own_names:
@@ -195,15 +195,15 @@ class Client:
         self.try_is_over()
         self.welcomed = True
         self.retries = 0
-        self.crowd.connected += 1
-        self.crowd.ever_connected += 1
+        self.chatters.connected += 1
+        self.chatters.ever_connected += 1
         if welcome.last_id is None:
             return
         if self.last_id is None:
             self.last_id, self.own_names = welcome.last_id, {welcome.name}
             return
         self.own_names.add(welcome.name)
-        self.socket.send(self.crowd.chat.resume(self.last_id))
+        self.socket.send(self.chatters.chat.resume(self.last_id))
         if self.unconfirmed:
             gevent.spawn(self.resend, self.socket, welcome.last_id, [*self.unconfirmed])
 
@@ -212,21 +212,21 @@ class Client:
     def keep_sending(self, messages_per_s: float) -> None:
         """Send at random times, whatever became of the message before."""
         due_s = self.share.now()
-        while not self.leaving.is_set() and (self.crowd.sending or self.crowd.phase == "ready"):
+        while not self.leaving.is_set() and (self.chatters.sending or self.chatters.phase == "ready"):
             due_s += random.expovariate(messages_per_s)
             gevent.sleep(due_s - self.share.now())
             self.say()
 
     def say(self, burst: bool = False) -> None:
         """Send the next message, numbered and stamped, if there is somebody to send it to."""
-        if not self.welcomed or self.leaving.is_set() or not self.crowd.sending:
+        if not self.welcomed or self.leaving.is_set() or not self.chatters.sending:
             return
         self.numbered += 1
         sent_s = self.share.now()
-        text = self.crowd.chat.send(self.connection.server_name, self.numbered, sent_s, self.crowd.text)
+        text = self.chatters.chat.send(self.connection.server_name, self.numbered, sent_s, self.chatters.text)
         if self.last_id is not None:
             self.unconfirmed[self.numbered] = text
-        self.crowd.sent_rows.writerow((self.index, self.numbered, sent_s, self.crowd.phase != "load", burst))
+        self.chatters.sent_rows.writerow((self.index, self.numbered, sent_s, self.chatters.phase != "load", burst))
         try:
             self.socket.send(text)
         except OSError:

@@ -206,7 +206,8 @@ def improvements_text(runs: list[Run]) -> str:
 
     if not improvements.is_of_improvements(runs):
         return ""
-    tables = {"Against stock": improvements.worth_rows(runs), "What clients felt": improvements.felt_rows(runs)}
+    worth = improvements.worth_rows(improvements.worth(runs))
+    tables = {"Against stock": worth, "What clients felt": improvements.felt_rows(runs)}
     return "".join(f"\n{title}\n{improvements.text(rows)}\n" for title, rows in tables.items() if rows)
 
 
@@ -221,16 +222,19 @@ def _said(verdict: MetricVerdict) -> str:
 
 
 def verdicts_text(judgements: list[Judgement]) -> str:
-    """Each claim and its verdict; below it a line a test, those that decide nothing in brackets. Last, what is not tested."""
+    """Each claim and its verdict; below it a line a test, those that decide nothing in brackets. Then what is not tested; last,
+    what the machines that measured can tell at all.
+    """
     from stacklab.study.verdicts import NOT_TESTED
     from stacklab.study.words import judgement_words
 
-    lines, untested = [], {}
+    lines, untested, told = [], {}, {}
     for judgement in judgements:
         words, rows = judgement_words(judgement), judgement.tests.to_dict("records")
         if judgement.verdict == NOT_TESTED:
             untested[words["id"]] = dict.fromkeys(row["command"] for row in rows if row["decides"])
             continue
+        told.setdefault(in_words(judgement.calibration), []).append(words["id"])
         lines += [f"{words['id']}  {words['sentence']}", f"     {words['verdict'].upper()}"]
         for test, row in zip(words["tests"], rows, strict=True):
             measured = f"{test['figure']} [{test['interval']}], n {test['n']}: " if row["scale"] else ""
@@ -239,5 +243,6 @@ def verdicts_text(judgements: list[Judgement]) -> str:
         lines += [f"     {words['note']}"] * bool(words["note"]) + [""]
     if untested:
         lines += [f"{NOT_TESTED}; 'fab experiment claims' measures whatever is missing:"]
-        lines += [f"{name:<4} {' and '.join(commands)}" for name, commands in untested.items()]
+        lines += [*(f"{name:<4} {' and '.join(commands)}" for name, commands in untested.items()), ""]
+    lines += [said if len(told) == 1 else f"{', '.join(ids)}: {said}" for said, ids in told.items()]
     return "\n".join(lines).rstrip("\n")

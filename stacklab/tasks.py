@@ -326,12 +326,8 @@ def export(name: str, out: str | None = None) -> list[Path]:
 def verdicts(json: bool = False) -> list[Judgement]:
     """What the results say of each of the post's claims."""
     from stacklab.files import RESULTS
-    from stacklab.runs.calibration import calibrations, in_words
     from stacklab.study.verdicts import judge_results
 
     judgements = judge_results(RESULTS)
-    if json:
-        print(json_format.dumps([judgement.to_dict() for judgement in judgements], indent=1))
-    else:
-        print(show.verdicts_text(judgements), in_words(next(reversed(calibrations(RESULTS)), None)), sep="\n\n")
+    print(json_format.dumps([one.to_dict() for one in judgements], indent=1) if json else show.verdicts_text(judgements))
     return judgements

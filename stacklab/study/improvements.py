@@ -96,9 +96,8 @@ def _of_events(run: Run) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- for people
 
 
-def worth_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
+def worth_rows(table: pd.DataFrame) -> list[dict[str, str]]:
     """`worth` as a table in words: an improvement a row, a metric a column."""
-    table = worth(runs)
     return [
         {"improvement": point, "blocks": str(each["blocks"].max())}
         | {METRIC_NAMES[row["metric"]]: _figure_words(row) for row in each.to_dict("records")}

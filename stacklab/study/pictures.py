@@ -82,7 +82,6 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
     else:
         said, cpu = [], "cpu_s_daphne"  # sockets that said nothing
     return [
-        *_improvement_picture(runs),
         *said,
         _picture(
             _paired(
@@ -110,9 +109,9 @@ def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
     ]
 
 
-def server_pictures(runs: Sequence[Run]) -> list[Picture]:
-    """What each ASGI server costs and bears."""
-    told = "; ".join(", ".join(f"{name} {value}" for name, value in line.items()) for line in servers.side_by_side(runs))
+def server_pictures(runs: Sequence[Run], lines: Sequence[dict[str, str]]) -> list[Picture]:
+    """What each ASGI server costs and bears; `lines` say so in words."""
+    told = "; ".join(", ".join(f"{name} {value}" for name, value in line.items()) for line in lines)
     caption = (
         "A bar at the median of the sound runs, a dot a run, hollow where it was disturbed. Of clients more is better, of the "
         "rest less."
@@ -120,9 +119,9 @@ def server_pictures(runs: Sequence[Run]) -> list[Picture]:
     return [_picture(servers.picture(runs), f"The servers side by side. {told}.", caption)]
 
 
-def _improvement_picture(runs: Sequence[Run]) -> list[Picture]:
-    """Where improvements were set against stock: what each is worth."""
-    if not improvements.is_of_improvements(runs) or (table := improvements.worth(runs)).empty:
+def improvement_pictures(table: pd.DataFrame) -> list[Picture]:
+    """What each improvement is worth: of `improvements.worth`, where these were set against stock."""
+    if table.empty:
         return []
     caption = (
         "A line is a 95 % interval over blocks, grey what makes no difference. Green is better than stock, orange worse, "

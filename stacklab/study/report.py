@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from stacklab.errors import ResultsError
 from stacklab.runs.calibration import calibration_of, in_words
@@ -94,7 +95,8 @@ def _servers(runs: Sequence[Run]) -> list[Section]:
         "A line a server: what its chat runs with TLS cost, over all channel layers and sizes of rooms; the largest number of "
         "clients, of those tried, that one instance bears; and what the clients of an instance see when it is told to stop."
     ]
-    return [Section("Servers side by side", said, servers.side_by_side(runs), SOUND, [], pictures.server_pictures(runs), [])]
+    lines = servers.side_by_side(runs)
+    return [Section("Servers side by side", said, lines, SOUND, [], pictures.server_pictures(runs, lines), [])]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:
@@ -105,18 +107,19 @@ def _section(kind: str, runs: Sequence[Run]) -> Section:
     sentences = words.setup(runs, points)
     if len(points) > MOST_POINTS:
         sentences.append(f"The pictures show the first {MOST_POINTS} of {len(points)} cases; the table holds all.")
+    worth = improvements.worth(runs if improvements.is_of_improvements(runs) else ())
     return Section(
         title=title,
         sentences=sentences,
         table=without_empty([row(point, summary[summary["point"] == point]) for point in points]),
         note=REPEATS,
         judgements=[words.judgement_words(judgement) for judgement in judge_all(runs)],
-        pictures=draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
-        extras=[extra for extra in _extras(runs) if extra.table],
+        pictures=pictures.improvement_pictures(worth) + draw(drawn, summary[summary["point"].isin(points[:MOST_POINTS])]),
+        extras=[extra for extra in _extras(runs, worth) if extra.table],
     )
 
 
-def _extras(runs: Sequence[Run]) -> list[Extra]:
+def _extras(runs: Sequence[Run], worth: pd.DataFrame) -> list[Extra]:
     """What there is to say of the improvements, where these were measured."""
     if not improvements.is_of_improvements(runs):
         return []
@@ -125,7 +128,7 @@ def _extras(runs: Sequence[Run]) -> list[Extra]:
     )
     until = "From each event until the next. Lost: of all that was due to those who had come into the room, there or away."
     return [
-        Extra("What each improvement is worth", against, improvements.worth_rows(runs)),
+        Extra("What each improvement is worth", against, improvements.worth_rows(worth)),
         Extra("What clients felt", until, improvements.felt_rows(runs)),
     ]
 

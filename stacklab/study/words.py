@@ -238,8 +238,9 @@ def commands(runs: Sequence[Run]) -> list[str]:
     for name in dict.fromkeys(run.experiment for run in runs):
         mine = [run for run in runs if run.experiment == name]
         if any(run.point for run in mine):
-            quick = " --quick" if name.endswith("-quick") else ""
-            commands.append(f"fab experiment {name.removesuffix('-quick')}{quick} --repeats {max(run.repeat for run in mine)}")
+            plan = name.partition("@")[0]  # what follows is the site that was under test
+            quick = " --quick" if plan.endswith("-quick") else ""
+            commands.append(f"fab experiment {plan.removesuffix('-quick')}{quick} --repeats {max(run.repeat for run in mine)}")
         else:
             commands += [line for run in mine for line in _adhoc_commands(run)]
     return list(dict.fromkeys(commands))

@@ -1,6 +1,7 @@
 """A calibration: what recorded noise says of verdicts, on disk, found again for its machine alone, and in words."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,15 @@ def test_so_does_every_judgement_and_its_json(tmp_path):
         assert judgements and all(judgement.calibration == made for judgement in judgements)
         assert all(judgement.to_dict()["machine"] == made.figures() for judgement in judgements)
     assert all(one.to_dict()["machine"] is None for one in judge_results(tmp_path) if one.verdict == NOT_TESTED)
+
+
+def test_verdicts_in_words_end_with_what_the_machine_of_each_can_tell(tmp_path):
+    runs, made = synthetic.one_vs_three(tmp_path, repeats=2), saved(tmp_path, "one")
+    judgement = judge_all(runs)[0]
+    assert show.verdicts_text([judgement]).endswith(f"\n\n{in_words(made)}")
+    another = replace(judgement, calibration=None)
+    text = show.verdicts_text([judgement, replace(another, claim=replace(judgement.claim, id="C99"))])
+    assert text.endswith(f"\n\n{judgement.claim.id}: {in_words(made)}\nC99: not calibrated: fab calibrate")
 
 
 def test_so_does_every_comparison_in_words_and_in_json(tmp_path):

@@ -51,7 +51,7 @@ def test_verdicts_are_against_stock(monkeypatch):
     assert verdicts == {"lean_dispatch": "better", "chat_resume": "worse", "tidy_channels": same, "all": "better"}
     assert worth.loc[("lean_dispatch", "cpu_s_daphne_per_1000_deliveries"), "estimate"] == pytest.approx(0.5, rel=0.02)
     assert worth.loc[("all", "delivered_share"), "verdict"].startswith("the same")
-    rows = study.worth_rows([])
+    rows = study.worth_rows(study.worth([]))
     assert rows[0]["improvement"] == "lean_dispatch" and ": better" in rows[0]["instances' CPU seconds per 1000 deliveries"]
     study.worth_picture(study.worth([]))
 

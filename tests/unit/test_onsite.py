@@ -68,15 +68,19 @@ TALKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("talk", TALKS)
+KINDS = {"no Daphne": PLAIN, "no WebSocket": replace(CHATTY, chat=None, websocket=None)} | {
+    talk: replace(CHATTY, chat=chat) for talk, chat in TALKS.items()
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_says_of_any_site_what_of_it_is_measured_there(name, talk):
-    site = replace(CHATTY, chat=TALKS[talk])
-    plan = EXPERIMENTS[name](quick=True)
+def test_every_experiment_says_of_any_site_what_of_it_is_measured_there(name, kind):
+    site, plan = KINDS[kind], EXPERIMENTS[name](quick=True)
     try:
         made, said = on_site(plan, site)
     except SettingsError as refusal:
-        assert f"nothing of {plan.name} can be measured on chatty. Left out: " in str(refusal)
+        assert f"nothing of {plan.name} can be measured on {site.name}. Left out: " in str(refusal)
         return
     measured = {(point.settings, point.workload, point.events) for point in made.points}
     for point in plan.points:

@@ -142,6 +142,8 @@ def test_runs_by_hand_are_repeated_by_their_settings_and_load(tmp_path):
 def test_a_quick_experiment_is_repeated_quickly(tmp_path):
     run = synthetic.http_run(tmp_path / "eight-cases-quick", "r1", workload=LOAD, point="a case", per_s=500)
     assert "fab experiment eight-cases --quick --repeats 1" in page_of([run], tmp_path).text
+    run = synthetic.http_run(tmp_path / "eight-cases-quick@shop", "r1", workload=LOAD, point="a case", per_s=500)
+    assert "fab experiment eight-cases --quick --repeats 1" in page_of([run], tmp_path).text, "as on the site of then"
 
 
 def test_one_run_makes_a_report_that_asks_for_more(tmp_path):
