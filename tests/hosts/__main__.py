@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import time
 
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     os.umask(0o022)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a desk that is up is taken away then, as after Ctrl-C
     lab = QUICK_LAB if arguments.quick else MAKE_LAB
     rows, failed = [HEAD.format(lab=lab)], False
     with locked("desks"):

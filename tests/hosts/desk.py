@@ -117,9 +117,9 @@ class Desk:
         """A tar of a fresh Debian; made if there is none, or an old one."""
         path = DESKS / f"{self.release}.tar"
         if not path.exists() or time.time() - path.stat().st_mtime > BASE_DAYS * 86400:
-            new = path.with_suffix(".new")
-            # A mirror that lags behind is no attack here.
-            run(["mmdebstrap", "--variant=minbase", "--format=tar", f"--include={PACKAGES}",
+            new = self.folder / "base.tar"
+            # A mirror that lags behind is no attack here. What it leaves where it is cut off goes with the folder.
+            run(["env", f"TMPDIR={self.folder}", "mmdebstrap", "--variant=minbase", "--format=tar", f"--include={PACKAGES}",
                  '--aptopt=Acquire::Check-Valid-Until "false"', SUITES[self.release], str(new)],
                 f"cannot make a Debian {self.release}")
             new.rename(path)

@@ -29,9 +29,14 @@ case "$*" in
     mkdir -p .venv/bin
     cat > .venv/bin/python <<'STUB'
 #!/bin/sh
+trap 'kill $!; echo "taken away" >> "$ASKED_OF_PYTHON"; exit 143' TERM
 case "$*" in
 *cache_tag*) cat "$TAG" ;;
 *) printf '%s|%s|%s\\n' "$PWD$PYTHONHOME$PYTHONPATH" "$JUPYTER_CONFIG_PATH" "$*" >> "$ASKED_OF_PYTHON" ;;
+esac
+case "$*" in
+*"${SKIPS:-nothing}"*) echo "SKIPPED [2] a.py:1: NO LAB HERE" ;;
+*"${WAITS:-nothing}"*) sleep 60 & wait ;;
 esac
 case "$*" in
 *"${FAILS:-nothing}"*) printf 'FAILED %s\n= 1 failed =\n' "$*"; exit 1 ;;
@@ -75,13 +80,23 @@ class Checkout:
 
     def done(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """`make`, run."""
+        environment = self.around(variables)
+        return subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def started(self, *words: str, **variables: str) -> subprocess.Popen:
+        """`make`, running, as of a terminal of its own."""
+        environment, nowhere = self.around(variables), {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(["make", *words], cwd=self.folder, env=environment, start_new_session=True, **nowhere)
+
+    def around(self, variables: dict[str, str]) -> dict[str, str]:
+        """The environment of a `make`, whose log begins anew."""
         self.log.write_text("")
         stubs = {"PATH": f"{self.programs}:{os.environ['PATH']}", "TAG": str(self.tag), "ASKED_OF_PYTHON": str(self.log)}
         others = dict.fromkeys(("PWD", "PYTHONHOME", "PYTHONPATH"), "/elsewhere")
         environment = os.environ | stubs | others | variables
         for name in ("PYTHON", "MAKEFLAGS", "MAKELEVEL"):  # these tests may themselves be part of `make test`
             environment.pop(name, None)
-        return subprocess.run(["make", *words], cwd=self.folder, env=environment, capture_output=True, text=True)
+        return environment
 
 
 @pytest.fixture(params=FOLDERS)
@@ -137,6 +152,22 @@ def test_what_failed_in_any_part_of_make_test_is_told_again_before_the_last_line
 def test_make_test_ends_with_the_last_line_of_the_labs_tests(checkout):
     done = checkout.done("test")
     assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("= passed: -m pytest tests/lab")
+
+
+def test_what_was_skipped_in_any_part_of_make_test_is_told_again_at_the_end(checkout):
+    done = checkout.done("test", SKIPS="test_classroom")
+    told, last = done.stdout.splitlines()[-2:]
+    assert done.returncode == 0 and told == "SKIPPED [2] a.py:1: NO LAB HERE" and last.startswith("= passed: -m pytest tests/lab")
+
+
+def test_a_make_test_that_is_interrupted_has_its_desk_taken_away(checkout):
+    with checkout.started("test", WAITS="tests.hosts") as make:
+        end = time.monotonic() + 60
+        while "tests.hosts" not in checkout.log.read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+        os.killpg(make.pid, signal.SIGINT)
+        assert make.wait(30)
+    assert checkout.log.read_text().endswith("taken away\n")
 
 
 def test_make_alone_names_the_targets_and_nothing_else(checkout):
