@@ -25,9 +25,8 @@ from stacklab.stack import Applied, is_provisioned, site_of
 from stacklab.study import plots
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import NOT_TESTED, Judgement, is_time
-from stacklab.study.words import judgement_words
+from stacklab.study.words import MIB, NOTHING, judgement_words
 
-MIB = 1 << 20
 MONOSPACE = "font-family: var(--jp-code-font-family, monospace); font-size: 0.9em; line-height: 1.45"
 BOX = "border-left: 4px solid #0072B2; padding: 0.4em 0.9em; margin: 0.3em 0; white-space: pre-wrap"
 LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "@": "rgba(86, 180, 233, 0.20)"}
@@ -91,7 +90,7 @@ def table(rows: pd.DataFrame) -> Styler:
         shown[name] = rows[column] * factor if form and factor != 1 else rows[column]
         formats[name] = form or _words
     left = {name: [{"selector": "th, td", "props": "text-align: left"}] for name, form in formats.items() if form is _words}
-    styler = pd.DataFrame(shown).style.hide(axis="index").format(formats, na_rep="–")
+    styler = pd.DataFrame(shown).style.hide(axis="index").format(formats, na_rep=NOTHING)
     return styler.set_table_styles(left, overwrite=False)
 
 

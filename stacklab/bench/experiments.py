@@ -18,6 +18,7 @@ from stacklab.workload import ChatLoad, HttpLoad, Look
 
 CHURN_PER_S = 30.0  # clients that leave, and others that come: as before a lesson; quick: half as many
 
+
 def chat_load(clients: int, quick: bool, messages_per_s: float = 0.2, networks: int = 16) -> ChatLoad:
     """Chat in rooms of ten, as the first trials had it. Quick: a fifth of the clients for ten seconds."""
     if quick:

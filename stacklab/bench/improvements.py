@@ -10,8 +10,7 @@ from stacklab.workload import ChatLoad
 LEAVE_S = 5
 ALONE = {name: {name: LEAVE_S if name == "daphne_drain_s" else True} for name in IMPROVEMENTS}
 ALL = {name: value for changes in ALONE.values() for name, value in changes.items()}
-BLOCKS = 8  # six are the fewest in which a difference can be told (Wilcoxon's test of pairs)
-QUICK_BLOCKS = 6
+FEWEST_BLOCKS = 6  # in which a difference can be told (Wilcoxon's test of pairs)
 
 
 def improvements(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -22,7 +21,7 @@ def improvements(quick: bool = False, repeats: int | None = None, seed: int = 1)
     )  # fmt: skip
     points = [Point("stock", CHAT, load), *(Point(name, CHAT.replace(**changes), load) for name, changes in ALONE.items())]
     points.append(Point("all", CHAT.replace(**ALL), load))
-    return named("improvements", points, quick, repeats, seed, usual=QUICK_BLOCKS if quick else BLOCKS)
+    return named("improvements", points, quick, repeats, seed, usual=FEWEST_BLOCKS if quick else 8)
 
 
 def improvement_outages(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

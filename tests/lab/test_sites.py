@@ -94,16 +94,18 @@ def toml(root, *lines: str) -> None:
     edited(root, "stacklab.toml", "[site]\n", "[site]\n" + "".join(f"{line}\n" for line in lines))
 
 
-def no_such_package(root):
-    (root / "requirements.txt").write_text("django==5.2.19\nno-such-package-as-this==1.0\n")
+def asks_for(root, requirements: str) -> str:
+    (root / "requirements.txt").write_text(requirements)
     toml(root, 'requirements = "requirements.txt"')
-    return "its requirements.txt cannot be fetched as wheels", "no-such-package-as-this==1.0"
+    return "its requirements.txt cannot be fetched as wheels"
+
+
+def no_such_package(root):
+    return asks_for(root, "django==5.2.19\nno-such-package-as-this==1.0\n"), "no-such-package-as-this==1.0"
 
 
 def another_hash(root):
-    (root / "requirements.txt").write_text(f"sqlparse==0.5.3 --hash=sha256:{'0' * 64}\n")
-    toml(root, 'requirements = "requirements.txt"')
-    return "its requirements.txt cannot be fetched as wheels", "THESE PACKAGES DO NOT MATCH THE HASHES"
+    return asks_for(root, f"sqlparse==0.5.3 --hash=sha256:{'0' * 64}\n"), "THESE PACKAGES DO NOT MATCH THE HASHES"
 
 
 def failing_migration(root):
