@@ -70,8 +70,8 @@ def searched(bears: Callable[[int], bool], rounds: int) -> int:
 
 def most_clients(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
     """One row a trial: clients, connected (the share that came in), p95_s, delivered_share, generator_cores (the busiest
-    process), borne; error where the load failed, which is not borne. `problem` where the generator may be what the search
-    ended at. LoadError where the first load fails: the site does not answer at all.
+    process, while they talk), borne; error where the load failed, which is not borne. `problem` where the generator may be
+    what the search ended at. LoadError where the first load fails: the site does not answer at all.
     """
     rows: list[dict[str, Any]] = []
 
@@ -108,7 +108,8 @@ def _borne(out: Path, clients: int) -> dict[str, Any]:
     counted = messages[~messages["warmup"].astype(bool)]
     connected = connections.loc[connections["connect_s"].notna(), "client"].nunique() / clients
     p95_s, share = float(counted["latency_s"].quantile(0.95)), float((counted["copies"] > 0).mean())
-    busiest = float(gauges.loc[gauges["name"] == "generator_cpu_busiest", "value"].median())
+    under_load = gauges["time_s"].between(counted["sent_s"].min(), counted["sent_s"].max())
+    busiest = float(gauges.loc[under_load & (gauges["name"] == "generator_cpu_busiest"), "value"].mean())
     return {
         "connected": connected, "p95_s": p95_s, "delivered_share": share, "generator_cores": busiest,
         "borne": min(connected, share) >= DELIVERED and p95_s <= P95_S,
