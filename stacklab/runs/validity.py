@@ -87,7 +87,7 @@ def _settings(run: Run) -> Iterator[str]:
             yield f"{name} was {seen} on the web host, {asked} was asked for."
     ports = run.observed.get("daphne_ports")
     if ports is not None and sorted(ports) != run.settings.daphne_ports():
-        yield f"Daphne listened on {_listed(ports) or 'no port'}, not on {_listed(run.settings.daphne_ports())}."
+        yield f"The instances listened on {_listed(ports) or 'no port'}, not on {_listed(run.settings.daphne_ports())}."
     for unit, state in (run.observed.get("units") or {}).items():
         if state != "active":
             yield f"The unit {unit} was {state}, not active."

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
+from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import SERVICES, family
 from stacklab.study.plots import INK, MUTED
 
@@ -57,21 +58,21 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
     With `before` (the same table, taken earlier), processes that were not there then stand out.
     """
     known = set(processes["pid"] if before is None else before["pid"])
-    nginx, uwsgi, daphne, redis = _boxes(processes, known)
+    nginx, uwsgi, instances, redis = _boxes(processes, known)
     browser = Box("Browsers", "pages and chat", MUTED, [])
     database = Box("SQLite", "a file", MUTED, [])
     right = 2.85 + nginx.width + 1.25
-    stores = right + max(uwsgi.width, daphne.width) + 1.35
-    total = uwsgi.height + LANES_GAP + daphne.height
+    stores = right + max(uwsgi.width, instances.width) + 1.35
+    total = uwsgi.height + LANES_GAP + instances.height
     middle = total / 2
-    top, bottom = total - uwsgi.height / 2, daphne.height / 2
+    top, bottom = total - uwsgi.height / 2, instances.height / 2
     if ax is None:
         _, ax = plt.subplots(figsize=((stores + 2.3) * 0.82, (total + 0.2) * 0.82), layout="constrained")
     for box, left, centre in (
         (browser, 0, middle),
         (nginx, 2.85, middle),
         (uwsgi, right, top),
-        (daphne, right, bottom),
+        (instances, right, bottom),
         (database, stores, top),
         (redis, stores, bottom),
     ):
@@ -81,7 +82,7 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
     _arrow(ax, (edge, middle), (right, top), "/")
     _arrow(ax, (edge, middle), (right, bottom), "/ws/")
     _arrow(ax, (right + uwsgi.width, top), (stores, top), "queries")
-    _arrow(ax, (right + daphne.width, bottom), (stores, bottom), "messages")
+    _arrow(ax, (right + instances.width, bottom), (stores, bottom), "messages")
     if before is not None:
         _rounded(ax, 0, 0.05, 0.3, 0.24, face=NEW, edge=NEW)
         ax.text(0.42, 0.17, "new since the change", color=MUTED, fontsize=9.5, va="center")
@@ -93,7 +94,7 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
 
 
 def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box]:
-    """nginx, uWSGI, Daphne, Redis."""
+    """nginx, uWSGI, the ASGI server that runs (Daphne where none does), Redis."""
 
     def cells(rows: pd.DataFrame, words: str = "{pid}") -> list[tuple[str, bool]]:
         return [
@@ -110,11 +111,12 @@ def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box
         return Box(service.label, words, service.colour, shown, **({"in_a_row": in_a_row} if in_a_row else {}))
 
     rows = {name: processes[processes["service"].map(family) == name] for name in SERVICES}
-    nginx, uwsgi, daphne, redis = (rows[name] for name in ("nginx", "uwsgi", "daphne", "redis"))
+    asgi = next((name for name in ASGI_SERVERS if len(rows[name])), "daphne")
+    nginx, uwsgi, instances, redis = (rows[name] for name in ("nginx", "uwsgi", asgi, "redis"))
     return (
         box("nginx", master(nginx), cells(nginx[nginx["role"] == "worker"]), in_a_row=2),
         box("uwsgi", f"{master(uwsgi)}, unix socket", cells(uwsgi[uwsgi["role"] == "worker"])),
-        box("daphne", "one process an instance", cells(daphne, "{port}\n{pid}")),
+        box(asgi, "one process an instance", cells(instances, "{port}\n{pid}")),
         box("redis", "unix socket", cells(redis), in_a_row=1),
     )
 

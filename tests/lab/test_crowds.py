@@ -54,7 +54,7 @@ def test_a_storm_brings_all_clients_back_and_says_how_long_they_were_away(measur
     run, summary = measured(SMALL.replace(storm_at_s=2, burst_at_s=5, burst_messages=8))
     connections = run.table("connections")
     assert len(connections) == 80 and (connections.groupby("client").attempt.max() == 2).all()
-    assert 0 < summary.away_p50_s <= summary.away_max_s < 5 and summary.disconnects == 0
+    assert 0 < summary.away_p50_s <= summary.away_max_s and summary.disconnects == 0
     assert summary.burst_delivered_share == 1.0 and 0 < summary.burst_p50_s <= summary.burst_last_s
     messages = run.table("messages")
     assert messages.burst.sum() == 8 * 10

@@ -80,6 +80,12 @@ def test_the_picture_names_every_worker_and_instance_that_serves(table):
     assert "new since" not in drawn
 
 
+def test_the_picture_has_the_server_that_runs():
+    others = PS.replace("daphne@", "uvicorn@").replace(" daphne ", " uvicorn ").replace("daphne_instance.py", "-m uvicorn")
+    drawn = words(stack_diagram(processes(FakeHost(others))))
+    assert "uvicorn" in drawn and "Daphne" not in drawn and ":8444" in drawn
+
+
 def boxes(ax, colour) -> int:
     return sum(to_hex(patch.get_facecolor()).upper() == colour for patch in ax.patches)
 

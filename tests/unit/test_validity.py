@@ -189,7 +189,7 @@ def test_ports_and_units_that_are_not_as_asked_are_named(http):
     units = http.observed["units"] | {"daphne@3": "failed"}
     run = replace(http, observed=http.observed | {"daphne_ports": [8443, 8444], "units": units})
     assert check(run).reasons == (
-        "Daphne listened on 8443, 8444, not on 8443, 8444, 8445.",
+        "The instances listened on 8443, 8444, not on 8443, 8444, 8445.",
         "The unit daphne@3 was failed, not active.",
     )
 
