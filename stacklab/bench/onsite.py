@@ -13,11 +13,13 @@ from stacklab.site import FILE, Site
 from stacklab.stack.change import require_effect
 from stacklab.workload import HttpLoad, Look, Workload
 
+ON_SOCKETS = ("clients_held", "socket_shares", "most_clients", "server_stops")  # looks with clients of their own
+
 
 def load_on(workload: Workload, site: Site) -> Workload:
     """`workload` as `site` can bear it; the same where nothing stands against it, as on the lab's own site.
 
-    LabError for a chat without a WebSocket, for a look at a Daphne that is not there, at the lab's own pages, or at what
+    LabError for sockets without a WebSocket, for a look at a Daphne that is not there, at the lab's own pages, or at what
     clients say where nobody knows how; SettingsError for a burst of more than there are in a room.
     """
     if isinstance(workload, HttpLoad):
@@ -30,6 +32,8 @@ def load_on(workload: Workload, site: Site) -> Workload:
             )
         if workload.sight == "sync_threads" and not site.is_labs:
             raise LabError(f"sync_threads looks at /io/ and /pool/ of the lab's own site, and {site.name} is under test")
+        if workload.sight in ON_SOCKETS:
+            site.chat_path("")  # or the error that there is none
         if workload.sight == "most_clients" and not (site.is_labs or site.chat):
             raise LabError(f"most_clients needs clients that talk: how to on {site.name} is not known ([chat] in its {FILE})")
         return workload

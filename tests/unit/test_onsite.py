@@ -98,6 +98,12 @@ def test_a_look_at_what_the_site_has_not_is_left_out_and_said():
     assert any(line.startswith("Left out: daphne, most clients. most_clients needs clients that talk") for line in said)
 
 
+@pytest.mark.parametrize("name", ["clients-held", "socket-shares", "servers"])
+def test_sockets_are_not_looked_at_where_there_are_none(name):
+    with pytest.raises(SettingsError, match="nothing of .* can be measured on chatty"):
+        on_site(EXPERIMENTS[name](quick=True), KINDS["no WebSocket"])
+
+
 def test_a_burst_of_more_than_hear_each_other_is_left_out_and_said():
     _, said = on_site(EXPERIMENTS["crowds"](quick=True), replace(CHATTY, chat=TALKS["sender"]))
     assert any(line.startswith("Left out: burst of 50. burst_messages=50 is not allowed") for line in said)
