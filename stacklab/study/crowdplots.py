@@ -46,7 +46,7 @@ def latency_over_time(messages: pd.DataFrame, ax: Axes | None = None, events: pd
         ax.patch.set_visible(False)
         handles.append(Patch(color=FAILED, alpha=0.45, label="share lost (right)"))
     _mark(ax, messages, events)
-    ax.set(xlabel="seconds since counting began", xlim=(0, second.max() + 1))
+    drawing.time_axis(ax, 0, second.max() + 1)
     drawing.legend(ax, [*handles, *drawing.disturbed_handle(counted, lines=True)], offset=1.08 if lost.any() else 1.01)
     return drawing.finish(ax, "Time from sender to receiver, by second", "latency, ms")
 
@@ -114,7 +114,7 @@ def clients_over_time(connections: pd.DataFrame, ax: Axes | None = None, events:
             ax.plot(times, held, color=colour, linestyle=style, linewidth=1.7, drawstyle="steps-post")
         handles.append(Line2D([], [], color=colour, linestyle=drawing.line(True, number), linewidth=2.2, label=label))
     _mark(ax, connections, events)
-    ax.set(xlabel="seconds since counting began", xlim=(opened["t_s"].min(), last))
+    drawing.time_axis(ax, opened["t_s"].min(), last)
     ax.set_ylim(bottom=0)
     drawing.legend(ax, [*handles, *drawing.disturbed_handle(opened, lines=True)])
     return drawing.finish(ax, "Clients connected", "clients connected", grid="both")

@@ -70,6 +70,12 @@ def nothing(ax: Axes, words: str) -> Axes:
     return ax
 
 
+def time_axis(ax: Axes, first_s: float, last_s: float) -> None:
+    """The axis of a run's time; one moment alone is drawn with a second around it."""
+    around_s = 0.5 if first_s == last_s else 0.0
+    ax.set(xlabel="seconds since counting began", xlim=(first_s - around_s, last_s + around_s))
+
+
 def drawable(ax: Axes, table: pd.DataFrame, column: str) -> bool:
     """Whether `table` has values of `column`; if not, `ax` says so."""
     if column in table and table[column].notna().any():
@@ -153,7 +159,7 @@ def stacked_services(resources: pd.DataFrame, column: str, unit: float, ax: Axes
     colours = _service_colours(names)
     ax.stackplot(grid.index, [grid[name] for name in names], colors=colours, linewidth=0)
     ax.axvline(0, color=MUTED, linewidth=1)
-    ax.set(xlabel="seconds since counting began", xlim=(grid.index.min(), grid.index.max()))
+    time_axis(ax, grid.index.min(), grid.index.max())
     handles = [Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)]
     legend(ax, handles[::-1])
     return ax

@@ -170,7 +170,7 @@ def percentiles_to_the_tail(requests: pd.DataFrame, ax: Axes | None = None) -> A
     ax.set_xscale("log")
     nines = [n for n in (1, 2, 10, 100, 1000, 10_000, 100_000) if n <= longest]
     ax.set_xticks(nines, ["fastest", "median", *(f"{100 - 100 / n:g} %" for n in nines[2:])])
-    ax.set(xlim=(1, longest), xlabel="share of requests answered within the time")
+    ax.set(xlim=(1, max(longest, 2)), xlabel="share of requests answered within the time")
     drawing.legend(ax, [*handles, *drawing.disturbed_handle(good, lines=True)])
     return drawing.finish(ax, "Response times, to the slowest", "response time, ms", grid="both")
 
@@ -267,7 +267,7 @@ def failover_timeline(
         ax.axvline(event["t_s"], color=INK, linewidth=1.3, linestyle=(0, (4, 3)))
         ax.annotate(event["what"], (event["t_s"], 1), (3, -3), ("data", "axes fraction"), textcoords="offset points",
                     va="top", fontsize=9)  # fmt: skip
-    ax.set(xlim=(times[0], last), xlabel="seconds since counting began")
+    drawing.time_axis(ax, times[0], last)
     ax.set_ylim(0, 1.12 * np.sum(held, axis=0).max())
     drawing.legend(ax, handles, offset=1.12)
     return drawing.finish(ax, "Clients connected, and what was lost", "clients connected")

@@ -169,6 +169,13 @@ def test_throughput_names_the_failures(cases):
     assert ax.get_ylim()[0] == 0
 
 
+def test_one_moment_and_one_request_are_drawn_without_a_warning(cases, chats):
+    usage, sockets, requests = study.resources(cases[:1]), study.connections(chats[:1]), study.requests(cases[:1])
+    plots.memory_over_time(usage[usage.t_s == usage.dropna(subset="pss_bytes").t_s.iloc[0]]).figure.canvas.draw()
+    plots.failover_timeline(sockets[:1].assign(closed_s=np.nan), study.messages([])).figure.canvas.draw()
+    plots.percentiles_to_the_tail(requests[requests.error.isna() & ~requests.warmup.astype(bool)][:1]).figure.canvas.draw()
+
+
 def test_services_have_the_same_colours_on_every_picture(cases, killed):
     for runs in (cases[:1], killed):
         for draw in (plots.cpu_over_time, plots.memory_over_time):
