@@ -38,9 +38,9 @@ def test_cpu_does_the_same_work_each_time(get):
 @pytest.mark.parametrize("path", ["/io/", "/pool/"])
 def test_io_and_pool_wait_and_use_no_cpu(get, path):
     started_s, started_cpu_s = time.monotonic(), time.process_time()
-    assert get(f"{path}?ms=200").json() == {"ms": 200}
-    assert time.monotonic() - started_s >= 0.2
-    assert time.process_time() - started_cpu_s < 0.1
+    assert get(f"{path}?ms=1000").json() == {"ms": 1000}
+    assert time.monotonic() - started_s >= 1
+    assert time.process_time() - started_cpu_s < 0.5
 
 
 def test_db_reads_the_rows_that_the_migration_wrote(get):

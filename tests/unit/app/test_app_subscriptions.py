@@ -5,14 +5,13 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-
-ANSWER_S = 10
+from site_under_test import ANSWER_S
 
 
 @pytest.fixture
 def url(redis):
     """Where Subscriptions finds Redis."""
-    return f"unix://{redis.socket_path}"
+    return redis.url
 
 
 @pytest.fixture

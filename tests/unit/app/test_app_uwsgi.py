@@ -53,12 +53,12 @@ def test_a_changed_listen_is_taken_up_by_a_reload(tmp_path):
     with (tmp_path / "uwsgi.log").open("wb") as log:
         uwsgi = subprocess.Popen([UWSGI, ini], env=site_environment(tmp_path), stderr=log)
     try:
-        wait_until(lambda: backlog(tmp_path) == 50, "uWSGI listens with a backlog of 50", seconds=20)
-        wait_until(lambda: is_ready(tmp_path), "the master answers", seconds=20)
+        wait_until(lambda: backlog(tmp_path) == 50, "uWSGI listens with a backlog of 50")
+        wait_until(lambda: is_ready(tmp_path), "the master answers")
         write_ini(tmp_path, 70)
         uwsgi.send_signal(signal.SIGHUP)
-        wait_until(lambda: backlog(tmp_path) == 70, "the backlog is 70", seconds=20)
-        wait_until(lambda: is_ready(tmp_path), "the master answers again", seconds=20)
+        wait_until(lambda: backlog(tmp_path) == 70, "the backlog is 70")
+        wait_until(lambda: is_ready(tmp_path), "the master answers again")
     finally:
         uwsgi.send_signal(signal.SIGINT)  # the master takes its workers with it
         uwsgi.wait(60)
