@@ -35,8 +35,9 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.send_json({
             "type": "welcome", "instance": settings.CHAT_INSTANCE, "room": self.room, "client": self.client,
-            "present": presence.join(self), "last_id": None,
+            "present": presence.count(self.group) + 1, "last_id": None,
         })  # fmt: skip
+        presence.join(self)
 
     async def disconnect(self, code: int) -> None:
         """The socket is closed, by whichever side."""
@@ -53,8 +54,8 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
                 raise frames.FrameError("the chat takes text", frames.BINARY)
             self.spend_allowance()
             await super().receive(text_data=text_data, **kwargs)
-        except (ValueError, RecursionError) as error:
-            await self.close(getattr(error, "code", frames.MALFORMED))
+        except frames.FrameError as error:
+            await self.close(error.code)
 
     def spend_allowance(self) -> None:
         """One more frame; FrameError if that is too many. No timer: the allowance grows when it is asked for."""
@@ -86,7 +87,10 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
     @classmethod
     async def decode_json(cls, text_data: str) -> Any:
         """JSON as the standard has it: Python would read NaN and Infinity too, which no browser reads back."""
-        return json.loads(text_data, parse_constant=frames.no_constant)
+        try:
+            return json.loads(text_data, parse_constant=frames.no_constant)
+        except (ValueError, RecursionError) as error:
+            raise frames.FrameError(f"not JSON: {error}") from error
 
     @classmethod
     async def encode_json(cls, content: Any) -> str:

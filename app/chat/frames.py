@@ -37,7 +37,10 @@ def checked(frame: Any) -> dict[str, Any]:
         raise FrameError("a message has a text")
     if len(text) > TEXT_LIMIT:
         raise FrameError(f"a message has at most {TEXT_LIMIT} characters; this one has {len(text)}", TOO_LONG)
-    text.encode()  # UnicodeEncodeError, a ValueError too, for half of a surrogate pair
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FrameError("half of a surrogate pair is no character") from error
     if n is not None and not (type(n) is int and abs(n) <= LARGEST_NUMBER):
         raise FrameError("n is a whole number")
     if sent_s is not None and not (type(sent_s) in (int, float) and abs(sent_s) <= LARGEST_NUMBER):

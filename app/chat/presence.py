@@ -7,6 +7,7 @@ was lost heals at the next beat, and an instance that was killed leaves the coun
 import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -30,17 +31,20 @@ class Presence:
         self._beating: asyncio.Task | None = None
         self._cache = caches["default"]
 
-    def join(self, consumer: Any) -> int:
-        """Add a consumer to its room. Returns how many are there, as far as this process knows; the room is told soon."""
+    def count(self, group: str) -> int:
+        """How many are in a room, as far as this process knows."""
+        return len(self._here.get(group, ())) + self._elsewhere[group]
+
+    def join(self, consumer: Any) -> None:
+        """Add a consumer to its room, which is told soon: the newcomer too, whose welcome may have had an old count."""
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat())
-        here = self._here.setdefault(consumer.group, WeakSet())
-        here.add(consumer)
-        return len(here) + self._elsewhere[consumer.group]
+        self._here.setdefault(consumer.group, WeakSet()).add(consumer)
+        self._told.pop(consumer.group, None)
 
     def leave(self, consumer: Any) -> None:
-        """Take a consumer out of its room."""
-        self._here[consumer.group].discard(consumer)
+        """Take a consumer out of its room, if it came so far and has not left before."""
+        self._here.get(consumer.group, WeakSet()).discard(consumer)
 
     async def _beat(self) -> None:
         while True:
@@ -63,13 +67,15 @@ class Presence:
         return sum(others.values(), Counter())
 
     async def _tell(self, present: Counter[str]) -> None:
-        """Tell the rooms whose count has changed since they were last told."""
+        """Tell the rooms whose count has changed since they were last told, and wait a beat for who reads slowly."""
         changed = [group for group in self._here if present[group] != self._told[group]]
-        self._told = present
-        for group in changed:
-            frame = {"type": "presence", "present": present[group]}
-            sending = [consumer.send_json(frame) for consumer in self._here.get(group, ())]
-            await asyncio.gather(*sending, return_exceptions=True)  # of those who are just leaving
+        self._told = present.copy()
+        sending = [
+            consumer.send_json({"type": "presence", "present": present[group]})
+            for group in changed for consumer in self._here[group]
+        ]  # fmt: skip
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*sending, return_exceptions=True), BEAT_S)  # some are just leaving
 
 
 presence = Presence()

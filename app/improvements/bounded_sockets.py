@@ -41,7 +41,7 @@ class BoundedSocket:
 
     # Bytes handed over since the transport said that its buffer is full; None while it keeps up.
     waiting_bytes: int | None = None
-    restarting = False
+    restarting = flooding = False
     allowance, allowance_s = float(FRAMES_AT_ONCE), 0.0
 
     def onOpen(self) -> None:
@@ -59,7 +59,8 @@ class BoundedSocket:
     def resumeProducing(self) -> None:
         """The buffer is empty again."""
         self.waiting_bytes = None
-        self.transport.resumeProducing()
+        if not self.flooding:
+            self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """The connection is gone; `onClose` sees to that."""
@@ -87,6 +88,7 @@ class BoundedSocket:
         self.allowance, self.allowance_s = min(FRAMES_AT_ONCE, grown) - 1, now_s
         if self.allowance < 0 and self.state == self.STATE_OPEN:
             self.refuse(TOO_MANY)
+            self.flooding = True
             self.transport.pauseProducing()
         return super().onFrameBegin()
 

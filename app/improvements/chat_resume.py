@@ -21,7 +21,8 @@ from improvements.layer_reconnects import POOL_WAIT_S, REDIS_AWAY, connection_op
 ENTRIES_KEPT = 1000
 KEPT_S = 3600
 BEGINNING = "0-0"
-STREAM_ID = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+# Redis counts to 2**64; a day of the year 30,000,000 fits, and no number that it refuses.
+STREAM_ID = re.compile(r"\d{1,18}-\d{1,18}", re.ASCII)
 # Read and append in one step: otherwise another sender's message could come between the two.
 APPEND = """
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -62,7 +63,10 @@ class Resuming:
     async def chat_message(self, event: dict[str, Any]) -> None:
         """Deliver the message, after any that this socket missed before it, and none of them twice."""
         event = dict(event)  # which may be another socket's too
-        if event.pop("before") == self.last_id:
+        before = event.pop("before", None)
+        if before is None:  # said by an instance that does not write down, while the setting changes: it has no place
+            await super().chat_message(event)
+        elif before == self.last_id:
             self.last_id = event["id"]
             await super().chat_message(event)
         elif order(event["id"]) > order(self.last_id):

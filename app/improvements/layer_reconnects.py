@@ -25,7 +25,7 @@ log = logging.getLogger("stacklab.layers")
 
 # What a command raises while Redis is stopped, starting, or not answering.
 REDIS_AWAY = (RedisError, OSError)
-TRY_AGAIN_S = 0.5
+TRY_AGAIN_S = 0.1
 # Shorter than the time that Daphne gives a consumer to end (10 s): who leaves may have to wait for a connection too.
 POOL_WAIT_S = 5.0
 # Longer than the blocking pop of the core layer (5 s), so that an idle pop is not taken for a dead Redis.
@@ -45,27 +45,37 @@ class CoreLayer(RedisChannelLayer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._members: set[tuple[str, str]] = set()
+        self._answers = asyncio.Event()
+        self._answers.set()
         self._joining: asyncio.Task | None = None
 
     def create_pool(self, index: int) -> BlockingConnectionPool:
         """The connections to one Redis. The core layer always holds one, waiting for messages, and sends on another."""
-        host = dict(self.hosts[index])
-        return BlockingConnectionPool.from_url(host.pop("address"), timeout=POOL_WAIT_S, **connection_options(), **host)
+        host = {**self.hosts[index], **connection_options()}
+        return BlockingConnectionPool.from_url(host.pop("address"), timeout=POOL_WAIT_S, **host)
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """The next message on `channel`. The library raises in every waiting consumer when Redis goes away."""
+        """The next message on `channel`. The library raises in every waiting consumer when Redis goes away.
+
+        Here each hears of it once, and all wait for one task that asks for Redis: a thousand who ask keep an instance busy.
+        """
         while True:
+            await self._answers.wait()
             try:
                 return await super().receive(channel)
             except REDIS_AWAY as error:
                 log.warning("Redis is away, so this instance hears nothing until it is back: %s", error)
+                self._answers.clear()
                 if self._joining is None or self._joining.done():
                     self._joining = asyncio.create_task(self._join_again())
-                await asyncio.sleep(TRY_AGAIN_S)
 
     async def group_add(self, group: str, channel: str) -> None:
-        await super().group_add(group, channel)
-        self._members.add((group, channel))
+        self._members.add((group, channel))  # first: a Redis that restarts meanwhile is told again
+        try:
+            await super().group_add(group, channel)
+        except BaseException:
+            self._members.discard((group, channel))
+            raise
 
     async def group_discard(self, group: str, channel: str) -> None:
         self._members.discard((group, channel))
@@ -73,14 +83,17 @@ class CoreLayer(RedisChannelLayer):
 
     async def _join_again(self) -> None:
         """As soon as Redis answers, have it know again who is in which group: it may have come back empty."""
-        left = set(self._members)
-        while left:
-            member = left.pop()
+        while not self._answers.is_set():
             try:
-                if member in self._members:
+                for index in range(self.ring_size):
+                    await self.connection(index).ping()
+                self._answers.set()
+                for member in list(self._members):
                     await super().group_add(*member)
+                    if member not in self._members:  # it left meanwhile, maybe before Redis was told that it is there
+                        await super().group_discard(*member)
             except REDIS_AWAY:
-                left.add(member)
+                self._answers.clear()
                 await asyncio.sleep(TRY_AGAIN_S)
         log.info("Redis is back; the sockets of this instance joined their rooms again")
 

@@ -9,6 +9,7 @@ could tell its layer that a consumer has ended, docs/upstream/channels-channel-e
 """
 
 from typing import Any
+from weakref import WeakSet
 
 # Between two looks for queues that nobody reads, so that not every leaver pays for one.
 LEFTOVERS = 100
@@ -20,6 +21,7 @@ class TidyChannels:
     channel_name = ""
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        living.add(self)  # before it has a channel: nobody takes that for a leftover
         try:
             await super().__call__(scope, receive, send)
         except Exception:
@@ -27,24 +29,20 @@ class TidyChannels:
                 await self.channel_layer.group_discard(self.group, self.channel_name)
             raise
         finally:
+            living.discard(self)
             if self.channel_name:
                 await forget(self.channel_layer, self.channel_name)
 
-    async def websocket_connect(self, event: dict) -> None:
-        living.add(self.channel_name)
-        await super().websocket_connect(event)
 
-
-living: set[str] = set()
+living: WeakSet[TidyChannels] = WeakSet()
 
 
 async def forget(layer: Any, channel: str) -> None:
     """Nobody will ask `layer` for `channel` again."""
-    living.discard(channel)
     if hasattr(layer, "receive_buffer"):  # core
         layer.receive_buffer.pop(channel, None)
         if len(layer.receive_buffer) > len(living) + LEFTOVERS:
-            for gone in layer.receive_buffer.keys() - living:
+            for gone in layer.receive_buffer.keys() - {consumer.channel_name for consumer in living}:
                 del layer.receive_buffer[gone]
     elif hasattr(layer, "_get_layer"):  # pubsub
         here = layer._get_layer()

@@ -271,21 +271,6 @@ def test_stock_core_with_few_connections_fails_those_who_are_too_many(daphne):
     wait_until(one_too_many, "somebody was one too many")
 
 
-def test_with_layer_reconnects_few_connections_are_waited_for_and_all_leave_in_time(daphne, redis):
-    import redis as redis_client
-
-    instance = daphne(1, channel_layer="core", redis_pool=3, layer_reconnects=True)
-    come_speak_and_leave(instance, 30)
-    client = redis_client.Redis.from_url(redis.url)
-
-    def members() -> int:
-        return sum(client.zcard(key) for key in client.keys("asgi:group:*"))
-
-    wait_until(lambda: members() == 0, "all have left their groups")
-    said = instance.errors.read_text()
-    assert "Too many connections" not in said and "too long to shut down" not in said
-
-
 def test_all_improvements_together_carry_a_chat(shared, room):
     from stacklab.settings import APP_IMPROVEMENTS
 
