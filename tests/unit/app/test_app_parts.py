@@ -152,3 +152,106 @@ def test_a_service_that_is_away_gets_one_line_and_no_stack_trace():
     record = complaint("%s failed", ConnectionRefusedError("nobody there"))
     assert Calm().filter(record)
     assert record.getMessage() == "a failed: nobody there" and record.exc_info is None
+
+
+def test_a_fault_of_the_sites_own_is_not_the_clients():
+    """A ValueError behind the parsing ends the consumer, and is seen; it is no 4400."""
+    from chat.consumers import ChatConsumer
+
+    class Faulty(ChatConsumer):
+        allowance, allowance_s, client, sent = 40.0, 0.0, "x", 0
+
+        async def pass_on(self, message):
+            raise ValueError("a fault of the site's own")
+
+    with pytest.raises(ValueError, match="of the site's own"):
+        asyncio.run(Faulty().receive(text_data='{"type":"message","text":"x"}'))
+
+
+class Reader:
+    """What Resuming stands before: keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.given = []
+
+    async def chat_message(self, event: dict) -> None:
+        self.given.append(event)
+
+
+def test_what_an_instance_without_history_says_is_passed_on():
+    """While the setting changes, some instances have it and some have not."""
+    from improvements.chat_resume import Resuming
+
+    reader = type("Both", (Resuming, Reader), {})()
+    asyncio.run(reader.chat_message({"type": "chat.message", "id": "abc-1", "text": "x"}))
+    assert [event["text"] for event in reader.given] == ["x"] and reader.last_id == "0-0"
+
+
+def test_every_id_that_resume_takes_is_one_that_redis_takes():
+    from improvements.chat_resume import STREAM_ID, order
+
+    for text in ("1770000000000-12", "0-0", "9" * 18 + "-" + "9" * 18):
+        assert STREAM_ID.fullmatch(text) and max(order(text)) < 2**63
+    for text in ("9" * 19 + "-0", "0-" + "9" * 20, f"{2**64}-0", "1", "-1-0", "١-٠"):
+        assert not STREAM_ID.fullmatch(text)
+
+
+class Transport:
+    """Whether it reads."""
+
+    reads = True
+
+    def pauseProducing(self) -> None:
+        self.reads = False
+
+    def resumeProducing(self) -> None:
+        self.reads = True
+
+
+def test_a_socket_closed_for_a_flood_is_not_read_again_when_its_buffer_is_empty():
+    from improvements.bounded_sockets import BoundedSocket
+
+    class Stock:
+        STATE_OPEN, state = 3, 3
+
+        def onFrameBegin(self) -> None:
+            pass
+
+        def sendCloseFrame(self, code: int) -> None:
+            self.state, self.closed_with = 2, code
+
+    def socket():
+        made = type("Both", (BoundedSocket, Stock), {})()
+        made.transport, made.allowance_s = Transport(), 0.0
+        return made
+
+    slow, flooding = socket(), socket()
+    for each in (slow, flooding):
+        each.pauseProducing()
+    while flooding.state == flooding.STATE_OPEN:
+        flooding.onFrameBegin()
+    for each in (slow, flooding):
+        each.resumeProducing()
+    assert slow.transport.reads and not flooding.transport.reads
+    assert flooding.closed_with == 4429
+
+
+def test_the_queue_of_a_newcomer_who_has_not_said_hello_is_no_leftover():
+    from improvements.tidy_channels import LEFTOVERS, TidyChannels, forget
+
+    class Layer:
+        receive_buffer = dict.fromkeys(map(str, range(LEFTOVERS + 2)))
+
+    class Stock:
+        group, channel_layer = "", Layer()
+
+        async def __call__(self, scope, receive, send):
+            self.channel_name = "newcomer"
+            kept = self.channel_layer.receive_buffer
+            kept["newcomer"] = "a queue that it waits on"
+            await forget(self.channel_layer, "somebody else")
+            assert set(kept) == {"newcomer"}
+
+    newcomer = type("Newcomer", (TidyChannels, Stock), {})()
+    asyncio.run(newcomer(None, None, None))
+    assert not newcomer.channel_layer.receive_buffer
