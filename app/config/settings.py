@@ -66,8 +66,9 @@ REDIS_URL = os.environ.get("STACKLAB_REDIS", "unix:///run/redis/stacklab.sock")
 # core keeps `capacity` messages for a channel and drops what comes on top; its connections to Redis are at most as many as
 # `max_connections` says, or redis-py's own 100.
 CAPACITY = int(os.environ.get("STACKLAB_CHANNEL_CAPACITY", "100"))
-# core waits 5 s for a message; redis-py from version 8 gives up after as many and ends every socket (channels_redis #422).
-REDIS_HOST = {"address": REDIS_URL, "socket_timeout": 10}
+# None, as in redis-py before version 8, which gives up after the 5 s that core waits for a message and ends every socket
+# (channels_redis #422). With any other, Python 3.11 may lose a `cancel()` in its wait, and a consumer does not end.
+REDIS_HOST = {"address": REDIS_URL, "socket_timeout": None}
 if "STACKLAB_REDIS_POOL" in os.environ:
     REDIS_HOST["max_connections"] = int(os.environ["STACKLAB_REDIS_POOL"])
 CHANNEL_LAYER = os.environ.get("STACKLAB_CHANNEL_LAYER", "pubsub")

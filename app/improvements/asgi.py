@@ -16,7 +16,7 @@ from django.urls import path  # noqa: E402
 from improvements.chat_resume import Resuming  # noqa: E402
 from improvements.layer_reconnects import Patient  # noqa: E402
 from improvements.lean_dispatch import LeanDispatch  # noqa: E402
-from improvements.tidy_channels import TidyChannels  # noqa: E402
+from improvements.tidy_channels import TidyChannels, look_often  # noqa: E402
 
 SWITCHED = {
     Patient: settings.LAYER_RECONNECTS, Resuming: settings.CHAT_RESUME, TidyChannels: settings.TIDY_CHANNELS,
@@ -28,3 +28,5 @@ routes = [path("ws/chat/<path:room>/", Improved.as_asgi()), *websocket_urlpatter
 application = ProtocolTypeRouter(
     {"http": django_asgi_app, "websocket": AllowedHostsOriginValidator(URLRouter(routes))}
 )
+if settings.TIDY_CHANNELS:
+    look_often()

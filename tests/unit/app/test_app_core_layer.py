@@ -28,7 +28,7 @@ def test_core_outlasts_a_silence_longer_than_its_own_wait(redis):
     from django.conf import settings
 
     async def silence() -> None:
-        here = RedisChannelLayer([settings.REDIS_HOST | {"address": redis.url.partition("?")[0]}])
+        here = RedisChannelLayer([settings.REDIS_HOST | {"address": redis.url}])
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(here.receive(await here.new_channel()), here.brpop_timeout + 1.5)
 

@@ -1,8 +1,12 @@
 """What a channel layer keeps for clients that left in the bad moment: consumers run here, on a real Redis."""
 
 import asyncio
+import gc
+import subprocess
+import sys
 
 import pytest
+from site_under_test import APP, site_environment
 
 VISITS = 150
 SCOPE = {"type": "websocket", "url_route": {"kwargs": {"room": "room"}}}
@@ -89,7 +93,7 @@ def kept(redis, monkeypatch):
         from channels import consumer as channels_consumer
         from chat.consumers import ChatConsumer
 
-        here = layer(name)([redis.url])
+        here = layer(name)([redis.host])
         monkeypatch.setattr(channels_consumer, "get_channel_layer", lambda alias: here)
         leave = {"core": left_on_core, "pubsub": left_on_pubsub}[name]
         return await leave(here, type("Visitor", (*parts, ChatConsumer), {}))
@@ -129,7 +133,7 @@ def test_with_tidy_channels_a_consumer_that_fails_leaves_its_group(redis, monkey
 
     async def left() -> list:
         groups = []
-        here = layer(name)([redis.url])
+        here = layer(name)([redis.host])
         monkeypatch.setattr(here if name == "core" else here._get_layer(), "group_discard", record(groups))
         monkeypatch.setattr(channels_consumer, "get_channel_layer", lambda alias: here)
         events: asyncio.Queue = asyncio.Queue()
@@ -149,3 +153,14 @@ def test_with_tidy_channels_a_consumer_that_fails_leaves_its_group(redis, monkey
         return group_discard
 
     assert len(asyncio.run(left())) == 1
+
+
+def test_with_tidy_channels_the_collector_looks_often_and_not_at_the_site_itself(tmp_path):
+    def collector(**changes: str) -> list[int]:
+        code = "import gc, improvements.asgi; print(gc.get_freeze_count() > 10_000, *gc.get_threshold())"
+        environment = site_environment(tmp_path, DJANGO_SETTINGS_MODULE="improvements.settings", **changes)
+        done = subprocess.run([sys.executable, "-c", code], cwd=APP, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert collector(STACKLAB_TIDY_CHANNELS="1") == ["True", "700", "5", "2"]
+    assert collector() == ["False", *map(str, gc.get_threshold())]
