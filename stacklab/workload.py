@@ -1,4 +1,5 @@
-"""`HttpLoad` and `ChatLoad`: what load is put on the stack; `Look`: what is looked at without one. Pure: no I/O."""
+"""`HttpLoad` and `ChatLoad`: what load is put on the stack; `Look`: what is looked at without one;
+`Foreign`: another tool's. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -160,4 +161,11 @@ class Look(Checked):
     ready: bool = switch(True, "starts: whether a unit counts as started only once it listens")
 
 
-Workload = HttpLoad | ChatLoad | Look
+@dataclass(frozen=True, kw_only=True)
+class Foreign(Checked):
+    """A load that another tool put on something, as its result file tells: nothing is known of it but the `tool`."""
+
+    tool: str = text("", "the tool that measured")
+
+
+Workload = HttpLoad | ChatLoad | Look | Foreign

@@ -3,5 +3,5 @@
 from stacklab import hands_out
 
 __getattr__ = hands_out(__name__, {
-    "Run": "results", "check": "validity", "export_csv": "export", "load_runs": "results",
+    "Run": "results", "check": "validity", "export_csv": "export", "load_runs": "results", "read": "foreign",
 })  # fmt: skip

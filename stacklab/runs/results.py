@@ -22,14 +22,15 @@ from stacklab.runs.sums import AGAIN, SUMS_FILE, check_sums
 from stacklab.runs.tables import SAMPLED, SINCE, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
 from stacklab.site import LAB, Site
-from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
+from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, Workload
 
-FORMAT = 3
+FORMAT = 4
 FORMAT_HISTORY = {
     1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
     2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one); "
     "validity in two answers, measurement and service, with numbers (before: state, and reasons of both kinds)",
     3: "SHA256SUMS beside it, with the sum of every file of the run (before: damage passed unseen)",
+    4: "runs of other tools: no settings, a workload of kind foreign, times that may be null, the tables `stated` and `apart`",
 }
 """What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
 
@@ -38,7 +39,7 @@ PARTIAL_PREFIX = ".partial-"
 
 MARGIN_S = 1.0  # samples this long before and after a slice belong to it too: they are read between
 
-WORKLOADS: dict[str, type[Workload]] = {"http": HttpLoad, "chat": ChatLoad, "look": Look}
+WORKLOADS: dict[str, type[Workload]] = {"http": HttpLoad, "chat": ChatLoad, "look": Look, "foreign": Foreign}
 
 
 class UnfinishedRunWarning(UserWarning):
@@ -55,20 +56,22 @@ class Validity:
 
     `measurement`: "sound", or "disturbed" with a sentence for each of `reasons`: it may not decide. `service`: "ok", or
     "degraded" with a sentence for each of `failures`: a result. `numbers` are what the disturbances' limits were held
-    against, also where none was passed, so that other limits can be held against them later.
+    against, also where none was passed, so that other limits can be held against them later. `known`: whether anything is
+    known of both; of another tool's file nothing is.
     """
 
     reasons: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
+    known: bool = True
 
     @property
     def measurement(self) -> str:
-        return "disturbed" if self.reasons else "sound"
+        return "disturbed" if self.reasons else "sound" if self.known else "unknown"
 
     @property
     def service(self) -> str:
-        return "degraded" if self.failures else "ok"
+        return "degraded" if self.failures else "ok" if self.known else "unknown"
 
     @property
     def valid(self) -> bool:
@@ -85,7 +88,8 @@ class Validity:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Validity:
         """What `to_dict` gave; or what format 1 kept, where an error of the service was a reason like any other."""
-        return cls(tuple(values["reasons"]), tuple(values.get("failures", ())), dict(values.get("numbers", {})))
+        known = values.get("measurement") != "unknown"
+        return cls(tuple(values["reasons"]), tuple(values.get("failures", ())), dict(values.get("numbers", {})), known)
 
 
 NOT_CHECKED = Validity(("This run was not checked.",))
@@ -103,10 +107,13 @@ class Run:
 
     A block of slices is one run on disk: `slices` holds {"point", "settings", "workload", "observed", "start_s",
     "end_s", "validity"} of each, in their order, and `cut` makes a run of each, from `start_s` to `end_s` of the `whole`.
+
+    Of another tool's file (`runs.foreign`) there are no `settings`, and what it does not tell is None. Until it is saved, its
+    `path` is that file, and its tables are `held`.
     """
 
     path: Path
-    settings: StackSettings
+    settings: StackSettings | None
     workload: Workload
     observed: Mapping[str, Any]
     environment: Mapping[str, Any]
@@ -116,8 +123,8 @@ class Run:
     point: str = ""
     repeat: int = 1
     position: int = 1
-    started_s: float
-    ended_s: float
+    started_s: float | None
+    ended_s: float | None
     under_load_s: float = 0.0
     clock_offset_s: float | None = None
     clock_error_s: float | None = None
@@ -126,19 +133,24 @@ class Run:
     whole: Run | None = field(default=None, repr=False, compare=False)
     start_s: float | None = None
     end_s: float | None = None
+    held: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, name: str) -> bool:
         """Whether the run holds the table `name`."""
-        return (self.path / f"{name}.parquet").is_file()
+        return name in self.held or (self.path / f"{name}.parquet").is_file()
 
     def table(self, name: str) -> pd.DataFrame:
         """The table `name` of `TABLES`, as it was measured. Read once; the copy you get is yours to change.
 
         ResultsError if the run has no such table, or if the file is damaged or lacks a column.
         """
-        read = self._cut_out if self.whole else lambda name: read_table(self.path / f"{name}.parquet", name)
-        return self.once(name, lambda: read(name)).copy(deep=False)
+        return self.once(name, lambda: self._read(name)).copy(deep=False)
+
+    def _read(self, name: str) -> pd.DataFrame:
+        if name in self.held:
+            return self.held[name].to_pandas()
+        return self._cut_out(name) if self.whole else read_table(self.path / f"{name}.parquet", name)
 
     def _cut_out(self, name: str) -> pd.DataFrame:
         """The rows of the slice; of requests those that began in it, also in nginx's own log."""
@@ -175,7 +187,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """"http", "chat" or "look"."""
+        """"http", "chat", "look" or "foreign"."""
         return next(kind for kind, of in WORKLOADS.items() if isinstance(self.workload, of))
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,7 +202,7 @@ class Run:
             "started_s": self.started_s,
             "ended_s": self.ended_s,
             "under_load_s": self.under_load_s,
-            "settings": self.settings.to_dict(),
+            "settings": self.settings and self.settings.to_dict(),
             "observed": dict(self.observed),
             "workload": {"kind": self.kind, **self.workload.to_dict()},
             "environment": dict(self.environment),
@@ -239,7 +251,7 @@ def read_run(path: Path) -> Run:
     try:
         return Run(
             path=path,
-            settings=StackSettings.from_dict(values["settings"]),
+            settings=None if values["settings"] is None else StackSettings.from_dict(values["settings"]),
             workload=_workload(values["workload"]),
             observed=values["observed"],
             environment=values["environment"],
@@ -289,7 +301,7 @@ def load_runs(root: str | Path) -> list[Run]:
     if unfinished:
         names = ", ".join(sorted(str(path.relative_to(root)) for path in unfinished))
         warnings.warn(f"passed over {len(unfinished)} unfinished run(s): {names}", UnfinishedRunWarning, stacklevel=2)
-    return sorted(runs, key=lambda run: (run.started_s, run.run))
+    return sorted(runs, key=lambda run: (run.started_s or 0.0, run.run))
 
 
 def _collect(folder: Path, depth: int, runs: list[Run], unfinished: list[Path], damaged: list[ResultsError]) -> None:

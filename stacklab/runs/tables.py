@@ -17,11 +17,13 @@ F64, I64, I32, TEXT, BOOL = pa.float64(), pa.int64(), pa.int32(), pa.string(), p
 
 GAUGES = pa.schema({"time_s": F64, "name": TEXT, "value": F64})
 
+REQUESTS = pa.schema({
+    "start_s": F64, "duration_s": F64, "status": I32, "bytes": I64, "error": TEXT, "name": TEXT, "warmup": BOOL,
+    "scheduled_s": F64, "retried": BOOL,
+})  # fmt: skip
+
 SCHEMAS: dict[str, pa.Schema] = {
-    "requests": pa.schema({
-        "start_s": F64, "duration_s": F64, "status": I32, "bytes": I64, "error": TEXT, "name": TEXT, "warmup": BOOL,
-        "scheduled_s": F64, "retried": BOOL,
-    }),
+    "requests": REQUESTS,
     # `upstream_s` and `upstream_addr` are those of the last upstream that nginx tried, null if it tried none.
     "server": pa.schema({
         "end_s": F64, "duration_s": F64, "upstream_s": F64, "upstream_addr": TEXT, "status": I32, "path": TEXT,
@@ -42,6 +44,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         "client": TEXT, "room": TEXT, "source_address": TEXT, "instance": TEXT, "connect_start_s": F64, "connect_s": F64,
         "end_s": F64, "close_code": I32, "error": TEXT, "attempt": I32, "role": TEXT, "left": BOOL,
     }),
+    # Of another tool: samples that are sums or parts of `requests` (transactions, what a page embeds), not counted with them.
+    "apart": REQUESTS,
+    # Of another tool: what its summary states, of each name (null: of all) one `quantity` a row, times in seconds.
+    "stated": pa.schema({"name": TEXT, "quantity": TEXT, "value": F64}),
 }  # fmt: skip
 """{table: its schema}."""
 
@@ -55,7 +61,7 @@ WEB_CLOCK_TABLES = ("server", "resources", "gauges")
 
 TIME_COLUMNS = {
     "requests": "start_s", "server": "end_s", "resources": "time_s", "gauges": "time_s", "generator": "time_s",
-    "messages": "sent_s", "connections": "connect_start_s",
+    "messages": "sent_s", "connections": "connect_start_s", "apart": "start_s",
 }  # fmt: skip
 """{table: the column that says when a row was}."""
 

@@ -1,0 +1,113 @@
+"""A file of another tool, as text: gzip unpacked, its encoding found, read in pieces. It is never changed."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TextIO
+
+import pyarrow as pa
+
+from stacklab.errors import ResultsError
+
+HEAD_BYTES = 1 << 16
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+DELIMITERS = ",;\t|"
+WHOLE_BYTES = 64 << 20  # of a file that is read at once: a summary is never so large
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, of which only the `head` has been looked at."""
+
+    path: Path
+
+    def open(self) -> BinaryIO:
+        """Its bytes, unpacked."""
+        try:
+            with open(self.path, "rb") as file:
+                packed = file.read(2) == b"\x1f\x8b"
+            return gzip.open(self.path) if packed else open(self.path, "rb")
+        except OSError as error:
+            self.refuse(error.strerror or str(error))
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes of it, unpacked."""
+        try:
+            with self.open() as file:
+                return file.read(HEAD_BYTES)
+        except (OSError, EOFError) as error:
+            self.refuse(f"cannot be unpacked ({error})")
+
+    @cached_property
+    def encoding(self) -> str:
+        """By its mark; without one UTF-8, or what else its bytes can only be."""
+        for mark, encoding in MARKS.items():
+            if self.head.startswith(mark):
+                return encoding
+        for zeros, encoding in ((self.head[1::2], "utf-16-le"), (self.head[::2], "utf-16-be")):
+            if len(self.head) > 1 and zeros.count(0) > 0.9 * len(zeros):
+                return encoding
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(self.head)
+        except UnicodeDecodeError:
+            return "cp1252"
+        return "utf-8"
+
+    @property
+    def is_binary(self) -> bool:
+        return "utf-16" not in self.encoding and b"\0" in self.head
+
+    @cached_property
+    def text(self) -> str:
+        """The head, decoded."""
+        return codecs.getincrementaldecoder(self.encoding)("replace").decode(self.head)
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The fields of the first line, by the delimiter that it has most of."""
+        line = self.text.lstrip().partition("\n")[0].strip()
+        return [field.strip().strip('"') for field in line.split(self.delimiter)]
+
+    @cached_property
+    def delimiter(self) -> str:
+        line = self.text.lstrip().partition("\n")[0]
+        return max(DELIMITERS, key=lambda mark: (line.count(mark), -DELIMITERS.index(mark)))
+
+    def lines(self) -> TextIO:
+        """Its text, line by line; what is no text in its encoding is replaced."""
+        return io.TextIOWrapper(self.open(), encoding=self.encoding, errors="replace")
+
+    def whole(self) -> str:
+        """All of its text; ResultsError if that is too much for a summary."""
+        with self.lines() as file:
+            text = file.read(WHOLE_BYTES)
+            if file.read(1):
+                self.refuse(f"is larger than {WHOLE_BYTES >> 20} MB, too large for a summary")
+        return text
+
+    def stream(self) -> Any:
+        """Its bytes in UTF-8, for pyarrow."""
+        file = pa.PythonFile(self.open())
+        if self.encoding == "utf-8":
+            return file
+        if self.encoding == "utf-8-sig":
+            return file  # pyarrow passes over the mark itself
+        return pa.transcoding_input_stream(file, self.encoding, "utf-8")
+
+    def refuse(self, why: str, row: int | None = None) -> NoReturn:
+        """ResultsError, in one line that names the file, and the row."""
+        where = f", row {row:,}" if row is not None else ""
+        raise ResultsError(plain(f"{self.path}{where}: {why}"))
+
+
+def plain(words: str, most: int = 400) -> str:
+    """Words of a file on their way to a terminal: one line, no control characters, no more than can be read."""
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", words)
+    return line if len(line) <= most else line[: most - 1] + "…"
