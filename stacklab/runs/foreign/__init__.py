@@ -6,9 +6,10 @@ from importlib import import_module
 from pathlib import Path
 
 from stacklab.runs.foreign.source import Source
+from stacklab.runs.foreign.strangers import words_for
 from stacklab.runs.results import Run
 
-READERS = ("jtl",)
+READERS = ("jtlxml", "locust", "k6", "wrk", "hdr", "jtl")
 """Modules, each of which knows a tool's files, in the order in which they are asked."""
 
 
@@ -21,6 +22,8 @@ def read(path: str | Path) -> list[Run]:
     source = Source(Path(path))
     if not source.head.strip():
         source.refuse("is empty")
+    if words := words_for(source):
+        source.refuse(words)
     for name in READERS:
         reader = import_module(f"{__name__}.{name}")
         if reader.knows(source):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from stacklab.runs.foreign.samples import Gathering, Words
+from stacklab.runs.foreign.sheet import Columns, Sheet, coded, shown, statuses
 from stacklab.runs.foreign.source import Source, plain
 from stacklab.runs.foreign.telling import sampled_runs
 from stacklab.runs.results import Run
@@ -28,9 +29,6 @@ DATES = (
     "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%m/%d/%y %H:%M:%S", "%d/%m/%Y %H:%M:%S.%f",
     "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S",
 )  # fmt: skip
-BLOCK_BYTES = 8 << 20
-MOST_CUT = 20
-"""Rows that were cut off, after which it is no longer a file with a few cut rows."""
 
 
 def knows(source: Source) -> bool:
@@ -45,41 +43,21 @@ def _is_nameless(source: Source) -> bool:
 
 def read(source: Source) -> list[Run]:
     """The runs in it. Times are the start's; without a `success` nobody can tell failures."""
-    reading = _Reading(source)
-    for batch in _batches(source, reading):
-        reading.take(batch)
+    names = _names(source) if _is_nameless(source) else None
+    header = {seen.lower(): seen for seen in names or source.header}
+    columns = {name: header[name.lower()] for name in USED if name.lower() in header}
+    reading = _Reading(Sheet(source, TOOL, names), columns)
+    for first, table in reading.sheet.pieces(columns):
+        reading.take(first, table)
     return reading.runs()
 
 
-def _batches(source: Source, reading: _Reading):
-    parse = pa.csv.ParseOptions(
-        delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=reading.cut_row
-    )
-    names = None if not _is_nameless(source) else _names(source, parse)
-    header = names or source.header
-    columns = {name: next((seen for seen in header if seen.lower() == name.lower()), None) for name in USED}
-    reading.columns = {name: seen for name, seen in columns.items() if seen is not None}
-    if "elapsed" not in reading.columns:
-        source.refuse("has no column elapsed: no time of any sample")
-    reading.header_rows = int(names is None)
-    convert = pa.csv.ConvertOptions(
-        include_columns=list(reading.columns.values()), strings_can_be_null=False, check_utf8=False,
-        column_types={seen: pa.binary() for seen in reading.columns.values()},
-    )  # fmt: skip
-    options = pa.csv.ReadOptions(block_size=BLOCK_BYTES, column_names=names)
-    try:
-        with pa.csv.open_csv(source.stream(), options, parse, convert) as rows:
-            yield from rows
-    except (pa.ArrowException, OSError, EOFError) as error:
-        source.refuse(f"cannot be read as CSV after row {reading.rows + 1:,} ({error})")
-
-
-def _names(source: Source, parse: pa.csv.ParseOptions) -> list[str]:
+def _names(source: Source) -> list[str]:
     """Names for the columns of a file without them: the first six are the same in every version, one holds true and false."""
     whole = source.text[: source.text.rstrip().rfind("\n") + 1] or source.text
     rows = pa.csv.read_csv(
         pa.BufferReader(whole.encode()), pa.csv.ReadOptions(autogenerate_column_names=True),
-        pa.csv.ParseOptions(delimiter=parse.delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"),
+        pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"),
         pa.csv.ConvertOptions(column_types={f"f{n}": pa.string() for n in range(100)}),
     )  # fmt: skip
     names = [*BEGINNING, *(f"column {n}" for n in range(len(BEGINNING), rows.num_columns))][: rows.num_columns]
@@ -109,11 +87,8 @@ class _Host:
 class _Reading:
     """What is known while a file is read."""
 
-    source: Source
-    columns: dict[str, str] = field(default_factory=dict)
-    header_rows: int = 1
-    rows: int = 0
-    cut: list[tuple[int, str]] = field(default_factory=list)
+    sheet: Sheet
+    columns: Collection[str]
     date_format: str | None = None
     hosts: dict[str, _Host] = field(default_factory=dict)
     labels: Words = field(default_factory=Words)
@@ -122,52 +97,25 @@ class _Reading:
     def __post_init__(self) -> None:
         self.requests, self.transactions = Gathering(self.labels, self.errors), Gathering(self.labels, self.errors)
 
-    def cut_row(self, row: pa.csv.InvalidRow) -> str:
-        """A row of too few or too many fields."""
-        self._left_out(row.number, f"has {row.actual_columns} fields, not {row.expected_columns}")
-        return "skip"
-
-    def _left_out(self, number: int | None, why: str) -> None:
-        self.cut.append((number or self.rows + len(self.cut) + 1 + self.header_rows, why))
-        if len(self.cut) > MOST_CUT:
-            number, why = self.cut[0]
-            self.source.refuse(f"{why}, and more than {MOST_CUT} rows are like that: is it a JMeter result file?", number)
-
-    def take(self, batch: pa.RecordBatch) -> None:
-        """Some rows."""
-        first = self.rows + len(self.cut) + 1 + self.header_rows
-        self.rows += len(batch)
-        table = {name: batch.column(seen) for name, seen in self.columns.items()}
-        elapsed = self._numbers(table["elapsed"])
-        stamps = table.get("timeStamp")
+    def take(self, first: int, table: Columns) -> None:
+        """Some rows, the first of them with that number."""
+        elapsed = self.sheet.numbers(table["elapsed"])
         bad = ~(elapsed >= 0)
-        if stamps is not None:
-            start_s = self._times(stamps, bad)
+        start_s = np.full(len(bad), np.nan)
+        if "timeStamp" in table:
+            start_s = self._times(table["timeStamp"], bad)
             bad |= np.isnan(start_s)
-        else:
-            start_s = np.full(len(batch), np.nan)
+        good = np.ones(len(bad), bool)
         if "success" in table:
             good, garbled = _flags(table["success"])
             bad |= garbled
-        else:
-            good = np.ones(len(batch), bool)
         if bad.any():
             self._complain(table, elapsed, bad, first)
         self._keep(table, start_s, elapsed / 1000, good, ~bad, first)
 
-    def _numbers(self, column: pa.Array) -> np.ndarray:
-        """As numbers, NaN where it is none. A decimal comma is one where fields are not parted by commas."""
-        column = column.cast(pa.string())
-        if self.source.delimiter != ",":
-            column = pc.replace_substring(column, ",", ".")
-        try:
-            return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid:
-            return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-
     def _times(self, column: pa.Array, bad: np.ndarray) -> np.ndarray:
         if self.date_format is None:
-            found = self._numbers(column)
+            found = self.sheet.numbers(column)
             if not np.isnan(found[~bad]).all() or bad.all():
                 return found / 1000
         texts = column.cast(pa.string()).to_pandas().str.strip().str.replace(",", ".")
@@ -177,22 +125,22 @@ class _Reading:
         stamps = pd.to_datetime(texts, format=self.date_format, errors="coerce")
         return ((stamps - pd.Timestamp(0)) / pd.Timedelta(seconds=1)).to_numpy(dtype=float)
 
-    def _complain(self, table: dict[str, pa.Array], elapsed: np.ndarray, bad: np.ndarray, first: int) -> None:
-        for at in np.flatnonzero(bad):
-            shown = {name: plain(column[at].as_py().decode(errors="replace"), 40) for name, column in table.items()}
-            if shown["elapsed"].lower() == "elapsed":
+    def _complain(self, table: Columns, elapsed: np.ndarray, bad: np.ndarray, first: int) -> None:
+        for at in map(int, np.flatnonzero(bad)):
+            said = {name: plain(shown(table[name], at), 40) for name in ("timeStamp", "elapsed", "success") if name in table}
+            if said["elapsed"].lower() == "elapsed":
                 continue  # the names once more: files that were put one behind the other
             if elapsed[at] < 0:
-                self.source.refuse(f"elapsed is {shown['elapsed']} ms: a clock was set while that sample was under way", first + at)
-            wrong = ", ".join(f"{name} {shown[name]!r}" for name in ("timeStamp", "elapsed", "success") if name in shown)
-            self._left_out(int(first + at), f"is no sample: {wrong}")
+                why = f"elapsed is {said['elapsed']} ms: a clock was set while that sample was under way"
+                self.sheet.source.refuse(why, first + at)
+            self.sheet.leave_out(first + at, "is no sample: " + ", ".join(f"{name} {value!r}" for name, value in said.items()))
 
-    def _keep(self, table, start_s, duration_s, good, kept, first: int) -> None:
+    def _keep(self, table: Columns, start_s, duration_s, good, kept, first: int) -> None:
         names = self.labels.codes(table["label"]) if "label" in table else np.full(len(kept), self.labels.code(""), np.int32)
-        status = _statuses(table["responseCode"]) if "responseCode" in table else np.full(len(kept), np.nan)
-        size = self._numbers(table["bytes"]) if "bytes" in table else np.full(len(kept), np.nan)
-        if "SampleCount" in table and (several := np.flatnonzero(kept & (self._numbers(table["SampleCount"]) > 1))).size:
-            self.source.refuse("stands for several samples (SampleCount), whose own times are lost", first + int(several[0]))
+        status = statuses(table["responseCode"]) if "responseCode" in table else np.full(len(kept), np.nan)
+        size = self.sheet.numbers(table["bytes"]) if "bytes" in table else np.full(len(kept), np.nan)
+        if "SampleCount" in table and (several := np.flatnonzero(kept & (self.sheet.numbers(table["SampleCount"]) > 1))).size:
+            self.sheet.source.refuse("stands for several samples (SampleCount), whose own times are lost", first + int(several[0]))
         self._see_hosts(table, start_s, kept, first)
         errors = np.full(len(kept), -1, np.int32)
         failed = np.flatnonzero(kept & ~good)
@@ -200,19 +148,19 @@ class _Reading:
         is_transaction = np.zeros(len(kept), bool)
         if "responseMessage" in table:
             is_transaction = pc.starts_with(table["responseMessage"], TRANSACTION).to_numpy(zero_copy_only=False)
-        columns = (start_s, duration_s, status, size, names, np.where(errors < 0, np.nan, errors))
+        columns = (start_s, duration_s, status, size, names, coded(errors))
         self.requests.add(
             *(column[kept & ~is_transaction] for column in columns),
             apart_before=self.transactions.rows + np.cumsum(kept & is_transaction)[kept & ~is_transaction],
         )
         self.transactions.add(*(column[kept & is_transaction] for column in columns))
 
-    def _see_hosts(self, table, start_s: np.ndarray, kept: np.ndarray, first: int) -> None:
+    def _see_hosts(self, table: Columns, start_s: np.ndarray, kept: np.ndarray, first: int) -> None:
         if "Hostname" not in table:
             return
-        coded = table["Hostname"].dictionary_encode()
-        codes = coded.indices.to_numpy()
-        for code, name in enumerate(coded.dictionary.to_pylist()):
+        names = table["Hostname"].dictionary_encode()
+        codes = names.indices.to_numpy()
+        for code, name in enumerate(names.dictionary.to_pylist()):
             rows = np.flatnonzero((codes == code) & kept)
             if len(rows) and not np.isnan(start_s[rows]).any():
                 host = self.hosts.setdefault(name.decode(errors="replace"), _Host(first + int(rows[0]), start_s[rows].min()))
@@ -228,44 +176,32 @@ class _Reading:
             notes.append("all rows are of Transaction Controllers: the requests in them are not in the file")
         elif apart.rows:
             notes.append(f"{apart.rows:,} rows of Transaction Controllers sum up requests beside them, and are kept apart")
-        if self.cut:
-            rows = "; ".join(f"row {number:,} {why}" for number, why in self.cut[:3])
-            more = f"; and {len(self.cut) - 3} more" if len(self.cut) > 3 else ""
-            notes.append(f"left out of {self.source.path.name}, since a row was cut off: {rows}{more}")
+        notes += self.sheet.notes()
         if self.date_format:
             notes.append("times are local ones of a machine whose zone the file does not tell; they are read as UTC")
             lacks.append("time zone")
         if "timeStamp" in self.columns and (words := _clocks(self.hosts)):
-            notes.append(f"{self.source.path.name}: {words}")
+            notes.append(f"{self.sheet.source.path.name}: {words}")
             if "by" in words:
                 lacks.append("duration")
         lacks += [] if "success" in self.columns else ["failures"]
         lacks += [] if "label" in self.columns else ["labels"]
         return sampled_runs(
-            self.source, TOOL, requests, apart, notes=notes, cannot_tell=lacks, first_row=1 + self.header_rows, appends=True
+            self.sheet.source, TOOL, requests, apart, notes=notes, cannot_tell=lacks, first_row=self.sheet.first_row, appends=True
         )
 
 
 def _flags(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Which are true, and which are neither true nor false."""
-    coded = column.dictionary_encode()
-    words = [value.strip().lower() for value in coded.dictionary.to_pylist()]
-    codes = coded.indices.to_numpy()
+    flags = column.dictionary_encode()
+    words, codes = [value.strip().lower() for value in flags.dictionary.to_pylist()], flags.indices.to_numpy()
     return np.array([word == b"true" for word in words])[codes], np.array([word not in (b"true", b"false") for word in words])[codes]
 
 
-def _statuses(column: pa.Array) -> np.ndarray:
-    """Response codes that are numbers; JMeter has words there too, and nothing."""
-    coded = column.dictionary_encode()
-    numbers = [float(value) if re.fullmatch(rb"\d{1,5}", value) else np.nan for value in coded.dictionary.to_pylist()]
-    return np.array(numbers)[coded.indices.to_numpy()]
-
-
-def _error(table: dict[str, pa.Array], at: int) -> str:
+def _error(table: Columns, at: int) -> str:
     """Why the sample at that row failed, in JMeter's words."""
     message, code, words = (
-        table[name][at].as_py().decode(errors="replace").strip() if name in table else ""
-        for name in ("failureMessage", "responseCode", "responseMessage")
+        shown(table[name], at) if name in table else "" for name in ("failureMessage", "responseCode", "responseMessage")
     )
     return message or f"{code} {words}".strip() or "failed"
 

@@ -1,0 +1,135 @@
+"""JMeter's results as XML: what is nested told apart, the end missing where JMeter was stopped, nothing expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element, ParseError
+from xml.parsers.expat import errors as expat
+
+import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import iterparse
+
+from stacklab.runs.foreign.jtl import TOOL, TRANSACTION
+from stacklab.runs.foreign.samples import Gathering, Words
+from stacklab.runs.foreign.source import Source
+from stacklab.runs.foreign.telling import sampled_runs
+from stacklab.runs.results import Run
+
+SAMPLES = ("httpSample", "sample", "sampleResult")
+# What an attribute is called, and what JMeter before 2.1 called it.
+ATTRIBUTES = {"ts": "timeStamp", "t": "time", "lb": "label", "s": "success", "rc": "responseCode", "rm": "responseMessage",
+              "by": "bytes"}  # fmt: skip
+CUT_OFF = {expat.codes[said] for said in (
+    expat.XML_ERROR_NO_ELEMENTS, expat.XML_ERROR_UNCLOSED_TOKEN, expat.XML_ERROR_PARTIAL_CHAR, expat.XML_ERROR_UNCLOSED_CDATA_SECTION,
+)}  # fmt: skip
+AT_ONCE = 20_000
+
+
+def knows(source: Source) -> bool:
+    """Whether it is XML: whatever else it is, it is told as such."""
+    return source.text.lstrip().startswith(("<?xml", "<testResults", "<!DOCTYPE"))
+
+
+def read(source: Source) -> list[Run]:
+    """The runs in it: samples at the top level; those within others (resources of a page) are kept apart."""
+    reading = _Reading(source)
+    try:
+        with source.open() as file:
+            for sample in _tops(iterparse(file, ("start", "end"), forbid_dtd=True), source):
+                reading.take(sample)
+    except DefusedXmlException:
+        source.refuse("defines entities (a DTD), which JMeter never does: such a file can fill the memory, and is not read")
+    except ParseError as error:
+        if error.code not in CUT_OFF:
+            source.refuse(f"is not the XML that JMeter writes: {error}")
+        reading.notes.append(f"{source.path.name} has no end: JMeter was stopped; the samples before it are whole")
+    except (OSError, EOFError) as error:
+        source.refuse(f"cannot be unpacked ({error})")
+    return reading.runs()
+
+
+def _tops(events: Iterator[tuple[str, Element]], source: Source) -> Iterator[Element]:
+    """Each whole element below the root, which is emptied behind it."""
+    _, root = next(events)
+    if root.tag != "testResults":
+        source.refuse(f"is XML with the root <{root.tag}>; a result file of JMeter has <testResults>")
+    depth = 0
+    for what, element in events:
+        depth += 1 if what == "start" else -1
+        if what == "end" and depth == 0:
+            yield element
+            root.clear()
+
+
+class _Reading:
+    """Samples on their way, some at a time."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.notes: list[str] = []
+        labels, errors = Words(), Words()
+        self.kinds = {kind: Gathering(labels, errors) for kind in ("requests", "apart", "transactions")}
+        self._waiting: dict[str, list[tuple]] = {kind: [] for kind in self.kinds}
+        self._seen = self._failed = self._apart = 0
+
+    def take(self, element: Element) -> None:
+        """A child of the root."""
+        if element.tag not in SAMPLES:
+            return
+        self._seen += 1
+        within = [inner for inner in element.iter() if inner is not element and inner.tag in SAMPLES]
+        sum_of_others = _attribute(element, "rm").startswith(TRANSACTION) and not within
+        self._add("transactions" if sum_of_others else "requests", element)
+        for inner in within:
+            self._add("apart", inner)
+
+    def _add(self, kind: str, element: Element) -> None:
+        values = {name: _attribute(element, name) for name in ATTRIBUTES}
+        try:
+            elapsed, stamp = float(values["t"]), float(values["ts"] or "nan")
+        except ValueError:
+            elapsed = stamp = -1.0
+        if elapsed < 0:
+            self.source.refuse(f"has t={values['t']!r} and ts={values['ts']!r}: not a time", self._seen)
+        code, gathering = values["rc"], self.kinds[kind]
+        error = np.nan if values["s"].lower() == "true" else gathering.errors.code(_error(element, values))
+        self._waiting[kind].append((
+            stamp / 1000, elapsed / 1000, float(code) if code.isdigit() and len(code) < 6 else np.nan,
+            float(values["by"]) if values["by"].isdigit() else np.nan, gathering.names.code(values["lb"]), error, self._apart,
+        ))  # fmt: skip
+        self._apart += kind == "apart"
+        self._failed += kind == "requests" and not np.isnan(error)
+        if len(self._waiting[kind]) >= AT_ONCE:
+            self._gather()
+
+    def _gather(self) -> None:
+        for kind, rows in self._waiting.items():
+            if rows:
+                *columns, apart_before = np.array(rows, float).T
+                self.kinds[kind].add(*columns, apart_before=apart_before)
+        self._waiting = {kind: [] for kind in self.kinds}
+
+    def runs(self) -> list[Run]:
+        """All of it as Runs."""
+        self._gather()
+        requests, apart, sums = (self.kinds[kind] for kind in ("requests", "apart", "transactions"))
+        if sums.rows and not requests.rows:
+            requests, sums = sums, requests
+        if sums.rows:
+            self.notes.append(f"{sums.rows:,} samples of Transaction Controllers sum up others beside them, and are left out")
+        if apart.rows:
+            self.notes.append(f"{apart.rows:,} samples lie within others (what a page embeds), and are kept apart")
+        if self._failed and self._failed == requests.rows:
+            self.notes.append("all samples failed: JMeter may have been told to save errors only, and then this is no rate")
+        return sampled_runs(self.source, TOOL, requests, apart, notes=self.notes, first_row=1)
+
+
+def _attribute(element: Element, name: str) -> str:
+    return (element.get(name) or element.get(ATTRIBUTES[name]) or "").strip()
+
+
+def _error(element: Element, values: dict[str, str]) -> str:
+    """Why it failed, in JMeter's words."""
+    message = next((found.text for found in element.iter("failureMessage") if found.text), "")
+    return (message or f"{values['rc']} {values['rm']}").strip() or "failed"

@@ -1,0 +1,95 @@
+"""A table of another tool in CSV, read in pieces: rows that were cut off are left out and told, everything else is a clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from stacklab.runs.foreign.source import Source
+
+BLOCK_BYTES = 8 << 20
+MOST_CUT = 20
+"""Rows that were cut off, after which it is no longer a file with a few cut rows."""
+
+Columns = Mapping[str, pa.Array]
+
+
+class Sheet:
+    """The rows of `source`, in pieces of the `columns` that one asks for; `names` where it has no header."""
+
+    def __init__(self, source: Source, tool: str, names: Sequence[str] | None = None):
+        self.source, self.tool, self._names = source, tool, names
+        self.first_row = 1 if names else 2
+        self.cut: list[tuple[int, str]] = []
+        self._rows = 0
+
+    def pieces(self, columns: Mapping[str, str]) -> Iterator[tuple[int, Columns]]:
+        """(number of its first row, {name: bytes}) of each piece, of `columns` {name: what it is called there}."""
+        convert = pa.csv.ConvertOptions(
+            include_columns=list(columns.values()), strings_can_be_null=False, check_utf8=False,
+            column_types={seen: pa.binary() for seen in columns.values()},
+        )  # fmt: skip
+        parse = pa.csv.ParseOptions(
+            delimiter=self.source.delimiter, newlines_in_values=True, invalid_row_handler=self._cut_row
+        )
+        options = pa.csv.ReadOptions(block_size=BLOCK_BYTES, column_names=self._names)
+        try:
+            with pa.csv.open_csv(self.source.stream(), options, parse, convert) as batches:
+                for batch in batches:
+                    first = self._rows + len(self.cut) + self.first_row
+                    self._rows += len(batch)
+                    yield first, {name: batch.column(seen) for name, seen in columns.items()}
+        except (pa.ArrowException, OSError, EOFError) as error:
+            self.source.refuse(f"cannot be read as CSV after row {self._rows + self.first_row - 1:,} ({error})")
+
+    def _cut_row(self, row: pa.csv.InvalidRow) -> str:
+        number = row.number or self._rows + len(self.cut) + self.first_row
+        self.leave_out(number, f"has {row.actual_columns} fields, not {row.expected_columns}")
+        return "skip"
+
+    def leave_out(self, row: int, why: str) -> None:
+        """Note a row that is none; ResultsError if there are too many of them."""
+        self.cut.append((row, why))
+        if len(self.cut) > MOST_CUT:
+            row, why = self.cut[0]
+            self.source.refuse(f"{why}, and more than {MOST_CUT} rows are like that: did {self.tool} write it?", row)
+
+    def notes(self) -> list[str]:
+        """What was left out."""
+        if not self.cut:
+            return []
+        rows = "; ".join(f"row {number:,} {why}" for number, why in self.cut[:3])
+        more = f"; and {len(self.cut) - 3} more" if len(self.cut) > 3 else ""
+        return [f"left out of {self.source.path.name}, as cut off: {rows}{more}"]
+
+    def numbers(self, column: pa.Array) -> np.ndarray:
+        """As numbers, NaN where it is none. A decimal comma is one where fields are not parted by commas."""
+        column = column.cast(pa.string())
+        if self.source.delimiter != ",":
+            column = pc.replace_substring(column, ",", ".")
+        try:
+            return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+
+
+def shown(column: pa.Array, at: int) -> str:
+    """One field as text."""
+    return column[at].as_py().decode(errors="replace").strip()
+
+
+def statuses(column: pa.Array) -> np.ndarray:
+    """HTTP's codes, NaN where there is none: JMeter has words there too, and nothing."""
+    coded = column.dictionary_encode()
+    numbers = [float(value) if value.isdigit() and len(value) < 6 else np.nan for value in coded.dictionary.to_pylist()]
+    return np.array(numbers)[coded.indices.to_numpy()]
+
+
+def coded(errors: np.ndarray) -> np.ndarray:
+    """Numbers of errors, -1 for none, as what is to be gathered."""
+    return np.where(errors < 0, np.nan, errors)

@@ -1,0 +1,177 @@
+"""The figures of a run, of any tool and of ours: counts, times in each definition of a percentile, by label. What is not there is None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stacklab.runs.foreign.samples import Samples
+from stacklab.runs.results import Run
+from stacklab.study.percentiles import in_definitions
+
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+NEAREST, LINEAR = "nearest rank", "linear"
+ALL = ""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Response times in seconds: of all samples, or of those that succeeded. `definitions` {name: {"p50": …}}."""
+
+    samples: int | None = None
+    mean_s: float | None = None
+    min_s: float | None = None
+    max_s: float | None = None
+    definitions: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def percentile(self, share: str, definition: str | None = None) -> float | None:
+        """`share` such as "p95", by that definition, or by the first that there is."""
+        name = definition or next(iter(self.definitions), None)
+        return self.definitions.get(name, {}).get(share)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run shows of one label (ALL: of all together). `failures` None: the file does not tell."""
+
+    label: str
+    samples: int | None
+    failures: int | None
+    duration_s: float | None
+    throughput_per_s: float | None
+    all: Times
+    successes: Times
+
+    @property
+    def error_share(self) -> float | None:
+        return self.failures / self.samples if self.samples and self.failures is not None else None
+
+
+def figures(run: Run) -> dict[str, Figures]:
+    """{label: its figures}, ALL first. Throughput is of all samples, over the time from the first start to the last end."""
+    return run.once("figures", lambda: dict(_figures(run)))
+
+
+def _figures(run: Run) -> Iterator[tuple[str, Figures]]:
+    if run.has("requests"):
+        yield from _of_samples(run, "requests")
+    elif run.has("stated"):
+        yield from _of_stated(run)
+
+
+def apart(run: Run) -> dict[str, Figures]:
+    """As `figures`, of the samples that are sums or parts of others."""
+    return dict(_of_samples(run, "apart")) if run.has("apart") else {}
+
+
+def _of_samples(run: Run, table: str) -> Iterator[tuple[str, Figures]]:
+    names, codes, durations, failed = _columns(run, table)
+    lacks = run.environment.get("cannot_tell", ())
+    duration_s = None if "duration" in lacks else _span_s(run, table)
+    told = "failures" not in lacks
+    yield ALL, _one(ALL, durations, failed, duration_s, told)
+    kinds = np.unique(codes)
+    if len(kinds) == 1:
+        label = names[kinds[0]]
+        yield label, _one(label, durations, failed, duration_s, told)
+        return
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], kinds, "right")
+    for code, first, last in zip(kinds, [0, *ends[:-1]], ends, strict=True):
+        mine = order[first:last]
+        yield names[code], _one(names[code], durations[mine], failed[mine], duration_s, told)
+
+
+def _columns(run: Run, table: str) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names, and for each sample its name's number, how long it took, whether it failed; of ours those that count."""
+    held = run.held.get(table)
+    if isinstance(held, Samples):
+        return list(held.names), held.column("name", np.int32), held.column("duration_s"), held.column("error", np.int32) >= 0
+    rows = run.table(table)
+    rows = rows[~rows["warmup"].astype(bool)]
+    labels = rows["name"].fillna("").astype("category").cat
+    return list(labels.categories), labels.codes.to_numpy(), rows["duration_s"].to_numpy(), rows["error"].notna().to_numpy()
+
+
+def _span_s(run: Run, table: str) -> float | None:
+    held = run.held.get(table)
+    if isinstance(held, Samples):
+        start_s, durations = held.column("start_s"), held.column("duration_s")
+    else:
+        rows = run.table(table)
+        rows = rows[~rows["warmup"].astype(bool)]
+        start_s, durations = rows["start_s"].to_numpy(), rows["duration_s"].to_numpy()
+    if not len(start_s) or np.isnan(start_s).any():
+        return None
+    return float((start_s + durations).max() - start_s.min())
+
+
+def _one(label: str, durations: np.ndarray, failed: np.ndarray, duration_s: float | None, told: bool) -> Figures:
+    count, failures = len(durations), int(failed.sum()) if told else None
+    every = _times(durations)
+    good = every if failures == 0 else _times(durations[~failed]) if told else Times()
+    return Figures(label, count, failures, duration_s, count / duration_s if duration_s else None, every, good)
+
+
+def _times(durations: np.ndarray) -> Times:
+    if not len(durations):
+        return Times(samples=0)
+    ordered = np.sort(durations)
+    found = in_definitions(durations, tuple(SHARES.values()), ordered)
+    definitions = {name: dict(zip(SHARES, values, strict=True)) for name, values in found.items()}
+    return Times(len(durations), float(durations.mean()), float(ordered[0]), float(ordered[-1]), definitions)
+
+
+def _of_stated(run: Run) -> Iterator[tuple[str, Figures]]:
+    table = run.table("stated")
+    table["name"] = table["name"].fillna(ALL)
+    for label, rows in table.groupby("name"):
+        yield label, _stated(label, dict(zip(rows["quantity"], rows["value"], strict=True)), run.environment["percentile"])
+
+
+def _stated(label: str, told: dict[str, float], definition: str) -> Figures:
+    samples, failures = (int(told[name]) if name in told else None for name in ("samples", "failures"))
+    percentiles = {share: told[f"{share}_s"] for share in SHARES if f"{share}_s" in told}
+    every = Times(samples, told.get("mean_s"), told.get("min_s"), told.get("max_s"), {definition: percentiles})
+    # Where nothing failed, the times of all are those of the successes; else no summary tells them apart.
+    good = every if failures == 0 else Times()
+    return Figures(label, samples, failures, told.get("duration_s"), told.get("throughput_per_s"), every, good)
+
+
+def to_dict(run: Run) -> dict[str, Any]:
+    """What `fab import` tells of a run, in milliseconds; p50_ms, p95_ms and p99_ms are of all samples, by `percentile`."""
+    known = figures(run)
+    whole = known.get(ALL, Figures(ALL, None, None, None, None, Times(), Times()))
+    tool = run.environment.get("tool", "stacklab")
+    return {
+        "tool": tool, "file": run.environment.get("file", run.path.name), "run": run.run,
+        **_told(whole), "percentile": next(iter(whole.all.definitions), None),
+        "cannot_tell": list(run.environment.get("cannot_tell", ())), "notes": list(run.environment.get("notes", ())),
+        "started_s": run.started_s, "ended_s": run.ended_s,
+        "successes": _times_told(whole.successes), "definitions": _in_ms(whole.all),
+        "labels": {label: _told(one) | {"successes": _times_told(one.successes)} for label, one in known.items() if label},
+        "apart": {label or "all": _told(one) for label, one in apart(run).items()}, "path": str(run.path),
+    }  # fmt: skip
+
+
+def _told(one: Figures) -> dict[str, Any]:
+    counts = {"samples": one.samples, "failures": one.failures, "duration_s": _rounded(one.duration_s)}
+    return counts | {"throughput_per_s": _rounded(one.throughput_per_s)} | _times_told(one.all)
+
+
+def _times_told(times: Times) -> dict[str, Any]:
+    shares = {f"{share}_ms": _rounded(times.percentile(share), 1000) for share in SHARES}
+    others = {f"{name}_ms": _rounded(getattr(times, f"{name}_s"), 1000) for name in ("mean", "min", "max")}
+    return {"samples": times.samples} | others | shares
+
+
+def _in_ms(times: Times) -> dict[str, dict[str, float | None]]:
+    return {name: {f"{share}_ms": _rounded(value, 1000) for share, value in values.items()}
+            for name, values in times.definitions.items()}  # fmt: skip
+
+
+def _rounded(value: float | None, scale: float = 1.0) -> float | None:
+    return None if value is None else round(value * scale, 3)
