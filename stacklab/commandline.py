@@ -15,6 +15,7 @@ from stacklab.errors import LabError
 from stacklab.files import hand_over
 from stacklab.settings import Checked, StackSettings
 from stacklab.stack.services import SERVICES
+from stacklab.typed import BETWEEN
 from stacklab.workload import ChatLoad, HttpLoad
 
 
@@ -41,6 +42,9 @@ FLAGS = {
     "margin": "how large a difference makes none: 0.05 is 5 %",
     "budget_s": "seconds after which it ends, decided or not",
     "chat": "compare under chat load instead of HTTP load",
+    "files": "result files of other tools, and kept runs; to compare, with commas between them: A1,A2",
+    "with_": "the files to compare these with: B1,B2",
+    "as_": "keep the runs in results/NAME",
 }
 TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
     "up": (tasks.up, ()), "halt": (tasks.halt, ()), "destroy": (tasks.destroy, ()), "provision": (tasks.provision, ()),
@@ -48,7 +52,7 @@ TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
     "logs": (tasks.logs, ()), "ca": (tasks.ca, ()), "doctor": (tasks.doctor, ()),
     "http": (tasks.http, (HttpLoad,)), "chat": (tasks.chat, (ChatLoad,)), "experiment": (tasks.experiment, ()),
     "calibrate": (tasks.calibrate, ()), "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),
-    "report": (tasks.report, ()), "export": (tasks.export, ()), "verdicts": (tasks.verdicts, ()),
+    "import": (tasks.import_, ()), "report": (tasks.report, ()), "export": (tasks.export, ()), "verdicts": (tasks.verdicts, ()),
 }  # fmt: skip
 
 
@@ -73,11 +77,28 @@ def refuse_mistakes() -> None:
 
     if not hasattr(program, "core"):
         return
+    program.core.unparsed[:] = gathered(program.core.unparsed)
     try:
         # Of a namespace of its own: reading a task's flags uses its help up.
         Parser(initial=program.initial_context, contexts=namespace().to_contexts()).parse_argv(program.core.unparsed)
     except ParseError as error:
         raise Exit(_mistake(str(error), error.context), code=1) from None
+
+
+def gathered(words: list[str]) -> list[str]:
+    """A command line in which all files of `import` are one word: Invoke knows no list of words without a flag."""
+    if words[:1] != ["import"]:
+        return words
+    files, flags, rest = [], [], list(words[1:])
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            files.append(word)
+            continue
+        flags.append(word)
+        if word == "--as" and rest:
+            flags.append(rest.pop(0))
+    return ["import", *([BETWEEN.join(files)] if files else []), *flags]
 
 
 def _mistake(words: str, task) -> str:

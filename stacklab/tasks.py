@@ -9,7 +9,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from stacklab.settings import StackSettings
 from stacklab.site import LAB, LAB_NAME, read_project
 from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
-from stacklab.typed import decimal, values, whole_number
+from stacklab.typed import BETWEEN, decimal, values, values_given, whole_number
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stacklab.labs.host import Host
     from stacklab.runs.calibration import Calibration
     from stacklab.runs.results import Run
+    from stacklab.study.sides import Sides
     from stacklab.study.verdicts import Judgement
 
 
@@ -271,9 +272,11 @@ def calibrate(quick: bool = False, json: bool = False, lab: str | None = None) -
 
 def compare(
     margin: str | float = 0.05, budget_s: str | float = 300, chat: bool = False, seed: str | int = 1, fresh: bool = False,
-    json: bool = False, lab: str | None = None, **flags: Any,
-) -> Comparison:
+    json: bool = False, lab: str | None = None, files: str | None = None, with_: str | None = None, **flags: Any,
+) -> Comparison | Sides:
     """Is B better than A? Of flags with two values: --users 50,100."""
+    if files is not None or with_ is not None:
+        return _compare_files(files, with_, decimal("margin", margin, 0.001, 1), json, values_given(flags))
     from stacklab import console
     from stacklab.bench.comparison import compare as measure_both
     from stacklab.bench.points import two_points
@@ -289,7 +292,36 @@ def compare(
     return seen
 
 
+def _compare_files(files: str | None, with_: str | None, margin: float, json: bool, flags: list[str]) -> Sides:
+    """Files of any tool, and kept runs, against others."""
+    from stacklab.files import RESULTS
+    from stacklab.runs.foreign.keeping import named, words_of
+    from stacklab.study import sides
+
+    if not files or not with_ or flags:
+        named_too = f"and no --{flags[0].replace('_', '-')}: nothing is measured" if flags else "both"
+        raise LabError(f"to compare files takes --files A1,A2 --with B1,B2, {named_too}")
+    seen = sides.compare_sides(named(words_of(files), RESULTS), named(words_of(with_), RESULTS), margin)
+    print(json_format.dumps(seen.to_dict(), indent=1) if json else sides.text(seen))
+    return seen
+
+
 # ---------------------------------------------------------------- results
+
+
+def import_(files: str | Sequence[str | Path], as_: str | None = None, json: bool = False) -> list[dict[str, Any]]:
+    """What other tools' result files tell; --as NAME keeps it."""
+    from stacklab.files import RESULTS
+    from stacklab.runs.foreign import keeping
+    from stacklab.study import figures
+
+    runs = keeping.read_files(files.split(BETWEEN) if isinstance(files, str) else files)
+    told = [figures.to_dict(run) for run in runs]
+    if as_ is not None:
+        kept = [keeping.keep(run, keeping.folder_of(as_, RESULTS)) for run in runs]
+        told = [one | {"path": str(run.path)} for one, run in zip(told, kept, strict=True)]
+    print(json_format.dumps(told, indent=1) if json else "\n\n".join(map(figures.text, told)))
+    return told
 
 
 def report(name: str) -> Path:

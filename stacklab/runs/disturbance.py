@@ -78,12 +78,12 @@ def load_window(run: Run) -> tuple[float, float]:
 
 
 def _load_window(run: Run) -> tuple[float, float]:
-    name = "requests" if run.kind == "http" else "messages"
+    name = "requests" if run.kind in ("http", "foreign") else "messages"
     table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
     counted = table[~table["warmup"].astype(bool)]
     if counted.empty:
         return (_all_connected_s(run) if run.has("connections") else run.started_s), run.ended_s
-    if run.kind == "http":
+    if name == "requests":
         starts, ends = counted["start_s"], counted["start_s"] + counted["duration_s"]
     else:
         starts, ends = counted["sent_s"], counted["received_s"].fillna(counted["sent_s"])

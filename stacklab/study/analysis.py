@@ -18,9 +18,9 @@ from stacklab.runs.results import Run
 from stacklab.runs.tables import TABLES, WEB_CLOCK_TABLES
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.services import family
-from stacklab.workload import ChatLoad, HttpLoad, Look
+from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look
 
-RULES = HttpLoad.rules() | ChatLoad.rules() | Look.rules() | StackSettings.rules()
+RULES = HttpLoad.rules() | ChatLoad.rules() | Look.rules() | Foreign.rules() | StackSettings.rules()
 FACTORS = tuple(RULES)
 """Every field of workloads and settings: what can differ between the points of an experiment."""
 FEWEST_READINGS = 4  # that make a slope
@@ -177,8 +177,8 @@ def rank(name: str, value: Any) -> tuple[int, float, str]:
 
 
 def fields(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a run: every field of its settings and workload."""
-    rows = [run.settings.to_dict() | run.workload.to_dict() for run in runs]
+    """One row a run: every field of its settings and workload; another tool's has no settings."""
+    rows = [(run.settings.to_dict() if run.settings else {}) | run.workload.to_dict() for run in runs]
     used = [name for name in FACTORS if any(name in row for row in rows)]
     return pd.DataFrame(rows, columns=used, dtype=object).infer_objects()
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from stacklab.runs.foreign.samples import Samples
+from stacklab.runs.foreign.source import plain
 from stacklab.runs.results import Run
 from stacklab.study.percentiles import in_definitions
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 NEAREST, LINEAR = "nearest rank", "linear"
 ALL = ""
+MOST_LABELS = 20  # that are printed
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,40 @@ def to_dict(run: Run) -> dict[str, Any]:
         "labels": {label: _told(one) | {"successes": _times_told(one.successes)} for label, one in known.items() if label},
         "apart": {label or "all": _told(one) for label, one in apart(run).items()}, "path": str(run.path),
     }  # fmt: skip
+
+
+def text(told: dict[str, Any]) -> str:
+    """What `to_dict` tells, for people."""
+    failed = "failures not told" if told["failures"] is None else f"{told['failures']:,} failed"
+    took = "" if told["duration_s"] is None else f" in {told['duration_s']:,.3f} s"
+    rate = "" if told["throughput_per_s"] is None else f" · {told['throughput_per_s']:,.1f}/s"
+    lines = [f"{plain(told['run'])} ({told['tool']})", f"{_count(told['samples'])} samples, {failed}{took}{rate}"]
+    lines.append(f"  {'ms':<44} {'p50':>9} {'p95':>9} {'p99':>9} {'mean':>9} {'max':>9}")
+    lines += [_times_line(name, values | ({} if nth else _wide(told))) for nth, (name, values) in enumerate(told["definitions"].items())]
+    if told["failures"] and told["successes"]["samples"] is not None:
+        lines.append(_times_line(f"successes alone, {told['percentile']}", told["successes"]))
+    labels = sorted(told["labels"].items(), key=lambda pair: -(pair[1]["samples"] or 0))
+    for label, one in labels[:MOST_LABELS] if len(labels) > 1 else ():
+        failed = f", {one['failures']:,} failed" if one["failures"] else ""
+        lines.append(_times_line(f"{plain(label, 28)} ({_count(one['samples'])}{failed})", one))
+    if len(labels) > MOST_LABELS:
+        lines.append(f"  … and {len(labels) - MOST_LABELS} labels more (--json has all)")
+    if told["cannot_tell"]:
+        lines.append(f"cannot tell: {', '.join(told['cannot_tell'])}")
+    return "\n".join([*lines, *(f"note: {note}" for note in told["notes"]), told["path"]])
+
+
+def _wide(told: dict[str, Any]) -> dict[str, Any]:
+    return {"mean_ms": told["mean_ms"], "max_ms": told["max_ms"]}
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _times_line(name: str, values: dict[str, Any]) -> str:
+    cells = (values.get(f"{which}_ms") for which in (*SHARES, "mean", "max"))
+    return f"  {name:<44} " + " ".join(f"{'–' if value is None else format(value, ',.2f'):>9}" for value in cells)
 
 
 def _told(one: Figures) -> dict[str, Any]:

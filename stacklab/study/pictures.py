@@ -60,6 +60,18 @@ def http_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
     ]
 
 
+def foreign_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
+    times = "One dot a run. Percentiles are those of the table: of samples, linear; else as the file states them."
+    spread = _spread(summary, "p50_s", "median response time", "ms", 1000)
+    rates = _spread(summary, "throughput_per_s", "throughput", "requests/s", 1)
+    distribution = _single(lambda ax: plots.latency_distribution(analysis.requests(runs), ax))
+    return [
+        _picture(_faceted(summary, plots.response_times_by_case), f"Response times by file. {spread}", times),
+        _picture(_faceted(summary, plots.throughput_by_case), f"Throughput by file. {rates}", "Successes a second, as far as told."),
+        _picture(distribution, "Distribution of response times: a line for each file that holds its samples.", "Left is faster."),
+    ]
+
+
 def chat_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture]:
     typical = _typical_runs(runs, summary, "latency_p50_s")
     resources = analysis.resources(typical)

@@ -23,6 +23,7 @@ KINDS = {
     "http": ("HTTP", words.http_row, pictures.http_pictures),
     "chat": ("Chat", words.chat_row, pictures.chat_pictures),
     "look": ("Looked at", words.look_row, lambda runs, summary: []),
+    "foreign": ("Other tools' results", words.foreign_row, pictures.foreign_pictures),
 }
 REPEATS = "Medians of the repeats; in brackets their range. Failed, lost and the like are sums over the repeats."
 SOUND = "Medians of the sound runs, or of the disturbed where none was sound; close codes are sums over them."
@@ -77,7 +78,8 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         measured=words.when(runs),
         count=len(runs),
         disturbed=[run for run in runs if not run.validity.valid],
-        valid=[run for run in runs if run.validity.valid],
+        valid=[run for run in runs if run.validity.measurement == "sound"],
+        unknown=[run for run in runs if run.validity.measurement == "unknown"],
         sections=[
             *_servers(runs), *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
         ],

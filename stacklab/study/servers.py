@@ -27,7 +27,7 @@ COSTS = {
 
 def is_of_servers(runs: Sequence[Run]) -> bool:
     """Whether these runs set servers side by side."""
-    return len({run.settings.asgi_server for run in runs}) > 1
+    return len({run.settings.asgi_server for run in runs if run.settings}) > 1
 
 
 def costs(runs: Sequence[Run]) -> pd.DataFrame:

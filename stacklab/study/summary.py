@@ -14,6 +14,7 @@ from stacklab.runs.validity import disconnects
 from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import family
 from stacklab.study.analysis import FACTORS, labels_of, response_s
+from stacklab.study.figures import ALL, LINEAR, figures
 from stacklab.study.looks import summarize_look
 from stacklab.workload import SLOW_READER
 
@@ -90,6 +91,8 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     `burst_p50_s`, `burst_last_s`, `burst_delivered_share`; where there are such, `slow_readers_cut` (by the server).
 
     Looks: see `summarize_look`.
+
+    Of another tool's file: `of_tool`, and of HTTP's what it tells; `times_of` is "successes", or "all" where they are not apart.
     """
     rows = [run.once("summary", lambda run=run: _summary(run)) for run in runs]
     return pd.concat([labels_of(runs, FACTORS), pd.DataFrame(rows)], axis=1)
@@ -133,6 +136,19 @@ def _summarize_http(run: Run) -> dict[str, Any]:
         fine = logged["status"].between(200, 399) & began.between(start - (run.clock_error_s or 0.0), end)
         row |= percentiles(logged.loc[fine, "duration_s"], "server_")
     return row
+
+
+def _summarize_foreign(run: Run) -> dict[str, Any]:
+    row: dict[str, Any] = {"of_tool": run.workload.tool}
+    if ALL not in (known := figures(run)):
+        return row
+    one = known[ALL]
+    times, of = (one.successes, "successes") if one.successes.samples is not None else (one.all, "all")
+    definition = LINEAR if LINEAR in times.definitions else None
+    row |= {f"p{q}_s": times.percentile(f"p{q}", definition) for q in PERCENTILES}
+    row |= {"counted": one.samples, "errors": one.failures, "error_share": one.error_share, "load_s": one.duration_s}
+    row |= {"throughput_per_s": one.throughput_per_s and one.throughput_per_s * (1 - (one.error_share or 0.0))}
+    return {name: np.nan if value is None else value for name, value in (row | {"mean_s": times.mean_s, "times_of": of}).items()}
 
 
 def _summarize_chat(run: Run) -> dict[str, Any]:
@@ -226,4 +242,4 @@ def _used(samples: pd.DataFrame, window: np.ndarray) -> float:
     return float(end - begin)
 
 
-SUMMARIES = {"http": _summarize_http, "chat": _summarize_chat, "look": summarize_look}
+SUMMARIES = {"http": _summarize_http, "chat": _summarize_chat, "look": summarize_look, "foreign": _summarize_foreign}

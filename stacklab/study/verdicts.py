@@ -178,7 +178,8 @@ STANDS_FOR = {"workers_per_cpu": "nginx_worker_processes"}
 
 
 def _table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a run: all that it was set to, and its summary."""
+    """One row a run: all that it was set to, and its summary. Another tool's says nothing of settings."""
+    runs = [run for run in runs if run.settings]
     if not runs:
         return pd.DataFrame()
     table = pd.concat([fields(runs), summarize(runs).drop(columns=list(FACTORS), errors="ignore")], axis=1)

@@ -17,6 +17,7 @@ from stacklab.study.verdicts import NOT_TESTED, Judgement
 from stacklab.workload import ChatLoad
 
 MIB = 1 << 20
+MOST_FILES = 16  # of which a report repeats what they say of themselves
 NOTHING = "–"
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
         "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
@@ -25,13 +26,18 @@ SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "d
 
 
 def when(runs: Sequence[Run]) -> str:
-    ends = min(run.started_s for run in runs), max(run.ended_s for run in runs)
+    begun, ended = ([time_s for time_s in times if time_s is not None] for times in zip(*((run.started_s, run.ended_s) for run in runs), strict=True))
+    if not begun:
+        return "at a time that no file tells"
+    ends = min(begun), max(ended or begun)
     first, last = (time.strftime("%Y-%m-%d %H:%M", time.localtime(end)) for end in ends)
     return f"{first} to {last}" if first != last else first
 
 
 def setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """What was asked, in two or three sentences."""
+    if runs[0].kind == "foreign":
+        return _foreign_setup(runs)
     size = {"http": "users", "chat": "clients", "look": "rounds"}
     by_size = sorted(runs, key=lambda run: getattr(run.workload, size[run.kind]))
     loads = "; ".join(dict.fromkeys(_load_words(run) for run in by_size))
@@ -45,6 +51,21 @@ def setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     sentences = [f"{cases}: {loads}.", settings]
     if repeats == 1:
         sentences.append("One repeat cannot tell luck from effect: verdicts need two repeats, better three or more.")
+    return sentences
+
+
+def _foreign_setup(runs: Sequence[Run]) -> list[str]:
+    """What other tools' files say of themselves, and what they cannot tell."""
+    tools = ", ".join(dict.fromkeys(run.workload.tool for run in runs))
+    sentences = [
+        f"Result files of {tools}: what was measured with them, on what, and what disturbed it, they do not tell.",
+        "Throughput and times are of the successes where a file tells them apart; percentiles of samples are linear, others as stated.",
+    ]
+    for run in runs[:MOST_FILES]:
+        said = [f"cannot tell {', '.join(lacks)}"] if (lacks := run.environment.get("cannot_tell")) else []
+        said += run.environment.get("notes", ())
+        if said:
+            sentences.append(f"{run.run}: {'; '.join(said)}.")
     return sentences
 
 
@@ -93,6 +114,16 @@ def http_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
         "CPU s per 1000": _median(rows, "cpu_s_per_1000_requests", 1),
         "peak PSS, MiB": _median(rows, "pss_peak_bytes", 1 / MIB),
     }
+
+
+def foreign_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
+    tools, of = (", ".join(dict.fromkeys(rows[name].dropna().astype(str))) or NOTHING for name in ("of_tool", "times_of"))
+    return {
+        "case": point, "tool": tools, "runs": f"{len(rows)}", "samples": _sum(rows, "counted"),
+        "requests/s": _median(rows, "throughput_per_s", 1, with_range=True), "mean, ms": _median(rows, "mean_s", 1000),
+        "median, ms": _median(rows, "p50_s", 1000), "p95, ms": _median(rows, "p95_s", 1000),
+        "p99, ms": _median(rows, "p99_s", 1000), "times of": of, "failed": _sum(rows, "errors"),
+    }  # fmt: skip
 
 
 def chat_row(point: str, rows: pd.DataFrame) -> dict[str, str]:
@@ -237,7 +268,9 @@ def commands(runs: Sequence[Run]) -> list[str]:
     commands: list[str] = []
     for name in dict.fromkeys(run.experiment for run in runs):
         mine = [run for run in runs if run.experiment == name]
-        if any(run.point for run in mine):
+        if mine[0].kind == "foreign":
+            commands.append(f"fab import {' '.join(dict.fromkeys(run.environment['file'] for run in mine))} --as {name}")
+        elif any(run.point for run in mine):
             plan = name.partition("@")[0]  # what follows is the site that was under test
             quick = " --quick" if plan.endswith("-quick") else ""
             commands.append(f"fab experiment {plan.removesuffix('-quick')}{quick} --repeats {max(run.repeat for run in mine)}")

@@ -1,0 +1,79 @@
+"""Runs of other tools come into results/, and out of it beside files: what somebody names is read wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from stacklab.errors import ResultsError
+from stacklab.runs.draft import writing_run
+from stacklab.runs.foreign import read
+from stacklab.runs.foreign.samples import Samples
+from stacklab.runs.results import Run, load_runs
+from stacklab.runs.tables import write_table
+
+
+def keep(run: Run, folder: Path) -> Run:
+    """Save a run that was read into the experiment's `folder`, for good; its file stays where it is."""
+    with writing_run(folder, run.run.lstrip(".")) as draft:
+        for name, table in run.held.items():
+            path = draft.path / f"{name}.parquet"
+            if isinstance(table, Samples):
+                table.write(path)
+            else:
+                write_table(table, path)
+        environment = {name: value for name, value in run.environment.items() if name != "one_run"}
+        draft.record(replace(run, path=draft.path, experiment=folder.name, environment=environment, held={}))
+    return draft.run
+
+
+def folder_of(name: str, results: Path) -> Path:
+    """Where runs go that are kept under `name`; ResultsError if that is no name, or an experiment's that was measured here."""
+    folder = results / name
+    if not name or "/" in name or name.startswith((".", "-")):
+        raise ResultsError(f"--as {name!r} is not allowed: the name holds no / and does not begin with a dot or a dash")
+    if (folder / "experiment.json").exists():
+        raise ResultsError(f"{folder}: holds an experiment that was measured here; give the imported runs another name")
+    return folder
+
+
+def read_files(paths: Sequence[str | Path]) -> list[Run]:
+    """The runs in these files. Several records of one run (Locust's) are one: of them, that which tells most."""
+    return _distinct([run for path in paths for run in read(path)])
+
+
+def _distinct(runs: Sequence[Run]) -> list[Run]:
+    best: dict[object, Run] = {}
+    for number, run in enumerate(runs):
+        one = run.environment.get("one_run")
+        key = (run.path.parent.absolute(), one) if one else number
+        if key not in best or _tells(run) > _tells(best[key]):
+            best[key] = run
+    return list(best.values())
+
+
+def _tells(run: Run) -> tuple[bool, int]:
+    return run.has("requests"), -len(run.environment["cannot_tell"])
+
+
+def named(words: Sequence[str], results: Path) -> list[Run]:
+    """The runs that are meant, in this order: files of any tool, kept runs and experiments, by folder or name in `results`."""
+    return _distinct([run for word in words for run in (read(word) if Path(word).is_file() else _kept(word, results))])
+
+
+def _kept(word: str, results: Path) -> list[Run]:
+    folder = Path(word) if Path(word).is_dir() else results / word
+    if not folder.is_dir():
+        raise ResultsError(f"{word}: there is no such file, and no such run in {results}")
+    runs = [run for run in load_runs(folder) if run.kind in ("http", "foreign")]
+    if not runs:
+        raise ResultsError(f"{folder}: holds no whole run of requests")
+    return runs
+
+
+def words_of(text: str | Path | Sequence[str | Path]) -> list[str]:
+    """Names with commas between them; one that is there as it stands may hold commas itself."""
+    if not isinstance(text, (str, Path)):
+        return [str(word) for word in text]
+    return [str(text)] if Path(text).exists() else [word for part in str(text).split(",") if (word := part.strip())]
