@@ -1,4 +1,7 @@
-"""The figures of a run, of any tool and of ours: counts, times in each definition of a percentile, by label. What is not there is None."""
+"""The figures of a run, of any tool and of ours: counts, and times in each definition of a percentile, by label.
+
+What is not there is None.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +169,8 @@ def text(told: dict[str, Any]) -> str:
     rate = "" if told["throughput_per_s"] is None else f" · {told['throughput_per_s']:,.1f}/s"
     lines = [f"{plain(told['run'])} ({told['tool']})", f"{_count(told['samples'])} samples, {failed}{took}{rate}"]
     lines.append(f"  {'ms':<44} {'p50':>9} {'p95':>9} {'p99':>9} {'mean':>9} {'max':>9}")
-    lines += [_times_line(name, values | ({} if nth else _wide(told))) for nth, (name, values) in enumerate(told["definitions"].items())]
+    for nth, (name, values) in enumerate(told["definitions"].items()):
+        lines.append(_times_line(name, values if nth else values | {"mean_ms": told["mean_ms"], "max_ms": told["max_ms"]}))
     if told["failures"] and told["successes"]["samples"] is not None:
         lines.append(_times_line(f"successes alone, {told['percentile']}", told["successes"]))
     labels = sorted(told["labels"].items(), key=lambda pair: -(pair[1]["samples"] or 0))
@@ -178,10 +182,6 @@ def text(told: dict[str, Any]) -> str:
     if told["cannot_tell"]:
         lines.append(f"cannot tell: {', '.join(told['cannot_tell'])}")
     return "\n".join([*lines, *(f"note: {note}" for note in told["notes"]), told["path"]])
-
-
-def _wide(told: dict[str, Any]) -> dict[str, Any]:
-    return {"mean_ms": told["mean_ms"], "max_ms": told["max_ms"]}
 
 
 def _count(number: int | None) -> str:

@@ -67,7 +67,7 @@ def foreign_pictures(runs: Sequence[Run], summary: pd.DataFrame) -> list[Picture
     distribution = _single(lambda ax: plots.latency_distribution(analysis.requests(runs), ax))
     return [
         _picture(_faceted(summary, plots.response_times_by_case), f"Response times by file. {spread}", times),
-        _picture(_faceted(summary, plots.throughput_by_case), f"Throughput by file. {rates}", "Successes a second, as far as told."),
+        _picture(_faceted(summary, plots.throughput_by_case), f"Throughput by file. {rates}", "Successes a second, if told."),
         _picture(distribution, "Distribution of response times: a line for each file that holds its samples.", "Left is faster."),
     ]
 

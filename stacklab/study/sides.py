@@ -16,14 +16,17 @@ import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
+from stacklab.runs.foreign.source import plain
 from stacklab.runs.results import Run
 from stacklab.study.figures import ALL, LINEAR, NEAREST, Figures, Times, figures, to_dict
 from stacklab.study.paired import ONE_LOOK_ERROR, look
-from stacklab.study.summary import METRIC_NAMES
 
 ONE_RUN = "cannot be decided from one run a side"
 OTHERWISE = "not compared: by different definitions"
-NOT_TOLD = "not told by every file"
+NOT_TOLD = "not told of every run"
+SHORT = {
+    "throughput_per_s": "requests/s", "error_share": "failed", "mean_s": "mean", "p50_s": "p50", "p95_s": "p95", "p99_s": "p99",
+}  # fmt: skip
 FIRST_ASKED = (NEAREST, LINEAR)
 MOST_LABELS = 40  # that are printed
 
@@ -82,7 +85,7 @@ def compare_sides(a: Sequence[Run], b: Sequence[Run], margin: float = 0.05) -> S
             raise ResultsError(f"{side}: no run is named")
         for run in runs:
             if ALL not in figures(run):
-                raise ResultsError(f"{run.path}: holds no request; chat, and looks, are compared by 'fab compare' and 'fab verdicts'")
+                raise ResultsError(f"{run.path}: holds no request, and nothing else is compared here")
     labels = [label for label in figures(a[0]) if label and all(label in figures(run) for run in (*a, *b))]
     labels = [] if len(labels) == 1 and all(len(figures(run)) == 2 for run in (*a, *b)) else labels
     lines = [line for label in (ALL, *labels) for line in _lines(label, a, b, margin, len(labels) if label else 1)]
@@ -158,8 +161,8 @@ def _notes(a: Sequence[Run], b: Sequence[Run], labels: Sequence[str]) -> list[st
         first, last = sorted(ends, key=lambda side: min(begun for begun, _ in side))
         if max(ended for _, ended in first) <= min(begun for begun, _ in last):
             notes.append(
-                "all runs of one side came before all of the other: what changed on the machine meanwhile looks like a difference "
-                "of the two; measure them in turn (A B B A)"
+                "all runs of one side came before all of the other: what changed on the machine meanwhile looks like a "
+                "difference of the two; measure them in turn (A B B A)"
             )
     others = {label for run in (*a, *b) for label in figures(run) if label} - set(labels)
     if others and labels:
@@ -169,16 +172,16 @@ def _notes(a: Sequence[Run], b: Sequence[Run], labels: Sequence[str]) -> list[st
 
 def text(sides: Sides) -> str:
     """The comparison, for people."""
-    from stacklab.runs.foreign.source import plain
-
     lines = [f"{name}  {plain(', '.join(run.run for run in runs))}" for name, runs in (("A", sides.a), ("B", sides.b))]
     shown = list(dict.fromkeys(line.label for line in sides.lines))
     for label in shown[: MOST_LABELS + 1]:
         mine = [line for line in sides.lines if line.label == label]
-        lines += ["", f"{plain(label, 60) or 'all samples together':<46} {'A':>17} {'B':>17} {'B / A':>7}"]
+        lines += ["", f"{plain(label, 60) or 'all samples together':<26} {'A':>26} {'B':>26} {'B / A':>7}"]
         lines += [_row(line) for line in mine]
     if len(shown) > MOST_LABELS + 1:
         lines.append(f"… and {len(shown) - MOST_LABELS - 1} labels more (--json has all)")
+    if {line.verdict for line in sides.lines} <= {ONE_RUN, NOT_TOLD, OTHERWISE}:
+        lines += ["", f"whether B is better {ONE_RUN}: give several of each, measured in turn"]
     lines += ["", *dict.fromkeys(f"percentiles: {line.definition}" for line in sides.lines if line.definition)]
     lines += [f"note: {note}" for note in sides.notes]
     return "\n".join(lines)
@@ -188,7 +191,8 @@ def _row(line: Line) -> str:
     ratio = NOTHING if line.ratio is None else f"{line.ratio:.2f}"
     a, b = (_shown(line.metric, side) for side in (line.a, line.b))
     of = "" if line.of == "all" else f", {line.of}"
-    return f"  {METRIC_NAMES[line.metric] + of:<44} {a:>17} {b:>17} {ratio:>7}  {line.verdict}"
+    verdict = "" if line.verdict == ONE_RUN else f"  {line.verdict}"
+    return f"  {SHORT[line.metric] + of:<24} {a:>26} {b:>26} {ratio:>7}{verdict}"
 
 
 NOTHING = "–"
@@ -199,7 +203,7 @@ def _shown(metric: str, values: Sequence[float | None]) -> str:
     told = [value for value in values if value is not None]
     if not told:
         return NOTHING
-    scale, unit, form = (1, "/s", ",.1f") if metric == "throughput_per_s" else (100, " %", ".2f") if metric == "error_share" else (
-        1000, " ms", ",.3g" if max(told) < 1 else ",.0f")  # fmt: skip
+    in_ms = (1000, " ms", ",.3g" if max(told) < 1 else ",.0f")
+    scale, unit, form = {"throughput_per_s": (1, "/s", ",.1f"), "error_share": (100, " %", ".2f")}.get(metric, in_ms)
     low, middle, high = (format(value * scale, form) for value in (min(told), float(np.median(told)), max(told)))
     return f"{middle}{unit}" if low == high else f"{middle}{unit} ({low}–{high})"

@@ -26,7 +26,8 @@ SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "d
 
 
 def when(runs: Sequence[Run]) -> str:
-    begun, ended = ([time_s for time_s in times if time_s is not None] for times in zip(*((run.started_s, run.ended_s) for run in runs), strict=True))
+    begun = [run.started_s for run in runs if run.started_s is not None]
+    ended = [run.ended_s for run in runs if run.ended_s is not None]
     if not begun:
         return "at a time that no file tells"
     ends = min(begun), max(ended or begun)
@@ -59,7 +60,8 @@ def _foreign_setup(runs: Sequence[Run]) -> list[str]:
     tools = ", ".join(dict.fromkeys(run.workload.tool for run in runs))
     sentences = [
         f"Result files of {tools}: what was measured with them, on what, and what disturbed it, they do not tell.",
-        "Throughput and times are of the successes where a file tells them apart; percentiles of samples are linear, others as stated.",
+        "Throughput and times are of the successes, where a file tells them apart. Percentiles of samples are linear, "
+        "others as the file states them.",
     ]
     for run in runs[:MOST_FILES]:
         said = [f"cannot tell {', '.join(lacks)}"] if (lacks := run.environment.get("cannot_tell")) else []

@@ -64,9 +64,8 @@ def spectrum_of(text: str) -> Spectrum | None:
     mean, largest, count = (
         re.compile(rf"{name}\s*=\s*([\d.,]+?)[,\]\s]").search(text, header.end()) for name in ("Mean", "Max", "Total count")
     )
-    return Spectrum(
-        steps, mean and _number(mean[1]) * scale, largest and _number(largest[1]) * scale, int(count[1]) if count else None, header[1]
-    )
+    mean, largest = (found and _number(found[1]) * scale for found in (mean, largest))
+    return Spectrum(steps, mean, largest, int(count[1]) if count else None, header[1])
 
 
 def _number(text: str) -> float:
@@ -126,7 +125,7 @@ def _read_log(source: Source) -> list[Run]:
             except (ValueError, IndexError, binascii.Error, HdrCookieException, HdrLengthException):
                 broken = row
     if broken:
-        notes.append(f"the last row of {source.path.name}, {broken:,}, was cut off, and is left out")
+        notes.append(f"row {broken:,} of {source.path.name}, its last, was cut off, and is left out")
     if not log.sums:
         source.refuse("holds no interval")
     scale = (log.scale or 1.0) / 1000

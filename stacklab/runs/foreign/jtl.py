@@ -98,7 +98,7 @@ class _Reading:
         self.requests, self.transactions = Gathering(self.labels, self.errors), Gathering(self.labels, self.errors)
 
     def take(self, first: int, table: Columns) -> None:
-        """Some rows, the first of them with that number."""
+        """Some rows, with so many before the `first` of them."""
         elapsed = self.sheet.numbers(table["elapsed"])
         bad = ~(elapsed >= 0)
         start_s = np.full(len(bad), np.nan)
@@ -132,7 +132,7 @@ class _Reading:
                 continue  # the names once more: files that were put one behind the other
             if elapsed[at] < 0:
                 why = f"elapsed is {said['elapsed']} ms: a clock was set while that sample was under way"
-                self.sheet.source.refuse(why, first + at)
+                self.sheet.source.refuse(why, self.sheet.row(first + at))
             self.sheet.leave_out(first + at, "is no sample: " + ", ".join(f"{name} {value!r}" for name, value in said.items()))
 
     def _keep(self, table: Columns, start_s, duration_s, good, kept, first: int) -> None:
@@ -140,7 +140,8 @@ class _Reading:
         status = statuses(table["responseCode"]) if "responseCode" in table else np.full(len(kept), np.nan)
         size = self.sheet.numbers(table["bytes"]) if "bytes" in table else np.full(len(kept), np.nan)
         if "SampleCount" in table and (several := np.flatnonzero(kept & (self.sheet.numbers(table["SampleCount"]) > 1))).size:
-            self.sheet.source.refuse("stands for several samples (SampleCount), whose own times are lost", first + int(several[0]))
+            why = "stands for several samples (SampleCount), whose own times are lost"
+            self.sheet.source.refuse(why, self.sheet.row(first + int(several[0])))
         self._see_hosts(table, start_s, kept, first)
         errors = np.full(len(kept), -1, np.int32)
         failed = np.flatnonzero(kept & ~good)
@@ -163,9 +164,9 @@ class _Reading:
         for code, name in enumerate(names.dictionary.to_pylist()):
             rows = np.flatnonzero((codes == code) & kept)
             if len(rows) and not np.isnan(start_s[rows]).any():
-                host = self.hosts.setdefault(name.decode(errors="replace"), _Host(first + int(rows[0]), start_s[rows].min()))
+                host = self.hosts.setdefault(name.decode(errors="replace"), _Host(self.sheet.row(first + int(rows[0])), start_s[rows].min()))
                 host.first_s, host.last_s = min(host.first_s, start_s[rows].min()), max(host.last_s, start_s[rows].max())
-                host.last_row = first + int(rows[-1])
+                host.last_row = self.sheet.row(first + int(rows[-1]))
 
     def runs(self) -> list[Run]:
         """All of it as Runs."""
@@ -184,6 +185,10 @@ class _Reading:
             notes.append(f"{self.sheet.source.path.name}: {words}")
             if "by" in words:
                 lacks.append("duration")
+        names = set(self.labels.list)
+        if parts := sorted(name for name in names if name[-2:] in ("-0", "-1") and name[:-2] in names):
+            few = ", ".join(parts[:3])
+            notes.append(f"{few}: perhaps parts of {parts[0][:-2]} (redirects, what a page embeds), and counted beside it")
         lacks += [] if "success" in self.columns else ["failures"]
         lacks += [] if "label" in self.columns else ["labels"]
         return sampled_runs(
@@ -195,7 +200,9 @@ def _flags(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Which are true, and which are neither true nor false."""
     flags = column.dictionary_encode()
     words, codes = [value.strip().lower() for value in flags.dictionary.to_pylist()], flags.indices.to_numpy()
-    return np.array([word == b"true" for word in words])[codes], np.array([word not in (b"true", b"false") for word in words])[codes]
+    known = {b"true": (True, False), b"false": (False, False)}
+    good, garbled = np.array([known.get(word, (False, True)) for word in words], bool).reshape(-1, 2).T
+    return good[codes], garbled[codes]
 
 
 def _error(table: Columns, at: int) -> str:
@@ -221,4 +228,4 @@ def _clocks(hosts: dict[str, _Host]) -> str:
                     f"the clocks of {one} (from row {a.first_row:,}) and {other} (from row {b.first_row:,}) differ by "
                     f"{apart_s:,.1f} s or more: their rows lie together, and their times do not"
                 )
-    return f"rows of {len(names)} machines ({', '.join(names[:4])}): duration and throughput are right as far as their clocks agree"
+    return f"rows of {len(names)} machines ({', '.join(names[:4])}): duration and throughput hold as far as their clocks agree"

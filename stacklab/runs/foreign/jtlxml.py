@@ -21,7 +21,8 @@ SAMPLES = ("httpSample", "sample", "sampleResult")
 ATTRIBUTES = {"ts": "timeStamp", "t": "time", "lb": "label", "s": "success", "rc": "responseCode", "rm": "responseMessage",
               "by": "bytes"}  # fmt: skip
 CUT_OFF = {expat.codes[said] for said in (
-    expat.XML_ERROR_NO_ELEMENTS, expat.XML_ERROR_UNCLOSED_TOKEN, expat.XML_ERROR_PARTIAL_CHAR, expat.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    expat.XML_ERROR_NO_ELEMENTS, expat.XML_ERROR_UNCLOSED_TOKEN, expat.XML_ERROR_PARTIAL_CHAR,
+    expat.XML_ERROR_UNCLOSED_CDATA_SECTION,
 )}  # fmt: skip
 AT_ONCE = 20_000
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from stacklab.runs.foreign.samples import Gathering, Words
 from stacklab.runs.foreign.sheet import Sheet, coded, shown, statuses
 from stacklab.runs.foreign.source import Source
-from stacklab.runs.foreign.telling import APART, sampled_runs, stated_run
+from stacklab.runs.foreign.telling import sampled_runs, stated_run
 from stacklab.runs.results import Run
 
 TOOL = "k6"
@@ -102,7 +102,7 @@ def _read_lines(source: Source) -> list[Run]:
     except ValueError as error:
         source.refuse(f"has a time that is none ({error})")
     if garbled:
-        notes.append(f"the last row of {source.path.name}, {garbled:,}, was cut off, and is left out")
+        notes.append(f"row {garbled:,} of {source.path.name}, its last, was cut off, and is left out")
     if not reading.gathered.rows:
         source.refuse(f"holds no {METRIC}, so no HTTP request; it has {', '.join(sorted(seen)[:12]) or 'no metric'}")
     return sampled_runs(source, TOOL, reading.gathered, notes=notes, first_row=1)

@@ -137,7 +137,8 @@ def _read_stats(source: Source) -> list[Run]:
             stated[None]["duration_s"] = ended_s - started_s
             notes.append("the duration is that of its history, in whole seconds")
         else:
-            notes.append(f"its history ends before the run does ({last[None]['samples']:,.0f} requests in {ended_s - started_s:,.0f} s)")
+            by_then = f"{last.get(None, {}).get('samples') or 0:,.0f} requests in {ended_s - started_s:,.0f} s"
+            notes.append(f"its history ends before the run does ({by_then})")
             ended_s = None
     notes += _mishaps(source)
     if log := _beside(source, "requests"):
@@ -154,7 +155,8 @@ def _mishaps(source: Source) -> list[str]:
             rows = sorted(_rows(beside), key=lambda row: -int(row[count]))
             if rows:
                 most = "; ".join(f"{row[words]} ({int(row[count]):,})" for row in rows[:2])
-                said.append(f"{kind} of {len(rows)} kind{'s' * (len(rows) > 1)}, {sum(int(row[count]) for row in rows):,} in all: {most}")
+                kinds = "1 kind" if len(rows) == 1 else f"{len(rows)} kinds"
+                said.append(f"{kind} of {kinds}, {sum(int(row[count]) for row in rows):,} in all: {most}")
     return said
 
 
@@ -212,8 +214,9 @@ def _read_log(source: Source) -> list[Run]:
         bad = ~(ms >= 0) | np.isnan(start_s)
         for at in map(int, np.flatnonzero(bad)):
             if ms[at] < 0:
-                source.refuse(f"response_time_ms is {ms[at]:g}: a clock was set meanwhile", first + at)
-            sheet.leave_out(first + at, f"is no sample: {shown(table['timestamp'], at)!r}, {shown(table['response_time_ms'], at)!r}")
+                source.refuse(f"response_time_ms is {ms[at]:g}: a clock was set meanwhile", sheet.row(first + at))
+            garbled = ", ".join(repr(shown(table[name], at)) for name in ("timestamp", "response_time_ms"))
+            sheet.leave_out(first + at, f"is no sample: {garbled}")
         verbs, paths = names_of(table["request_type"]), names_of(table["name"])
         name = np.array([names.code(f"{verb} {path}".strip()) for verb, path in zip(verbs, paths, strict=True)], float)
         error = np.array([errors.code(words) if words else -1 for words in names_of(table["exception"])], float)

@@ -126,7 +126,7 @@ def _spelled(codes: pa.Array, words: Sequence[str]) -> pa.Array:
 
 @dataclass
 class _Gap:
-    """Before a row nothing was under way for long: perhaps. `end_s` is the last end before it, `start_s` the first start after."""
+    """Perhaps nothing was under way for long before a row. `end_s`: the last end before it, `start_s`: the first start after."""
 
     at: int
     apart: int

@@ -1,4 +1,4 @@
-"""A table of another tool in CSV, read in pieces: rows that were cut off are left out and told, everything else is a clear line."""
+"""A table of another tool in CSV, read in pieces: rows that were cut off are left out and told, all else is a clear line."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Sheet:
         self.first_row = 1 if names else 2
         self.cut: list[tuple[int, str]] = []
         self._rows = 0
+        self._of_few_fields: list[int] = []
 
     def pieces(self, columns: Mapping[str, str]) -> Iterator[tuple[int, Columns]]:
-        """(number of its first row, {name: bytes}) of each piece, of `columns` {name: what it is called there}."""
+        """(how many rows came before, {name: bytes}) of each piece, of `columns` {name: what it is called there}."""
         convert = pa.csv.ConvertOptions(
             include_columns=list(columns.values()), strings_can_be_null=False, check_utf8=False,
             column_types={seen: pa.binary() for seen in columns.values()},
@@ -37,33 +38,44 @@ class Sheet:
         parse = pa.csv.ParseOptions(
             delimiter=self.source.delimiter, newlines_in_values=True, invalid_row_handler=self._cut_row
         )
-        options = pa.csv.ReadOptions(block_size=BLOCK_BYTES, column_names=self._names)
+        # Not by several threads: these do not know which row they are at.
+        options = pa.csv.ReadOptions(block_size=BLOCK_BYTES, column_names=self._names, use_threads=False)
         try:
             with pa.csv.open_csv(self.source.stream(), options, parse, convert) as batches:
                 for batch in batches:
-                    first = self._rows + len(self.cut) + self.first_row
-                    self._rows += len(batch)
-                    yield first, {name: batch.column(seen) for name, seen in columns.items()}
+                    before, self._rows = self._rows, self._rows + len(batch)
+                    yield before, {name: batch.column(seen) for name, seen in columns.items()}
         except (pa.ArrowException, OSError, EOFError) as error:
-            self.source.refuse(f"cannot be read as CSV after row {self._rows + self.first_row - 1:,} ({error})")
+            self._refuse_cut()
+            self.source.refuse(f"cannot be read as CSV after row {self.row(self._rows - 1):,} ({error})")
+
+    def row(self, place: int) -> int:
+        """The number in the file of the sample with so many before it."""
+        number = place + self.first_row
+        for cut in self._of_few_fields:
+            number += cut <= number
+        return number
 
     def _cut_row(self, row: pa.csv.InvalidRow) -> str:
-        number = row.number or self._rows + len(self.cut) + self.first_row
-        self.leave_out(number, f"has {row.actual_columns} fields, not {row.expected_columns}")
-        return "skip"
+        self._of_few_fields.append(row.number)
+        self.cut.append((row.number, f"has {row.actual_columns} fields, not {row.expected_columns}"))
+        return "skip" if len(self.cut) <= MOST_CUT else "error"
 
-    def leave_out(self, row: int, why: str) -> None:
-        """Note a row that is none; ResultsError if there are too many of them."""
-        self.cut.append((row, why))
+    def leave_out(self, place: int, why: str) -> None:
+        """Note a row that is none, though it has all fields; ResultsError if there are too many of them."""
+        self.cut.append((self.row(place), why))
+        self._refuse_cut()
+
+    def _refuse_cut(self) -> None:
         if len(self.cut) > MOST_CUT:
-            row, why = self.cut[0]
+            row, why = min(self.cut)
             self.source.refuse(f"{why}, and more than {MOST_CUT} rows are like that: did {self.tool} write it?", row)
 
     def notes(self) -> list[str]:
         """What was left out."""
         if not self.cut:
             return []
-        rows = "; ".join(f"row {number:,} {why}" for number, why in self.cut[:3])
+        rows = "; ".join(f"row {number:,} {why}" for number, why in sorted(self.cut)[:3])
         more = f"; and {len(self.cut) - 3} more" if len(self.cut) > 3 else ""
         return [f"left out of {self.source.path.name}, as cut off: {rows}{more}"]
 

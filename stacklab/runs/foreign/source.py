@@ -94,7 +94,7 @@ class Source:
 
     def stream(self) -> Any:
         """Its bytes in UTF-8, for pyarrow."""
-        file = pa.PythonFile(self.open())
+        file = pa.PythonFile(self.open(), mode="r")
         if self.encoding == "utf-8":
             return file
         if self.encoding == "utf-8-sig":

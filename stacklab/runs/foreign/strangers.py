@@ -18,7 +18,7 @@ HEY = (
     """($7>=200 && $7<400 ? "true" : "false")}' hey.csv > hey.jtl"""
 )
 AB = (
-    "data of ApacheBench (-g), which is not read; it has no failures and whole seconds alone, sorted by duration; make a CSV of it: "
+    "data of ApacheBench (-g), which is not read; it tells no failures, and times by the second; make a CSV of it: "
     """awk -F'\\t' 'BEGIN{print "elapsed,label"} NR>1{print $5",ab"}' ab.tsv > ab.jtl"""
 )
 
@@ -27,7 +27,8 @@ def words_for(source: Source) -> str | None:
     """What to say of a file of such a tool; None if it is none."""
     head, text = source.head, source.text.lstrip()
     if head[:1] == b"\0" and (version := re.match(rb"\0.{4}(\d+\.\d+[\w.]*)", head, re.S)):
-        return f"binary log of Gatling {version[1].decode()}, which is not read; {TO_JTL}, or measure with Gatling 3.12, whose log is text"
+        words = f"binary log of Gatling {version[1].decode()}, which is not read; {TO_JTL}"
+        return f"{words}, or measure with Gatling 3.12, whose log is text"
     if b"Result" in head[:200] and b"Attack" in head[:200] and b"Latency" in head[:400]:
         return "results of vegeta (gob), which are not read; say: vegeta report -type=hdrplot results.bin > results.hgrm"
     if text.startswith("{") and '"attack"' in text[:400] and '"latency"' in text[:1000]:

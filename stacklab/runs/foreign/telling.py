@@ -36,8 +36,8 @@ def sampled_runs(
     if back := gathered.went_back:
         row, by_s = back
         said.append(
-            f"{source.path.name} is not in the order of time: the sample in about row {row + first_row:,} ended {by_s:,.1f} s before "
-            "an earlier one; if a clock was set meanwhile, duration and throughput are wrong"
+            f"{source.path.name} is not in the order of time: the sample in about row {row + first_row:,} ended {by_s:,.1f} s "
+            "before an earlier one; if a clock was set meanwhile, duration and throughput are wrong"
         )
     cuts = gathered.cuts() if appends else []
     if appends and gathered.paused:

@@ -13,7 +13,7 @@ UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 TIME = r"([\d.,]+)(us|µs|ms|s|m|h)\b"
 BEGIN = re.compile(r"^Running .+ test @ .*$", re.M)
 CORRECTED = "HdrHistogram, from when a request was due (wrk2)"
-OWN = "nearest rank in wrk's histogram, printed to three digits"
+OWN = "wrk's own, printed to three digits"
 
 
 def knows(source: Source) -> bool:
@@ -35,7 +35,8 @@ def _run(source: Source, text: str, number: int | None) -> Run:
         source.refuse("is cut off: it has no line 'N requests in …'")
     is_wrk2 = "HdrHistogram" in text or "Thread calibration" in text
     latency = re.search(rf"^\s*Latency\s+{TIME}\s+{TIME}\s+{TIME}", text, re.M)
-    mean_s, stdev_s, max_s = (_seconds(*pair) for pair in zip(*[iter(latency.groups())] * 2, strict=True)) if latency else [None] * 3
+    told = latency.groups() if latency else ()
+    mean_s, stdev_s, max_s = [_seconds(*told[at : at + 2]) for at in range(0, len(told), 2)] or [None] * 3
     rate, bad = re.search(r"Requests/sec:\s+([\d.,]+)", text), re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     whole = {
         "samples": int(done[1]), "failures": int(bad[1]) if bad else 0, "duration_s": _seconds(*done.groups()[1:]),
