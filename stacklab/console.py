@@ -106,7 +106,7 @@ def measure_plan(
 def run_text(run: Run) -> str:
     """A run in four lines: what it showed, whether it may decide, how the service did, where it is; and what to know of it."""
     row = summarize([run]).iloc[0]
-    if run.kind == "http":
+    if run.kind in ("http", "foreign"):
         seen = (
             f"{row.throughput_per_s:.0f} requests/s · p50 {row.p50_s * 1000:.0f} ms · p95 {row.p95_s * 1000:.0f} ms · "
             f"p99 {row.p99_s * 1000:.0f} ms · {row.errors:.0f} errors"

@@ -5,7 +5,7 @@ What is not there is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,9 @@ import numpy as np
 from stacklab.runs.foreign.samples import Samples
 from stacklab.runs.foreign.source import plain
 from stacklab.runs.results import Run
+from stacklab.study import ranked
 from stacklab.study.percentiles import in_definitions
+from stacklab.study.ranked import Batch, Ranked, by_name
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 NEAREST, LINEAR = "nearest rank", "linear"
@@ -73,61 +75,42 @@ def apart(run: Run) -> dict[str, Figures]:
 
 
 def _of_samples(run: Run, table: str) -> Iterator[tuple[str, Figures]]:
-    names, codes, durations, failed = _columns(run, table)
+    names, count, span, batches = _samples(run, table)
     lacks = run.environment.get("cannot_tell", ())
-    duration_s = None if "duration" in lacks else _span_s(run, table)
-    told = "failures" not in lacks
-    yield ALL, _one(ALL, durations, failed, duration_s, told)
-    kinds = np.unique(codes)
-    if len(kinds) == 1:
-        label = names[kinds[0]]
-        yield label, _one(label, durations, failed, duration_s, told)
-        return
-    order = np.argsort(codes, kind="stable")
-    ends = np.searchsorted(codes[order], kinds, "right")
-    for code, first, last in zip(kinds, [0, *ends[:-1]], ends, strict=True):
-        mine = order[first:last]
-        yield names[code], _one(names[code], durations[mine], failed[mine], duration_s, told)
+    duration_s = None if span is None or "duration" in lacks else span[1] - span[0]
+    for code, times in by_name(batches, count):
+        label = ALL if code is None else names[code]
+        yield label, _one(label, times, duration_s, told="failures" not in lacks)
 
 
-def _columns(run: Run, table: str) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Names, and for each sample its name's number, how long it took, whether it failed; of ours those that count."""
+def _samples(run: Run, table: str) -> tuple[Sequence[str], int, tuple[float, float] | None, Iterator[Batch]]:
+    """Names, how many samples, from when to when, and the samples themselves: of ours those that count."""
     held = run.held.get(table)
     if isinstance(held, Samples):
-        return list(held.names), held.column("name", np.int32), held.column("duration_s"), held.column("error", np.int32) >= 0
+        return held.names, len(held), held.span(), held.outcomes()
     rows = run.table(table)
     rows = rows[~rows["warmup"].astype(bool)]
     labels = rows["name"].fillna("").astype("category").cat
-    return list(labels.categories), labels.codes.to_numpy(), rows["duration_s"].to_numpy(), rows["error"].notna().to_numpy()
+    ends = rows["start_s"] + rows["duration_s"]
+    span = None if rows["start_s"].isna().any() or rows.empty else (float(rows["start_s"].min()), float(ends.max()))
+    batch = labels.codes.to_numpy(np.int32), rows["error"].notna().to_numpy(), rows["duration_s"].to_numpy(float)
+    return list(labels.categories), len(rows), span, iter([batch])
 
 
-def _span_s(run: Run, table: str) -> float | None:
-    held = run.held.get(table)
-    if isinstance(held, Samples):
-        start_s, durations = held.column("start_s"), held.column("duration_s")
-    else:
-        rows = run.table(table)
-        rows = rows[~rows["warmup"].astype(bool)]
-        start_s, durations = rows["start_s"].to_numpy(), rows["duration_s"].to_numpy()
-    if not len(start_s) or np.isnan(start_s).any():
-        return None
-    return float((start_s + durations).max() - start_s.min())
-
-
-def _one(label: str, durations: np.ndarray, failed: np.ndarray, duration_s: float | None, told: bool) -> Figures:
-    count, failures = len(durations), int(failed.sum()) if told else None
-    every = _times(durations)
-    good = every if failures == 0 else _times(durations[~failed]) if told else Times()
+def _one(label: str, times: ranked.Times, duration_s: float | None, told: bool) -> Figures:
+    count = len(times.all)
+    failures = count - len(times.successes) if told else None
+    every = _times(times.all, times.last)
+    good = every if failures == 0 else _times(times.successes, times.last_successes) if told else Times()
     return Figures(label, count, failures, duration_s, count / duration_s if duration_s else None, every, good)
 
 
-def _times(durations: np.ndarray) -> Times:
-    if not len(durations):
+def _times(times: Ranked, last: np.ndarray | None) -> Times:
+    if not len(times):
         return Times(samples=0)
-    ordered = np.sort(durations)
-    found = in_definitions(durations, tuple(SHARES.values()), ordered)
+    found = in_definitions(times, tuple(SHARES.values()), last)
     definitions = {name: dict(zip(SHARES, values, strict=True)) for name, values in found.items()}
-    return Times(len(durations), float(durations.mean()), float(ordered[0]), float(ordered[-1]), definitions)
+    return Times(len(times), times.mean, times[0], times[-1], definitions)
 
 
 def _of_stated(run: Run) -> Iterator[tuple[str, Figures]]:

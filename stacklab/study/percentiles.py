@@ -1,31 +1,30 @@
 """Percentiles as each tool defines them: of the same times, they give several numbers. Pure.
 
-Each function takes the times, sorted, and a share from 0 to 1. Where there are few of them the definitions lie far apart:
-say which one is shown.
+Each function takes the times, sorted (an array, or what is counted and indexed like one), and a share from 0 to 1. Where
+there are few of them the definitions lie far apart: say which one is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
+import math
+from collections.abc import Callable, Sequence
 
 DASHBOARD_WINDOW = 20_000
 
 
-def nearest_rank(times: np.ndarray, share: float) -> float:
+def nearest_rank(times: Sequence[float], share: float) -> float:
     """The smallest time with at least that share at or below it (Hyndman and Fan's type 1)."""
-    return float(times[max(int(np.ceil(share * len(times) - 1e-9)), 1) - 1])
+    return float(times[max(int(math.ceil(share * len(times) - 1e-9)), 1) - 1])
 
 
-def linear(times: np.ndarray, share: float) -> float:
+def linear(times: Sequence[float], share: float) -> float:
     """Between the two nearest, at share × (n − 1) from the first (type 7): NumPy's, k6's, and this lab's own."""
     at = share * (len(times) - 1)
     below = int(at)
     return float(times[below] + (times[min(below + 1, len(times) - 1)] - times[below]) * (at - below))
 
 
-def jmeter_dashboard(times: np.ndarray, share: float) -> float:
+def jmeter_dashboard(times: Sequence[float], share: float) -> float:
     """Between the two nearest, at share × (n + 1) from before the first (type 6): JMeter's HTML report.
 
     That takes the last DASHBOARD_WINDOW samples of a label: see `in_definitions`.
@@ -37,12 +36,12 @@ def jmeter_dashboard(times: np.ndarray, share: float) -> float:
     return float(times[below - 1] + (times[below] - times[below - 1]) * (at - below) if below < len(times) else times[-1])
 
 
-def jmeter_aggregate(times: np.ndarray, share: float) -> float:
+def jmeter_aggregate(times: Sequence[float], share: float) -> float:
     """The time at rank round(share × n), halves up: JMeter's Aggregate Report."""
-    return float(times[max(int(np.floor(share * len(times) + 0.5)), 1) - 1])
+    return float(times[max(int(math.floor(share * len(times) + 0.5)), 1) - 1])
 
 
-def locust(times: np.ndarray, share: float) -> float:
+def locust(times: Sequence[float], share: float) -> float:
     """The time after int(share × n) others, of times rounded to whole ms below 100 ms, to two digits above: Locust's statistics.
 
     Rounding keeps the order, so only that one need be rounded. Times are in seconds.
@@ -52,7 +51,7 @@ def locust(times: np.ndarray, share: float) -> float:
     return round(ms, digits) / 1000
 
 
-DEFINITIONS: dict[str, Callable[[np.ndarray, float], float]] = {
+DEFINITIONS: dict[str, Callable[[Sequence[float], float], float]] = {
     "nearest rank": nearest_rank,
     "linear": linear,
     "JMeter's dashboard, p(n+1) of the last 20,000": jmeter_dashboard,
@@ -62,13 +61,14 @@ DEFINITIONS: dict[str, Callable[[np.ndarray, float], float]] = {
 """{what it is called: how it is computed}."""
 
 
-def in_definitions(times: np.ndarray, shares: tuple[float, ...], ordered: np.ndarray | None = None) -> dict[str, list[float]]:
-    """{definition: a value for each of `shares`}, of `times` in the order in which they ended (`ordered`: the same, sorted)."""
+def in_definitions(
+    times: Sequence[float], shares: Sequence[float], last: Sequence[float] | None = None
+) -> dict[str, list[float]]:
+    """{definition: a value for each of `shares`}, of sorted `times`.
+
+    `last`: the last DASHBOARD_WINDOW of them, sorted; None where there are no more than that.
+    """
     if not len(times):
         return {}
-    ordered = np.sort(times) if ordered is None else ordered
-    last = np.sort(times[-DASHBOARD_WINDOW:]) if len(times) > DASHBOARD_WINDOW else ordered
-    return {
-        name: [define(last if define is jmeter_dashboard else ordered, share) for share in shares]
-        for name, define in DEFINITIONS.items()
-    }
+    windows = {jmeter_dashboard: times if last is None else last}
+    return {name: [define(windows.get(define, times), share) for share in shares] for name, define in DEFINITIONS.items()}

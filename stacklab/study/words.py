@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -270,9 +271,10 @@ def commands(runs: Sequence[Run]) -> list[str]:
     commands: list[str] = []
     for name in dict.fromkeys(run.experiment for run in runs):
         mine = [run for run in runs if run.experiment == name]
-        if mine[0].kind == "foreign":
-            commands.append(f"fab import {' '.join(dict.fromkeys(run.environment['file'] for run in mine))} --as {name}")
-        elif any(run.point for run in mine):
+        if files := list(dict.fromkeys(run.environment["file"] for run in mine if run.kind == "foreign")):
+            commands.append(f"fab import {shlex.join(files)} --as {name}")
+        mine = [run for run in mine if run.kind != "foreign"]
+        if any(run.point for run in mine):
             plan = name.partition("@")[0]  # what follows is the site that was under test
             quick = " --quick" if plan.endswith("-quick") else ""
             commands.append(f"fab experiment {plan.removesuffix('-quick')}{quick} --repeats {max(run.repeat for run in mine)}")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stacklab.study import percentiles
+from stacklab.study import percentiles, ranked
+from stacklab.study.ranked import Ranked, by_name
 
 TEN = np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 20], float) / 1000
 
@@ -39,11 +40,40 @@ def test_locust_shows_whole_milliseconds_and_then_two_digits(ms, shown):
 
 
 def test_jmeters_dashboard_forgets_all_but_the_last_twenty_thousand():
-    times = np.concatenate([np.full(10_000, 9.0), np.full(20_000, 1.0)])
-    found = percentiles.in_definitions(times, (0.99,))
+    codes, failed = np.zeros(30_000, np.int32), np.zeros(30_000, bool)
+    batches = [(codes, failed, np.concatenate([np.full(10_000, 9.0), np.full(20_000, 1.0)]))]
+    times = dict(by_name(batches, 30_000))
+    found = percentiles.in_definitions(times[0].all, (0.99,), times[0].last)
     assert found["JMeter's dashboard, p(n+1) of the last 20,000"] == [1.0]
     assert found["nearest rank"] == [9.0]
 
 
 def test_nothing_has_no_percentile():
     assert percentiles.in_definitions(np.array([]), (0.5,)) == {}
+
+
+def test_counted_times_are_the_times(monkeypatch):
+    monkeypatch.setattr(ranked, "MOST_APART", 50)
+    rng = np.random.default_rng(1)
+    durations, codes = rng.integers(0, 40, 900) / 1000, rng.integers(0, 3, 900).astype(np.int32)
+    failed = rng.random(900) < 0.3
+    pieces = [slice(first, first + 100) for first in range(0, 900, 100)]
+    found = dict(by_name([(codes[at], failed[at], durations[at]) for at in pieces], 900))
+    for code, mine in {None: slice(None), **{n: codes == n for n in range(3)}}.items():
+        for times, wanted in ((found[code].all, durations[mine]), (found[code].successes, durations[mine][~failed[mine]])):
+            assert [times[k] for k in range(len(times))] == sorted(wanted)
+            assert times.mean == pytest.approx(wanted.mean())
+            assert times[-1] == wanted.max()
+
+
+def test_the_last_times_of_a_name_are_the_last_ones(monkeypatch):
+    monkeypatch.setattr(ranked, "DASHBOARD_WINDOW", 5)
+    durations = np.arange(40.0)
+    codes, failed = (durations % 2).astype(np.int32), durations > 35
+    found = dict(by_name([(codes[at], failed[at], durations[at]) for at in (slice(0, 13), slice(13, 40))], 40))
+    assert found[None].last.tolist() == [35, 36, 37, 38, 39] and found[1].last.tolist() == [31, 33, 35, 37, 39]
+    assert found[None].last_successes.tolist() == [31, 32, 33, 34, 35]
+
+
+def test_nothing_is_ranked_too():
+    assert len(Ranked(np.array([]), np.array([], int))) == 0 and dict(by_name([], 0)) == {}

@@ -24,7 +24,7 @@ RAW = pa.schema({
     "start_s": pa.float64(), "duration_s": pa.float64(), "status": pa.int32(), "bytes": pa.int64(), "name": pa.int32(),
     "error": pa.int32(),
 })  # fmt: skip
-MOST_IN_MEMORY = 3_000_000
+MOST_IN_MEMORY = 2_000_000
 MOST_WORDS = 10_000
 OTHERS = "(others)"
 GAP_S = 30.0  # of nothing under way: what follows is another run, appended to the same file
@@ -88,15 +88,20 @@ class Samples:
                 yield part.slice(low, high - low)
             at += len(part)
 
-    def column(self, name: str, dtype: type = np.float64) -> np.ndarray:
-        """One column of all rows; what is not there is -1 where it is a number of a list."""
-        filled = np.empty(len(self), dtype)
-        at = 0
-        for part in self.batches([name]):
-            values = part.column(0)
-            filled[at : at + len(part)] = (values.fill_null(-1) if dtype is not np.float64 else values).to_numpy(False)
-            at += len(part)
-        return filled
+    def outcomes(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """(numbers of names, whether they failed, durations) of some at a time, in their order."""
+        for part in self.batches(["name", "error", "duration_s"]):
+            yield part["name"].to_numpy(), part["error"].is_valid().to_numpy(False), part["duration_s"].to_numpy()
+
+    def span(self) -> tuple[float, float] | None:
+        """First start and last end; None where starts are not told."""
+        start_s, end_s = np.inf, -np.inf
+        for part in self.batches(["start_s", "duration_s"]):
+            if part["start_s"].null_count:
+                return None
+            starts = part["start_s"].to_numpy()
+            start_s, end_s = min(start_s, starts.min()), max(end_s, (starts + part["duration_s"].to_numpy()).max())
+        return (float(start_s), float(end_s)) if len(self) else None
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows as the table `requests` of a run, some at a time."""

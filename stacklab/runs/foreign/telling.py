@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from stacklab.runs.foreign.samples import Gathering, Samples
@@ -57,11 +56,10 @@ def _sampled(source: Source, tool: str, samples: Samples, apart: Samples | None,
     if apart is not None and len(apart):
         held["apart"] = apart
     lacks, started_s, ended_s = list(cannot_tell), None, None
-    start_s = samples.column("start_s")
-    if np.isnan(start_s).any():
-        lacks = ["duration", CLOCK, *lacks]
+    if span := samples.span():
+        started_s, ended_s = span
     else:
-        started_s, ended_s = float(start_s.min()), float((start_s + samples.column("duration_s")).max())
+        lacks = ["duration", CLOCK, *lacks]
     return make_run(source, tool, held, started_s, ended_s, notes, lacks, NEAREST, number)
 
 
