@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stacklab.runs.foreign.keeping import Kept
 from stacklab.runs.foreign.samples import Samples
 from stacklab.runs.foreign.source import plain
 from stacklab.runs.results import Run
@@ -85,8 +86,8 @@ def _of_samples(run: Run, table: str) -> Iterator[tuple[str, Figures]]:
 
 def _samples(run: Run, table: str) -> tuple[Sequence[str], int, tuple[float, float] | None, Iterator[Batch]]:
     """Names, how many samples, from when to when, and the samples themselves: of ours those that count."""
-    held = run.held.get(table)
-    if isinstance(held, Samples):
+    if run.kind == "foreign":
+        held: Samples | Kept = run.held.get(table) or Kept(run.path / f"{table}.parquet")
         return held.names, len(held), held.span(), held.outcomes()
     rows = run.table(table)
     rows = rows[~rows["warmup"].astype(bool)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
 
 from stacklab.errors import ResultsError
 from stacklab.runs.draft import writing_run
 from stacklab.runs.foreign import read
-from stacklab.runs.foreign.samples import Samples
+from stacklab.runs.foreign.samples import AT_ONCE, Samples, Words, span_of
 from stacklab.runs.results import Run, load_runs
 from stacklab.runs.tables import write_table
 
@@ -36,6 +39,27 @@ def folder_of(name: str, results: Path) -> Path:
     if (folder / "experiment.json").exists():
         raise ResultsError(f"{folder}: holds an experiment that was measured here; give the imported runs another name")
     return folder
+
+
+class Kept:
+    """The samples of a saved run, some at a time, as `Samples` gives them."""
+
+    def __init__(self, path: Path):
+        self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False, read_dictionary=["name"])
+        self._words = Words()
+        self.names = self._words.list
+
+    def __len__(self) -> int:
+        return self._file.metadata.num_rows
+
+    def outcomes(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """See `Samples.outcomes`."""
+        for part in self._file.iter_batches(columns=["name", "error", "duration_s"], batch_size=AT_ONCE):
+            yield self._words.codes(part["name"]), part["error"].is_valid().to_numpy(False), part["duration_s"].to_numpy()
+
+    def span(self) -> tuple[float, float] | None:
+        """See `Samples.span`."""
+        return span_of(self._file.iter_batches(columns=["start_s", "duration_s"], batch_size=AT_ONCE))
 
 
 def read_files(paths: Sequence[str | Path]) -> list[Run]:

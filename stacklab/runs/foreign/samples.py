@@ -24,7 +24,8 @@ RAW = pa.schema({
     "start_s": pa.float64(), "duration_s": pa.float64(), "status": pa.int32(), "bytes": pa.int64(), "name": pa.int32(),
     "error": pa.int32(),
 })  # fmt: skip
-MOST_IN_MEMORY = 2_000_000
+MOST_IN_MEMORY = 1_000_000
+AT_ONCE = 1 << 18  # rows of a file beside
 MOST_WORDS = 10_000
 OTHERS = "(others)"
 GAP_S = 30.0  # of nothing under way: what follows is another run, appended to the same file
@@ -78,7 +79,7 @@ class Samples:
         """The rows, some at a time."""
         wanted = list(columns)
         if self.file:
-            parts = pyarrow.parquet.ParquetFile(self.file).iter_batches(columns=wanted, batch_size=1 << 18)
+            parts = pyarrow.parquet.ParquetFile(self.file, pre_buffer=False).iter_batches(columns=wanted, batch_size=AT_ONCE)
         else:
             parts = (part.select(wanted) for part in self.parts)
         at = 0
@@ -95,13 +96,7 @@ class Samples:
 
     def span(self) -> tuple[float, float] | None:
         """First start and last end; None where starts are not told."""
-        start_s, end_s = np.inf, -np.inf
-        for part in self.batches(["start_s", "duration_s"]):
-            if part["start_s"].null_count:
-                return None
-            starts = part["start_s"].to_numpy()
-            start_s, end_s = min(start_s, starts.min()), max(end_s, (starts + part["duration_s"].to_numpy()).max())
-        return (float(start_s), float(end_s)) if len(self) else None
+        return span_of(self.batches(["start_s", "duration_s"]))
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows as the table `requests` of a run, some at a time."""
@@ -123,6 +118,17 @@ class Samples:
         with pyarrow.parquet.ParquetWriter(path, schema, write_page_checksum=True) as file:
             for table in self.tables():
                 file.write_table(table.cast(schema))
+
+
+def span_of(parts: Iterable[pa.RecordBatch]) -> tuple[float, float] | None:
+    """First start and last end of samples; None where there are none, or a start is not told."""
+    start_s, end_s = np.inf, -np.inf
+    for part in parts:
+        if part["start_s"].null_count:
+            return None
+        starts = part["start_s"].to_numpy()
+        start_s, end_s = min(start_s, starts.min()), max(end_s, (starts + part["duration_s"].to_numpy()).max())
+    return (float(start_s), float(end_s)) if np.isfinite(start_s) else None
 
 
 def _spelled(codes: pa.Array, words: Sequence[str]) -> pa.Array:
@@ -183,7 +189,8 @@ class Gathering:
             self._folder = Path(tempfile.mkdtemp(prefix="stacklab-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             self._writer = pyarrow.parquet.ParquetWriter(self._folder / "samples.parquet", RAW)
-        self._writer.write_table(pa.Table.from_batches(self._parts, RAW))
+        for part in self._parts:
+            self._writer.write_batch(part)
         self._parts = []
 
     @property

@@ -12,7 +12,7 @@ import pyarrow.csv
 
 from stacklab.runs.foreign.source import Source
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20  # pyarrow reads some thirty of them ahead
 MOST_CUT = 20
 """Rows that were cut off, after which it is no longer a file with a few cut rows."""
 
