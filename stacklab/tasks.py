@@ -309,13 +309,14 @@ def _compare_files(files: str | None, with_: str | None, margin: float, json: bo
 # ---------------------------------------------------------------- results
 
 
-def import_(files: str | Sequence[str | Path], as_: str | None = None, json: bool = False) -> list[dict[str, Any]]:
+def import_(files: str | Path | Sequence[str | Path], as_: str | None = None, json: bool = False) -> list[dict[str, Any]]:
     """What other tools' result files tell; --as NAME keeps it."""
     from stacklab.files import RESULTS
     from stacklab.runs.foreign import keeping
     from stacklab.study import figures
 
-    runs = keeping.read_files(files.split(BETWEEN) if isinstance(files, str) else files)
+    given = files.split(BETWEEN) if isinstance(files, str) else [files] if isinstance(files, Path) else files
+    runs = keeping.read_files(given)
     told = [figures.to_dict(run) for run in runs]
     if as_ is not None:
         kept = [keeping.keep(run, keeping.folder_of(as_, RESULTS)) for run in runs]

@@ -52,9 +52,11 @@ def check(run: Run, problems: Sequence[str] = (), calibration: Calibration | Non
     """Whether the run may decide, with a sentence for each reason why not, and whether the service did well.
 
     `problems`: what was noticed while measuring. `calibration`: this machine's, if there is one; what is usual on it is no
-    reason. A slice shares its block with what it is compared to: what disturbs all of a block alike costs it nothing (see
+    reason. Of another tool's file nothing is known. A slice shares its block with what it is compared to: what disturbs all of a block alike costs it nothing (see
     `uneven`).
     """
+    if run.kind == "foreign":
+        return Validity(known=False)
     numbers = numbers_of(run)
     reasons = [*problems, *_heard(run, _tables, _settings, flow.window, _http, _chat, _generator, _one_cpu, _samples, _clock)]
     reasons += _heard(run, lambda run: flow.ceiling(run, calibration), lambda run: flow.drift(run, calibration))

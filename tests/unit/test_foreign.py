@@ -11,7 +11,7 @@ import pytest
 
 from stacklab.errors import ResultsError
 from stacklab.files import ROOT
-from stacklab.runs import load_runs, read
+from stacklab.runs import check, load_runs, read
 from stacklab.runs.foreign import samples
 from stacklab.runs.foreign.keeping import folder_of, keep, named, read_files, words_of
 from stacklab.study.figures import to_dict
@@ -155,6 +155,12 @@ def test_a_last_row_that_was_cut_off_is_left_out_and_named(told, rest):
 def test_a_cut_row_in_the_middle_is_named_too(told):
     [one] = told(jtl(THREE[0], "170000000,1\n", *THREE[1:], "x,y,z,200,OK,t,true,,1\n"))
     assert one["samples"] == 3 and "row 3 has 2 fields" in one["notes"][0] and "row 6 is no sample" in one["notes"][0]
+
+
+def test_a_quote_that_nobody_closed_says_how_much_it_took_in(told):
+    cut = f'{START_MS + 1},10,GET /,500,"Non HTTP resp\n'
+    [one] = told(jtl(THREE[0], cut, *(row(n) for n in range(30)), row(99, message='"O, K"'), *THREE))
+    assert one["samples"] == 4 and "in 32 lines" in one["notes"][0]
 
 
 def test_a_file_full_of_cut_rows_is_refused(refused):
@@ -562,6 +568,7 @@ def test_files_and_kept_runs_are_named_alike(file, tmp_path):
 
 def test_samples_are_the_table_of_requests(file):
     [run] = read(file(jtl(*THREE)))
+    assert check(run) == run.validity
     table = run.table("requests")
     assert table["duration_s"].tolist() == [0.01, 0.03, 0.02] and table["status"].tolist() == [200, 503, 200]
     assert not table["warmup"].any() and np.isnan(table["scheduled_s"].astype(float)).all()

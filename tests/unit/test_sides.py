@@ -160,6 +160,8 @@ def test_import_tells_and_keeps(run_of, results, capsys):
     run = run_of("a.jtl", 20, fail=3)
     [told] = tasks.import_([run.path], json=True)
     assert json.loads(capsys.readouterr().out) == [told] and not results.exists()
+    assert tasks.import_(run.path) == [told]
+    capsys.readouterr()
     expected = {"tool", "samples", "failures", "duration_s", "p50_ms", "p95_ms", "p99_ms", "percentile", "cannot_tell"}
     assert expected <= set(told)
     tasks.import_(str(run.path), as_="old")

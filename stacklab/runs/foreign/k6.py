@@ -34,7 +34,8 @@ def knows(source: Source) -> bool:
 
 def _is_summary(source: Source) -> bool:
     text = source.text
-    return text.lstrip().startswith("{") and '"metrics"' in text and ("http_req" in text or '"iteration' in text)
+    counts = '"iterations"' in text or '"http_reqs"' in text
+    return text.lstrip().startswith("{") and ('"root_group"' in text or '"metrics"' in text and counts)
 
 
 def read(source: Source) -> list[Run]:

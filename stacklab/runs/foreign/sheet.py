@@ -58,7 +58,9 @@ class Sheet:
 
     def _cut_row(self, row: pa.csv.InvalidRow) -> str:
         self._of_few_fields.append(row.number)
-        self.cut.append((row.number, f"has {row.actual_columns} fields, not {row.expected_columns}"))
+        lines = row.text.count("\n") + 1  # a quote that nobody closed takes in what follows
+        within = f" in {lines:,} lines" if lines > 1 else ""
+        self.cut.append((row.number, f"has {row.actual_columns} fields{within}, not {row.expected_columns}"))
         return "skip" if len(self.cut) <= MOST_CUT else "error"
 
     def leave_out(self, place: int, why: str) -> None:
