@@ -52,8 +52,8 @@ def check(run: Run, problems: Sequence[str] = (), calibration: Calibration | Non
     """Whether the run may decide, with a sentence for each reason why not, and whether the service did well.
 
     `problems`: what was noticed while measuring. `calibration`: this machine's, if there is one; what is usual on it is no
-    reason. Of another tool's file nothing is known. A slice shares its block with what it is compared to: what disturbs all of a block alike costs it nothing (see
-    `uneven`).
+    reason. A slice shares its block with what it is compared to: what disturbs all of a block alike costs it nothing (see
+    `uneven`). Of another tool's file nothing is known.
     """
     if run.kind == "foreign":
         return Validity(known=False)

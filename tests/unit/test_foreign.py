@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stacklab.errors import ResultsError
 from stacklab.files import ROOT
@@ -92,15 +94,20 @@ def test_success_is_what_jmeter_says_and_not_the_code(told, file):
             ";10;", ";10,0;"), lambda text: "\ufeff" + text, lambda text: text.encode("utf-16"),
         lambda text: text.encode("utf-16-le"), lambda text: gzip.compress(text.encode()), lambda text: text.removeprefix(HEADER),
         lambda text: text.replace("users 1-1", "users é").encode("latin-1"),
-        lambda text: gzip.compress(text.encode("utf-16-be")),
+        lambda text: gzip.compress(text.encode("utf-16-be")), lambda text: text.replace("users 1-1", "users é", 1).encode(),
     ],
     ids=["windows", "crcrlf", "no-end", "tabs", "semicolons", "decimal-comma", "mark", "utf16", "utf16-bare", "gzip", "no-header",
-         "latin1", "gzip-utf16"],
+         "latin1", "gzip-utf16", "utf8"],
 )  # fmt: skip
 def test_the_same_run_in_other_clothes(told, changed):
     [plain], [other] = told(jtl(*THREE)), told(changed(jtl(*THREE)))
     assert {**other, "path": "", "labels": {}} == {**plain, "path": "", "labels": {}}
     assert list(other["labels"]) == ["GET /"]
+
+
+def test_one_broken_byte_makes_no_other_encoding(told):
+    content = jtl(row(0, label="Авторизация"), row(9, label="GET X"), *THREE).encode().replace(b"X", b"\x90")
+    assert list(told(content)[0]["labels"]) == ["Авторизация", "GET \ufffd", "GET /"]
 
 
 def test_a_label_may_hold_line_breaks_commas_and_quotes(told):
@@ -275,7 +282,10 @@ def test_locusts_statistics_take_their_duration_from_a_whole_history(told, file)
     [one] = told(STATS, "a_stats.csv")
     assert (one["duration_s"], one["cannot_tell"]) == (10, ["times of successes apart"])
     assert "failures of 1 kind, 2 in all: HTTPError('429, slow') (2)" in one["notes"]
-    file(HISTORY.format(count=30), "a_stats_history.csv")
+    file(HISTORY.format(count=30), "a_stats_history.csv"), file(FAILURES.replace(",2", ",x"), "a_failures.csv")
+    with pytest.raises(ResultsError, match="a_failures.csv: Occurrences is 'x', and no number"):
+        told(STATS, "a_stats.csv")
+    file(FAILURES, "a_failures.csv")
     [one] = told(STATS, "a_stats.csv")
     assert one["duration_s"] is None and "30 requests in 10 s" in " ".join(one["notes"])
 
@@ -487,6 +497,27 @@ def test_what_is_told_to_make_of_it_is_read(file, refused, told, content, column
 def test_words_of_a_file_are_one_line_without_control_characters(refused):
     words = refused(jtl(THREE[0], *[f"\x1b[31m{n}\x07,oops,a,200,OK,t,maybe,,1\n" for n in range(30)]))
     assert "\x1b" not in words and "\x07" not in words
+
+
+SHAPES = {
+    "jtl": jtl(*THREE), "xml": XML + PAGE + LEAF + "</testResults>", "stats": STATS, "log": LOG, "lines": LINES,
+    "history": HISTORY.format(count=40), "wrk": WRK.format(latency=DISTRIBUTION, errors=""), "table": SPECTRUM,
+    "k6": K6_CSV + "http_req_duration,1633706790,245.5,,,,true,GET,http://x/,200\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(data=st.data())
+def test_a_file_spoiled_anywhere_is_still_runs_or_one_line(shape, data, tmp_path_factory):
+    content = bytearray(SHAPES[shape].encode())
+    for place, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=3)):
+        content[place] = byte
+    path = tmp_path_factory.getbasetemp() / f"spoiled-{shape}"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        assert all(to_dict(run)["tool"] for run in read(path))
+    except ResultsError as error:
+        assert "\n" not in str(error) and str(error).startswith(str(path))
 
 
 # ---------------------------------------------------------------- large files, and kept runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import zlib
 from dataclasses import dataclass
 
 from hdrh.codec import HdrCookieException, HdrLengthException
@@ -122,7 +123,7 @@ def _read_log(source: Source) -> list[Run]:
             try:
                 if line.strip():
                     log.take(line.strip())
-            except (ValueError, IndexError, binascii.Error, HdrCookieException, HdrLengthException):
+            except (ValueError, IndexError, binascii.Error, zlib.error, HdrCookieException, HdrLengthException):
                 broken = row
     if broken:
         notes.append(f"row {broken:,} of {source.path.name}, its last, was cut off, and is left out")

@@ -165,7 +165,7 @@ class _Reading:
             rows = np.flatnonzero((codes == code) & kept)
             if len(rows) and not np.isnan(start_s[rows]).any():
                 new = _Host(self.sheet.row(first + int(rows[0])), start_s[rows].min())
-                host = self.hosts.setdefault(name.decode(errors="replace"), new)
+                host = self.hosts.setdefault(name.decode(), new)
                 host.first_s, host.last_s = min(host.first_s, start_s[rows].min()), max(host.last_s, start_s[rows].max())
                 host.last_row = self.sheet.row(first + int(rows[-1]))
 

@@ -50,8 +50,8 @@ def read(source: Source) -> list[Run]:
 def _kind(source: Source) -> str | None:
     names = set(source.header)
     kinds = {
-        "log": {"timestamp", "request_type", "response_time_ms"}, "history": {"Timestamp", "User Count", "Name"},
-        "stats": {"Name", "Request Count"}, "requests": {"Method", "Name", "# requests", "# failures"},
+        "log": {"timestamp", "request_type", "name", "response_time_ms", "exception"},
+        "history": {"Timestamp", "User Count", "Name"}, "stats": {"Name", "Request Count"}, "requests": {"Method", "Name", "# requests", "# failures"},
         "distribution": {"Name", "# requests", "50%"}, "failures": {"Method", "Name", "Error", "Occurrences"},
         "exceptions": {"Count", "Message", "Traceback"},
     }  # fmt: skip
@@ -152,11 +152,11 @@ def _mishaps(source: Source) -> list[str]:
     said = []
     for kind, count, words in (("failures", "Occurrences", "Error"), ("exceptions", "Count", "Message")):
         if beside := _beside(source, kind):
-            rows = sorted(_rows(beside), key=lambda row: -int(row[count]))
+            rows = [(row[words], int(_first(beside, row, (count,), 1.0) or 0)) for row in _rows(beside)]
             if rows:
-                most = "; ".join(f"{row[words]} ({int(row[count]):,})" for row in rows[:2])
+                most = "; ".join(f"{what} ({times:,})" for what, times in sorted(rows, key=lambda row: -row[1])[:2])
                 kinds = "1 kind" if len(rows) == 1 else f"{len(rows)} kinds"
-                said.append(f"{kind} of {kinds}, {sum(int(row[count]) for row in rows):,} in all: {most}")
+                said.append(f"{kind} of {kinds}, {sum(times for _, times in rows):,} in all: {most}")
     return said
 
 
@@ -229,7 +229,7 @@ def _read_log(source: Source) -> list[Run]:
 def names_of(column) -> list[str]:
     """A column as texts."""
     words = column.dictionary_encode()
-    texts = [value.decode(errors="replace").strip() for value in words.dictionary.to_pylist()]
+    texts = [value.decode().strip() for value in words.dictionary.to_pylist()]
     return [texts[code] for code in words.indices.to_pylist()]
 
 

@@ -52,12 +52,8 @@ class Words:
     def codes(self, column: pa.Array) -> np.ndarray:
         """The numbers of a column of texts or bytes."""
         coded = column.dictionary_encode()
-        texts = [_decoded(value) for value in coded.dictionary.to_pylist()]
+        texts = [value.decode() if isinstance(value, bytes) else value for value in coded.dictionary.to_pylist()]
         return np.array([self.code(text) for text in texts], np.int32)[coded.indices.to_numpy(zero_copy_only=False)]
-
-
-def _decoded(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Sheet:
     def pieces(self, columns: Mapping[str, str]) -> Iterator[tuple[int, Columns]]:
         """(how many rows came before, {name: bytes}) of each piece, of `columns` {name: what it is called there}."""
         convert = pa.csv.ConvertOptions(
-            include_columns=list(columns.values()), strings_can_be_null=False, check_utf8=False,
+            include_columns=list(columns.values()), strings_can_be_null=False,
             column_types={seen: pa.binary() for seen in columns.values()},
         )  # fmt: skip
         parse = pa.csv.ParseOptions(
@@ -94,7 +94,7 @@ class Sheet:
 
 def shown(column: pa.Array, at: int) -> str:
     """One field as text."""
-    return column[at].as_py().decode(errors="replace").strip()
+    return column[at].as_py().decode().strip()
 
 
 def statuses(column: pa.Array) -> np.ndarray:

@@ -54,11 +54,9 @@ class Source:
         for zeros, encoding in ((self.head[1::2], "utf-16-le"), (self.head[::2], "utf-16-be")):
             if len(self.head) > 1 and zeros.count(0) > 0.9 * len(zeros):
                 return encoding
-        try:
-            codecs.getincrementaldecoder("utf-8")().decode(self.head)
-        except UnicodeDecodeError:
-            return "cp1252"
-        return "utf-8"
+        words = codecs.getincrementaldecoder("utf-8")("replace").decode(self.head)
+        garbled, others = words.count("\ufffd"), sum(mark > "\x7f" for mark in words)
+        return "utf-8" if 2 * garbled <= others else "latin-1"  # one bad byte among good ones makes no other encoding
 
     @property
     def is_binary(self) -> bool:
@@ -94,17 +92,34 @@ class Source:
 
     def stream(self) -> Any:
         """Its bytes in UTF-8, for pyarrow."""
-        file = pa.PythonFile(self.open(), mode="r")
-        if self.encoding == "utf-8":
-            return file
-        if self.encoding == "utf-8-sig":
-            return file  # pyarrow passes over the mark itself
-        return pa.transcoding_input_stream(file, self.encoding, "utf-8")
+        return pa.PythonFile(_Recoded(self.open(), self.encoding), mode="r")
 
     def refuse(self, why: str, row: int | None = None) -> NoReturn:
         """ResultsError, in one line that names the file, and the row."""
         where = f", row {row:,}" if row is not None else ""
         raise ResultsError(plain(f"{self.path}{where}: {why}"))
+
+
+class _Recoded(io.RawIOBase):
+    """A file's bytes in UTF-8, whatever they were; those that are nothing are replaced, and so no reader meets them."""
+
+    def __init__(self, file: BinaryIO, encoding: str):
+        self._file, self._decode = file, codecs.getincrementaldecoder(encoding)("replace").decode
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, since none becomes more than three; b"" at the end alone."""
+        while data := self._file.read(max(size // 3, 1)):
+            if text := self._decode(data).encode():
+                return text
+        return self._decode(b"", final=True).encode()
+
+    def close(self) -> None:
+        """Close the file too."""
+        self._file.close()
+        super().close()
 
 
 def plain(words: str, most: int = 400) -> str:
