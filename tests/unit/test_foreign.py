@@ -251,7 +251,9 @@ def test_a_billion_laughs_are_not_laughed(refused):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("<?xml version='1.0'?><html/>", "root <html>"), (XML + LEAF + "<b></c>", "is not the XML that JMeter writes"),
+    [("<?xml version='1.0'?><html/>", "root <html>"),
+     ('<?xml version="1.0" encoding="aTF-8"?><testResults/>', "unknown encoding"),
+     (XML + LEAF + "<b></c>", "is not the XML that JMeter writes"),
      (XML + '<sample t="x" ts="1"/></testResults>', "row 1: has t='x'"), (XML + "</testResults>", "holds no sample")],
 )  # fmt: skip
 def test_other_xml_is_refused(refused, content, says):
@@ -324,6 +326,8 @@ def test_locusts_log_holds_each_request(told):
 
 
 def test_several_records_of_one_run_are_one_run(file):
+    file(LOG, "a_requests.csv")
+    assert "a_requests.csv holds each request of this run" in " ".join(read(file(STATS, "a_stats.csv"))[0].environment["notes"])
     paths = [file(STATS, "a_stats.csv"), file(LOG, "a_requests.csv"), file(FAILURES, "a_failures.csv"),
              file(STATS, "b_stats.csv")]  # fmt: skip
     assert [run.path.name for run in read_files(paths)] == ["a_requests.csv", "b_stats.csv"]
@@ -357,6 +361,7 @@ def test_k6_stamps_the_end_of_a_request(told):
 def test_k6s_last_line_may_be_cut_and_no_other(told, refused):
     [one] = told(LINES + LINES.splitlines()[1][:90], "k6.json")
     assert one["samples"] == 2 and "row 5 of k6.json" in one["notes"][0]
+    assert "holds 'soon' where a time should be" in refused(LINES + point(1, "soon"), "k6.json")
     assert "row 2: is not the JSON that k6 writes" in refused(LINES[:200] + "\n" + LINES, "k6.json")
 
 
@@ -504,6 +509,13 @@ SHAPES = {
     "history": HISTORY.format(count=40), "wrk": WRK.format(latency=DISTRIBUTION, errors=""), "table": SPECTRUM,
     "k6": K6_CSV + "http_req_duration,1633706790,245.5,,,,true,GET,http://x/,200\n",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", ["jtl", "xml", "stats", "lines", "wrk", "table"])
+def test_a_damaged_archive_is_one_line(shape, refused):
+    packed = bytearray(gzip.compress((SHAPES[shape] + " " * 200_000 + "".join(map(str, range(60_000)))).encode(), 6))
+    packed[len(packed) // 2] ^= 0xFF
+    assert len(refused(bytes(packed))) < 600
 
 
 @pytest.mark.parametrize("shape", SHAPES)

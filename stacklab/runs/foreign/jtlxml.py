@@ -45,8 +45,8 @@ def read(source: Source) -> list[Run]:
         if error.code not in CUT_OFF:
             source.refuse(f"is not the XML that JMeter writes: {error}")
         reading.notes.append(f"{source.path.name} has no end: JMeter was stopped; the samples before it are whole")
-    except (OSError, EOFError) as error:
-        source.refuse(f"cannot be unpacked ({error})")
+    except LookupError as error:
+        source.refuse(f"is not the XML that JMeter writes: {error}")
     return reading.runs()
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from stacklab.runs.foreign.samples import Gathering, Words
 from stacklab.runs.foreign.sheet import Sheet, coded, shown, statuses
-from stacklab.runs.foreign.source import Source
+from stacklab.runs.foreign.source import Source, plain
 from stacklab.runs.foreign.telling import sampled_runs, stated_run
 from stacklab.runs.results import Run
 
@@ -48,7 +48,8 @@ def read(source: Source) -> list[Run]:
 class _Reading:
     """Samples on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.errors, self.names = Words(), Words()
         self.gathered = Gathering(self.names, self.errors)
         self.waiting: list[tuple[str, float, float, int, float]] = []  # time, ms, status, name, error
@@ -60,14 +61,14 @@ class _Reading:
         error = self.errors.code(tags.get("error") or f"HTTP {status}") if failed else np.nan
         name = self.names.code(f"{tags.get('method', '')} {tags.get('name') or tags.get('url', '')}".strip())
         self.waiting.append((data["time"], float(data["value"]), float(status) if status.isdigit() else np.nan, name, error))
-        if len(self.waiting) >= AT_ONCE:
-            self.gather()
 
     def gather(self) -> None:
         if self.waiting:
             times, *columns = zip(*self.waiting, strict=True)
             ms, status, name, error = np.array(columns, float)
-            stamps = pd.to_datetime(pd.Series(times), utc=True, format="ISO8601")
+            stamps = pd.to_datetime(pd.Series(times), utc=True, format="ISO8601", errors="coerce")
+            if stamps.isna().any():
+                self.source.refuse(f"holds {plain(str(times[stamps.isna().argmax()]), 40)!r} where a time should be")
             ends = ((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy()
             self.gathered.add(ends - ms / 1000, ms / 1000, status, np.full(len(ms), np.nan), name, error)
             self.waiting = []
@@ -79,29 +80,26 @@ def _failed(expected: str, status: str) -> bool:
 
 
 def _read_lines(source: Source) -> list[Run]:
-    reading, seen, garbled, notes = _Reading(), set(), None, []
-    try:
-        with source.lines() as lines:
-            for row, line in enumerate(lines, start=1):
-                if garbled:
-                    source.refuse("is not the JSON that k6 writes", garbled)
-                if METRIC not in line or '"Point"' not in line:
-                    if '"Metric"' in line[:2000]:
-                        seen.add(line.partition('"metric":"')[2].partition('"')[0])
-                    elif not line.endswith("\n") and line.strip() and not line.rstrip().endswith("}"):
-                        garbled = row
-                    continue
-                try:
-                    point = json.loads(line)
-                    if point["metric"] == METRIC:
-                        reading.take(point["data"])
-                except (ValueError, KeyError, TypeError):
+    reading, seen, garbled, notes = _Reading(source), set(), None, []
+    with source.lines() as lines:
+        for row, line in enumerate(lines, start=1):
+            if garbled:
+                source.refuse("is not the JSON that k6 writes", garbled)
+            if METRIC not in line or '"Point"' not in line:
+                if '"Metric"' in line[:2000]:
+                    seen.add(line.partition('"metric":"')[2].partition('"')[0])
+                elif not line.endswith("\n") and line.strip() and not line.rstrip().endswith("}"):
                     garbled = row
-            reading.gather()
-    except (OSError, EOFError) as error:
-        source.refuse(f"cannot be unpacked ({error})")
-    except ValueError as error:
-        source.refuse(f"has a time that is none ({error})")
+                continue
+            try:
+                point = json.loads(line)
+                if point["metric"] == METRIC:
+                    reading.take(point["data"])
+            except (ValueError, KeyError, TypeError):
+                garbled = row
+            if len(reading.waiting) >= AT_ONCE:
+                reading.gather()
+        reading.gather()
     if garbled:
         notes.append(f"row {garbled:,} of {source.path.name}, its last, was cut off, and is left out")
     if not reading.gathered.rows:
@@ -146,8 +144,9 @@ def _read_csv(source: Source) -> list[Run]:
 
 
 def _read_summary(source: Source) -> list[Run]:
+    text = source.whole()
     try:
-        content = json.loads(source.whole())
+        content = json.loads(text)
         metrics = {name: values.get("values", values) for name, values in content["metrics"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         source.refuse(f"is not the summary that k6 writes ({error!r}); was it cut off?")

@@ -51,7 +51,8 @@ def _kind(source: Source) -> str | None:
     names = set(source.header)
     kinds = {
         "log": {"timestamp", "request_type", "name", "response_time_ms", "exception"},
-        "history": {"Timestamp", "User Count", "Name"}, "stats": {"Name", "Request Count"}, "requests": {"Method", "Name", "# requests", "# failures"},
+        "history": {"Timestamp", "User Count", "Name"}, "stats": {"Name", "Request Count"},
+        "requests": {"Method", "Name", "# requests", "# failures"},
         "distribution": {"Name", "# requests", "50%"}, "failures": {"Method", "Name", "Error", "Occurrences"},
         "exceptions": {"Count", "Message", "Traceback"},
     }  # fmt: skip
@@ -59,7 +60,7 @@ def _kind(source: Source) -> str | None:
 
 
 ENDINGS = {"stats": "_stats", "history": "_stats_history", "failures": "_failures", "exceptions": "_exceptions",
-           "requests": "_requests", "distribution": "_distribution"}  # fmt: skip
+           "requests": "_requests", "distribution": "_distribution", "log": "_requests"}  # fmt: skip
 
 
 def _stem(path: Path) -> str:
@@ -141,9 +142,8 @@ def _read_stats(source: Source) -> list[Run]:
             notes.append(f"its history ends before the run does ({by_then})")
             ended_s = None
     notes += _mishaps(source)
-    if log := _beside(source, "requests"):
-        if _kind(log) == "log":
-            notes.append(f"{log.path.name} holds each request of this run, and more of them: these statistics end before it does")
+    if log := _beside(source, "log"):
+        notes.append(f"{log.path.name} holds each request of this run, and tells more: statistics end before the run does")
     return [stated_run(source, TOOL, stated, ROUNDED, started_s=started_s, ended_s=ended_s, notes=notes)]
 
 

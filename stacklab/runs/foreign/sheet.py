@@ -45,7 +45,7 @@ class Sheet:
                 for batch in batches:
                     before, self._rows = self._rows, self._rows + len(batch)
                     yield before, {name: batch.column(seen) for name, seen in columns.items()}
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except pa.ArrowException as error:
             self._refuse_cut()
             self.source.refuse(f"cannot be read as CSV after row {self.row(self._rows - 1):,} ({error})")
 

@@ -6,6 +6,8 @@ import codecs
 import gzip
 import io
 import re
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,18 +34,15 @@ class Source:
         try:
             with open(self.path, "rb") as file:
                 packed = file.read(2) == b"\x1f\x8b"
-            return gzip.open(self.path) if packed else open(self.path, "rb")
+            return _Unpacked(self) if packed else open(self.path, "rb")
         except OSError as error:
             self.refuse(error.strerror or str(error))
 
     @cached_property
     def head(self) -> bytes:
         """The first bytes of it, unpacked."""
-        try:
-            with self.open() as file:
-                return file.read(HEAD_BYTES)
-        except (OSError, EOFError) as error:
-            self.refuse(f"cannot be unpacked ({error})")
+        with self.open() as file:
+            return file.read(HEAD_BYTES)
 
     @cached_property
     def encoding(self) -> str:
@@ -98,6 +97,26 @@ class Source:
         """ResultsError, in one line that names the file, and the row."""
         where = f", row {row:,}" if row is not None else ""
         raise ResultsError(plain(f"{self.path}{where}: {why}"))
+
+
+class _Unpacked(gzip.GzipFile):
+    """A packed file that is read; one that is damaged, or was cut off, is told as such."""
+
+    def __init__(self, source: Source):
+        super().__init__(source.path)
+        self._source = source
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._told(super().read, size)
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._told(super().read1, size)
+
+    def _told(self, read: Callable[[int | None], bytes], size: int | None) -> bytes:
+        try:
+            return read(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self._source.refuse(f"cannot be unpacked ({error})")
 
 
 class _Recoded(io.RawIOBase):
