@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stacklab.errors import ResultsError
@@ -519,6 +519,7 @@ def test_a_damaged_archive_is_one_line(shape, refused):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@settings(derandomize=True)
 @given(data=st.data())
 def test_a_file_spoiled_anywhere_is_still_runs_or_one_line(shape, data, tmp_path_factory):
     content = bytearray(SHAPES[shape].encode())

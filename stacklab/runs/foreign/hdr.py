@@ -16,7 +16,7 @@ from stacklab.runs.results import Run
 
 TOOL = "HdrHistogram"
 HEADER = re.compile(r"^\s*Value(?:\((\w+)\))?\s+Percentile\s+TotalCount", re.M)
-ROW = re.compile(r"^\s*([\d.,]+)\s+([01][.,]\d+)\s+(\d+)\s+(?:[\d.,]+|inf|Infinity)\s*$", re.M)
+ROW = re.compile(r"^\s*(\d+(?:[.,]\d+)?)\s+([01][.,]\d+)\s+(\d+)\s+(?:[\d.,]+|inf|Infinity)\s*$", re.M)
 TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
 WANTED = {"p50_s": 50.0, "p75_s": 75.0, "p90_s": 90.0, "p95_s": 95.0, "p99_s": 99.0, "p99.9_s": 99.9, "p99.99_s": 99.99}
 STEPS = "HdrHistogram's table: the first step at or above"
@@ -63,10 +63,11 @@ def spectrum_of(text: str) -> Spectrum | None:
     if not steps or steps[-1][0] < 1:
         return None
     mean, largest, count = (
-        re.compile(rf"{name}\s*=\s*([\d.,]+?)[,\]\s]").search(text, header.end()) for name in ("Mean", "Max", "Total count")
+        re.compile(rf"{name}\s*=\s*(\d+(?:[.,]\d+)?)[,\]\s]").search(text, header.end())
+        for name in ("Mean", "Max", "Total count")
     )
     mean, largest = (found and _number(found[1]) * scale for found in (mean, largest))
-    return Spectrum(steps, mean, largest, int(count[1]) if count else None, header[1])
+    return Spectrum(steps, mean, largest, int(_number(count[1])) if count else None, header[1])
 
 
 def _number(text: str) -> float:

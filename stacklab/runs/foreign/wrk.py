@@ -10,7 +10,7 @@ from stacklab.runs.foreign.telling import stated_run
 from stacklab.runs.results import Run
 
 UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-TIME = r"([\d.,]+)(us|µs|ms|s|m|h)\b"
+TIME = r"(\d+(?:[.,]\d+)?)(us|µs|ms|s|m|h)\b"
 BEGIN = re.compile(r"^Running .+ test @ .*$", re.M)
 CORRECTED = "HdrHistogram, from when a request was due (wrk2)"
 OWN = "wrk's own, printed to three digits"
@@ -37,7 +37,7 @@ def _run(source: Source, text: str, number: int | None) -> Run:
     latency = re.search(rf"^\s*Latency\s+{TIME}\s+{TIME}\s+{TIME}", text, re.M)
     told = latency.groups() if latency else ()
     mean_s, stdev_s, max_s = [_seconds(*told[at : at + 2]) for at in range(0, len(told), 2)] or [None] * 3
-    rate, bad = re.search(r"Requests/sec:\s+([\d.,]+)", text), re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    rate, bad = re.search(r"Requests/sec:\s+(\d+(?:[.,]\d+)?)", text), re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     whole = {
         "samples": int(done[1]), "failures": int(bad[1]) if bad else 0, "duration_s": _seconds(*done.groups()[1:]),
         "throughput_per_s": rate and _number(rate[1]), "mean_s": mean_s, "stdev_s": stdev_s, "max_s": max_s,
@@ -66,7 +66,7 @@ def _run(source: Source, text: str, number: int | None) -> Run:
 
 def _percentiles(text: str) -> dict[str, float]:
     """What a distribution states, and 95 % from the spectrum below it, where there is one."""
-    stated = re.findall(rf"^\s*([\d.]+)%\s+{TIME}\s*$", text, re.M)
+    stated = re.findall(rf"^\s*(\d+(?:\.\d+)?)%\s+{TIME}\s*$", text, re.M)
     found = {f"p{float(percent):g}_s": _seconds(value, unit) for percent, value, unit in stated}
     spectrum = spectrum_of(text)
     return found | ({"p95_s": spectrum.at(0.95) / 1000} if spectrum and "p95_s" not in found else {})
