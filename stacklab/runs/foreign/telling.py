@@ -18,7 +18,6 @@ FILES = "files"
 """The experiment that runs belong to which are read, and not kept."""
 
 CLOCK, APART, STATED = "time of day", "times of successes apart", ("p50", "p95", "p99")
-NEAREST = "nearest rank"
 
 
 def sampled_runs(
@@ -60,7 +59,7 @@ def _sampled(source: Source, tool: str, samples: Samples, apart: Samples | None,
         started_s, ended_s = span
     else:
         lacks = ["duration", CLOCK, *lacks]
-    return make_run(source, tool, held, started_s, ended_s, notes, lacks, NEAREST, number)
+    return make_run(source, tool, held, started_s, ended_s, notes, lacks, {}, number)
 
 
 def stated_run(
@@ -79,14 +78,14 @@ def stated_run(
     lacks += [CLOCK] if started_s is None else []
     lacks += [] if "failures" in whole and not stated[None]["failures"] else [APART]
     held = {"stated": pa.Table.from_pylist(rows, SCHEMAS["stated"])}
-    return make_run(source, tool, held, started_s, ended_s, notes, [*lacks, *cannot_tell], percentile, number)
+    return make_run(source, tool, held, started_s, ended_s, notes, [*lacks, *cannot_tell], {"percentile": percentile}, number)
 
 
 def make_run(
     source: Source, tool: str, held: Mapping[str, Any], started_s: float | None, ended_s: float | None,
-    notes: Sequence[str], cannot_tell: Iterable[str], percentile: str, number: int | None,
+    notes: Sequence[str], cannot_tell: Iterable[str], facts: Mapping[str, str], number: int | None,
 ) -> Run:  # fmt: skip
-    """The run, as it is before anybody saves it."""
+    """The run, as it is before anybody saves it; `facts` of it stand in its environment."""
     name = source.path.name + (f"-{number}" if number else "")
     known = started_s is not None and ended_s is not None
     return Run(
@@ -94,7 +93,7 @@ def make_run(
         point=name, position=number or 1, started_s=started_s, ended_s=ended_s,
         under_load_s=ended_s - started_s if known else 0.0, held=held,
         environment={
-            "tool": tool, "file": source.path.name, "percentile": percentile,
+            "tool": tool, "file": source.path.name, **facts,
             "cannot_tell": list(dict.fromkeys(cannot_tell)), "notes": [plain(note) for note in notes],
         },
     )  # fmt: skip
