@@ -435,7 +435,7 @@ def test_a_table_of_percentiles(told, header, p50):
 
 
 def test_a_log_of_intervals_is_added_up(told):
-    from hdrh.histogram import HdrHistogram
+    HdrHistogram = pytest.importorskip("hdrh.histogram").HdrHistogram
 
     def line(seconds: float, values_ms: range) -> str:
         histogram = HdrHistogram(1, 10**12, 3)
@@ -452,6 +452,12 @@ def test_a_log_of_intervals_is_added_up(told):
     assert one["labels"]["b"]["samples"] == 50
     [one] = told(lines + line(2.5, range(9))[:60], "a.hlog")
     assert one["samples"] == 100 and "row 6 of a.hlog" in one["notes"][0]
+
+
+def test_where_hdrhistogram_is_not_to_be_had_only_its_log_needs_it(refused, told, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hdrh", None)
+    assert "pip install hdrhistogram" in refused("#[Histogram log format version 1.2]\n0.1,1.0,2.7,HISTFAAAAEV42pNpm\n", "a.hlog")
+    assert told(SPECTRUM.lstrip(), "a.hgrm")[0]["samples"] == 100
 
 
 # ---------------------------------------------------------------- what is no such file

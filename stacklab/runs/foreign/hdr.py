@@ -6,9 +6,7 @@ import binascii
 import re
 import zlib
 from dataclasses import dataclass
-
-from hdrh.codec import HdrCookieException, HdrLengthException
-from hdrh.histogram import HdrHistogram
+from typing import Any
 
 from stacklab.runs.foreign.source import Source
 from stacklab.runs.foreign.telling import stated_run
@@ -90,8 +88,14 @@ def _read_table(source: Source) -> list[Run]:
 class _Log:
     """Histograms added up, for each tag, as intervals are read."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str | None, HdrHistogram] = {}
+    def __init__(self, source: Source) -> None:
+        try:
+            from hdrh import codec, histogram
+        except ImportError:  # it has no wheel for every computer
+            source.refuse("an interval log needs the package hdrhistogram, which is not there: pip install hdrhistogram")
+        self._histogram = histogram.HdrHistogram
+        self.no_line = (ValueError, IndexError, binascii.Error, zlib.error, codec.HdrCookieException, codec.HdrLengthException)
+        self.sums: dict[str | None, Any] = {}
         self.start_s: float | None = None
         self.first_s, self.last_s, self.scale = float("inf"), float("-inf"), None
 
@@ -105,18 +109,25 @@ class _Log:
         stamp, length, largest, packed = line.split(",", 3)
         if stamp.strip('"') == "StartTimestamp":
             return
-        histogram = HdrHistogram.decode(packed.strip().strip('"'))
+        histogram = self._histogram.decode(packed.strip().strip('"'))
         self.first_s, self.last_s = min(self.first_s, float(stamp)), max(self.last_s, float(stamp) + float(length))
         if self.scale is None and float(largest) > 0:
             # What was recorded stands in a unit of its own; the interval's largest value stands beside it in ms.
             self.scale = min(TO_MS.values(), key=lambda scale: abs(histogram.get_max_value() * scale / float(largest) - 1))
         if tag not in self.sums:
-            self.sums[tag] = HdrHistogram(1, LONGEST, DIGITS)
+            self.sums[tag] = self._histogram(1, LONGEST, DIGITS)
         self.sums[tag].add(histogram)
+
+    def whole(self) -> Any:
+        """All tags together."""
+        together = self._histogram(1, LONGEST, DIGITS)
+        for one in self.sums.values():
+            together.add(one)
+        return together
 
 
 def _read_log(source: Source) -> list[Run]:
-    log, broken, notes = _Log(), None, []
+    log, broken, notes = _Log(source), None, []
     with source.lines() as lines:
         for row, line in enumerate(lines, start=1):
             if broken:
@@ -124,7 +135,7 @@ def _read_log(source: Source) -> list[Run]:
             try:
                 if line.strip():
                     log.take(line.strip())
-            except (ValueError, IndexError, binascii.Error, zlib.error, HdrCookieException, HdrLengthException):
+            except log.no_line:
                 broken = row
     if broken:
         notes.append(f"row {broken:,} of {source.path.name}, its last, was cut off, and is left out")
@@ -133,10 +144,7 @@ def _read_log(source: Source) -> list[Run]:
     scale = (log.scale or 1.0) / 1000
     begun_s = log.first_s + (log.start_s if log.start_s is not None and log.first_s < YEAR_S else 0.0)
     known = log.start_s is not None or log.first_s > YEAR_S
-    whole = HdrHistogram(1, LONGEST, DIGITS)
-    for one in log.sums.values():
-        whole.add(one)
-    stated = {None: _quantities(whole, scale) | {"duration_s": log.last_s - log.first_s}}
+    stated = {None: _quantities(log.whole(), scale) | {"duration_s": log.last_s - log.first_s}}
     stated |= {tag: _quantities(one, scale) for tag, one in log.sums.items() if tag is not None}
     return [stated_run(
         source, TOOL, stated, EXACT, started_s=begun_s if known else None,
@@ -145,7 +153,7 @@ def _read_log(source: Source) -> list[Run]:
     )]  # fmt: skip
 
 
-def _quantities(histogram: HdrHistogram, scale: float) -> dict[str, float]:
+def _quantities(histogram: Any, scale: float) -> dict[str, float]:
     count = histogram.get_total_count()
     times = {name: histogram.get_value_at_percentile(percent) * scale for name, percent in WANTED.items()}
     times |= {"mean_s": histogram.get_mean_value() * scale, "max_s": histogram.get_max_value() * scale}
