@@ -114,6 +114,13 @@ class Machine:
         """What stands in a file."""
         return Path(path).read_text()
 
+    def note(self, path: str) -> str:
+        """What stands in a file that may be gone; then nothing."""
+        try:
+            return Path(path).read_text()
+        except OSError:
+            return ""
+
     def written_s(self, path: str) -> float:
         """When a file was written; 0 if it is not there."""
         return Path(path).stat().st_mtime if Path(path).exists() else 0.0
@@ -132,6 +139,10 @@ class Machine:
             if path in fields:
                 return int(fields[3])
         return 0
+
+    def connections(self, path: str) -> int:
+        """How many are connected to a listening unix socket, those that wait to be accepted included."""
+        return len(words_of("ss", "-xH", "src", path).splitlines())
 
     def listening_ports(self) -> set[int]:
         """The TCP ports on which somebody listens."""

@@ -71,7 +71,7 @@ users() {
     install -d -m 770 -o root -g stacklab "$state/db"
     install -d -m 755 "$state/sites/lab"
     install -d -m 755 -o daphne -g daphne /var/log/daphne
-    install -d -m 755 /etc/uwsgi /etc/nginx/conf.d
+    install -d -m 755 /etc/uwsgi /etc/gunicorn /etc/nginx/conf.d
 }
 
 # The code, copied from the checkout, whose own modes say nothing: it may have come by a ZIP or from Windows.
@@ -142,10 +142,12 @@ ENV
 
 units() {
     local files="$source_dir/provision/files" reload='' unit
-    for unit in nginx uwsgi daphne@ uvicorn@ hypercorn@ granian@; do
+    for unit in nginx uwsgi gunicorn daphne@ uvicorn@ hypercorn@ granian@; do
         install_file "$files/sandbox.conf" "/etc/systemd/system/$unit.service.d/sandbox.conf" 644 "${unit%@}" && reload=yes
     done
-    install_file "$files/uwsgi.service" /etc/systemd/system/uwsgi.service 644 uwsgi && reload=yes
+    for unit in uwsgi gunicorn; do
+        install_file "$files/$unit.service" "/etc/systemd/system/$unit.service" 644 "$unit" && reload=yes
+    done
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
     install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service && reload=yes
     install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer && reload=yes
@@ -154,7 +156,7 @@ units() {
     install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
     install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
-    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
+    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi gunicorn redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
     if ! cmp -s "$files/redis.conf" /etc/redis/redis.conf; then
         systemctl stop redis-server   # and so it is started below, also where this is cut off here
         install_file "$files/redis.conf" /etc/redis/redis.conf
@@ -209,7 +211,7 @@ for unit in outcome["reloaded"]:
     print("changed: reloaded", unit)
 PY
     local unit enabled=
-    for unit in uwsgi daphne.target stacklab-recover stacklab-certificates.timer; do
+    for unit in stacklab.target daphne.target stacklab-recover stacklab-certificates.timer; do
         systemctl is-enabled -q "$unit" || { systemctl enable -q --no-reload "$unit"; enabled=yes; }
     done
     # These have init scripts too, for whose sake `enable` has systemd read all units anew, twice each.
@@ -219,6 +221,8 @@ PY
     # Else each later `systemctl` would warn that units have changed on disk.
     [ -z "$enabled" ] || systemctl daemon-reload
     systemctl is-active -q stacklab-certificates.timer || systemctl start stacklab-certificates.timer
+    # Of before stacklab.target started the server that is chosen.
+    rm -f /etc/systemd/system/multi-user.target.wants/uwsgi.service
     # Of before a key and its certificate were one file; nothing that is in force names them any longer.
     rm -f "$etc"/tls/{ca,web,daphne}.key "$etc"/tls/{web,daphne}.crt
     rm -f "$pending"

@@ -15,6 +15,7 @@ from stacklab.errors import SettingsError
 
 BALANCE_METHODS = ("round_robin", "least_conn", "ip_hash", "hash", "random_two")
 CHANNEL_LAYERS = ("core", "pubsub", "memory")
+WSGI_SERVERS = ("uwsgi", "gunicorn")
 ASGI_SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
 # What one server alone knows: with another it would do nothing, and is refused.
 NEEDS_SERVER = {"daphne_drain_s": ("daphne",), "asgi_threads": ("daphne",), "bounded_sockets": ("daphne",)}
@@ -174,9 +175,10 @@ class StackSettings(Checked):
 
     nginx_worker_processes: int = number(1, 1, 64, "nginx: worker processes")
     nginx_worker_connections: int = number(1024, 64, 60_000, "nginx: connections a worker may hold, two a proxied client")
-    uwsgi_processes: int = number(5, 1, 64, "uWSGI: worker processes")
-    uwsgi_threads: int = number(1, 1, 64, "uWSGI: threads in each worker process")
-    uwsgi_listen: int = number(1024, 1, 65_535, "uWSGI: requests that may wait in the socket's queue (backlog)")
+    wsgi_server: str = choice("uwsgi", WSGI_SERVERS, "WSGI: the server of the pages (where a name says uwsgi, it is meant)")
+    uwsgi_processes: int = number(5, 1, 64, "WSGI: worker processes")
+    uwsgi_threads: int = number(1, 1, 64, "WSGI: threads in each worker process")
+    uwsgi_listen: int = number(1024, 1, 65_535, "WSGI: requests that may wait in the socket's queue (backlog)")
     asgi_server: str = choice("daphne", ASGI_SERVERS, "ASGI: the server of the instances (where a name says daphne, it is meant)")
     daphne_instances: int = number(3, 1, MAX_DAPHNE_INSTANCES, "ASGI: instances behind nginx")
     daphne_tls: bool = switch(True, "ASGI: TLS between nginx and each instance")

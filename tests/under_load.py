@@ -45,8 +45,10 @@ class Seen:
     requests_during: list[int]
 
 
-def changes_under_load(host: Host, lab: Lab, out: Path, seconds: int, requests_per_s: int = REQUESTS_PER_S) -> Seen:
-    """`seconds` of load on `/`, starting requests on a schedule, while CHANGES are applied; the defaults are back at the end."""
+def changes_under_load(
+    host: Host, lab: Lab, out: Path, seconds: int, requests_per_s: int = REQUESTS_PER_S, changes: tuple = CHANGES
+) -> Seen:
+    """`seconds` of load on `/`, starting requests on a schedule, while changes are applied; the defaults are back at the end."""
     ca = out / "ca.crt"
     ca.write_text(stack.ca_certificate(host))
     load = HttpLoad(requests=requests_per_s * seconds, users=USERS, requests_per_s=float(requests_per_s), ramp_s=1, warmup_s=1)
@@ -58,8 +60,8 @@ def changes_under_load(host: Host, lab: Lab, out: Path, seconds: int, requests_p
         counting.wait()
         settings = StackSettings()
         try:
-            for changes in CHANGES:
-                settings = settings.replace(**changes)
+            for each in changes:
+                settings = settings.replace(**each)
                 began_s = time.time()
                 stack.apply(host, settings)
                 windows.append((began_s, time.time()))

@@ -34,7 +34,7 @@ FORMAT = 1
 CGROUPS = "/sys/fs/cgroup"
 NGINX_STATUS = ("127.0.0.1", 8080), "/nginx_status"
 UWSGI_STATS = "/run/uwsgi/stats.sock"
-UWSGI_SOCKET = b"/run/uwsgi/stacklab.sock"
+WSGI_SOCKETS = {"uwsgi": b"/run/uwsgi/stacklab.sock", "gunicorn": b"/run/gunicorn/stacklab.sock"}
 PROBE_TIMEOUT_S = 1.0
 MEMORY_SHARE = 0.02
 SILENT_S = 60.0
@@ -249,8 +249,8 @@ def netlink_attributes(data):
 
 
 def queue_gauges():
-    waiting = listen_queue(UWSGI_SOCKET)
-    return {} if waiting is None else {"uwsgi_listen_queue": waiting}
+    waiting = {name: listen_queue(path) for name, path in WSGI_SOCKETS.items()}
+    return {f"{name}_listen_queue": count for name, count in waiting.items() if count is not None}
 
 
 # -- sampling -----------------------------------------------------------------------------------

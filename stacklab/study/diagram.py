@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
-from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import SERVICES, family
 from stacklab.study.plots import INK, MUTED
 
@@ -94,7 +93,7 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
 
 
 def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box]:
-    """nginx, uWSGI, the ASGI server that runs (Daphne where none does), Redis."""
+    """nginx, the WSGI server, the ASGI server, Redis."""
 
     def cells(rows: pd.DataFrame, words: str = "{pid}") -> list[tuple[str, bool]]:
         return [
@@ -111,13 +110,19 @@ def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box
         return Box(service.label, words, service.colour, shown, **({"in_a_row": in_a_row} if in_a_row else {}))
 
     rows = {name: processes[processes["service"].map(family) == name] for name in SERVICES}
-    asgi = next((name for name in ASGI_SERVERS if len(rows[name])), "daphne")
-    nginx, uwsgi, instances, redis = (rows[name] for name in ("nginx", "uwsgi", asgi, "redis"))
+
+    def in_place_of(usual: str) -> str:
+        """The server that the settings chose, as its processes tell."""
+        kin = (name for name, service in SERVICES.items() if service.chosen_by == SERVICES[usual].chosen_by)
+        return next((name for name in kin if len(rows[name])), usual)
+
+    wsgi, asgi = in_place_of("uwsgi"), in_place_of("daphne")
+    nginx, pages = rows["nginx"], rows[wsgi]
     return (
         box("nginx", master(nginx), cells(nginx[nginx["role"] == "worker"]), in_a_row=2),
-        box("uwsgi", f"{master(uwsgi)}, unix socket", cells(uwsgi[uwsgi["role"] == "worker"])),
-        box(asgi, "one process an instance", cells(instances, "{port}\n{pid}")),
-        box("redis", "unix socket", cells(redis), in_a_row=1),
+        box(wsgi, f"{master(pages)}, unix socket", cells(pages[pages["role"] == "worker"])),
+        box(asgi, "one process an instance", cells(rows[asgi], "{port}\n{pid}")),
+        box("redis", "unix socket", cells(rows["redis"]), in_a_row=1),
     )
 
 

@@ -69,9 +69,11 @@ def look(rows: pd.DataFrame, metrics: Sequence[str], margin: float = 0.05, error
 
     `rows` has one row a slice or run: `repeat` (the block), `side` ("A" or "B"), `valid`, and the metrics. `error` is the
     share of false differences that this look may make: LOOK_ERROR at one of LOOKS, ONE_LOOK_ERROR where one looks once.
+    What one side has nothing of (a server that only the other runs) is left out.
     """
     valid = rows.groupby("repeat")["valid"].transform("all").astype(bool)
-    return [verdict(metric, *of_blocks(rows[valid], metric), margin, error) for metric in metrics if metric in rows]
+    return [verdict(metric, *of_blocks(rows[valid], metric), margin, error) for metric in metrics
+            if metric in rows and rows.groupby("side")[metric].count().all()]  # fmt: skip
 
 
 def of_blocks(rows: pd.DataFrame, metric: str) -> tuple[np.ndarray, str]:

@@ -41,6 +41,7 @@ METRIC_NAMES = {
     "cpu_s_per_1000_requests": "CPU seconds per 1000 requests",
     "cpu_s_nginx_per_1000_requests": "nginx's CPU seconds per 1000 requests",
     "cpu_s_uwsgi_per_1000_requests": "uWSGI's CPU seconds per 1000 requests",
+    "cpu_s_gunicorn_per_1000_requests": "gunicorn's CPU seconds per 1000 requests",
     "cpu_s_per_1000_deliveries": "CPU seconds per 1000 deliveries",
     "cpu_s_daphne_per_1000_deliveries": "instances' CPU seconds per 1000 deliveries",
     "error_share": "share of failed requests",

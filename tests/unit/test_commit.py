@@ -306,8 +306,10 @@ def told(commit, monkeypatch):
     monkeypatch.setattr(commit, "reload", lambda service: told.append(f"reload {service.name}"))
     monkeypatch.setattr(commit.live, "words_of", lambda *command: "")
     monkeypatch.setattr(
-        commit, "in_state", lambda service, *states: sorted(unit for unit in told.units if unit.startswith(f"{service.name}@"))
+        commit, "in_state",
+        lambda service, *states: sorted(unit for unit in told.units if unit.split("@")[0] == service.name),
     )
+    monkeypatch.setattr(commit, "let_finish", lambda path: told.append(f"let finish {path}"))
     return told
 
 
@@ -330,6 +332,29 @@ def test_a_roll_takes_one_instance_after_the_other_and_nginx_forgets_each_that_w
     told.clear()
     commit.take_up({"uvicorn"}, SETTINGS | {"balance_max_fails": 0}, commit.Steps())
     assert told == ["daemon-reload", *rolled[::2]], "where no failure counts there is none to forget"
+
+
+def test_the_new_wsgi_server_answers_then_nginx_asks_it_and_the_old_one_ends_last(commit, told):
+    told.units = {"uwsgi", "uvicorn@1", "uvicorn@2"}
+    commit.take_up({"gunicorn", "stacklab.target", "nginx"}, SETTINGS | {"wsgi_server": "gunicorn"}, commit.Steps())
+    assert told == ["daemon-reload", "reload gunicorn", "reload nginx", "let finish /run/uwsgi/stacklab.sock", "stop uwsgi"]
+    assert commit.in_its_place("uwsgi", {"wsgi_server": "gunicorn"}) == "gunicorn"
+
+
+def test_a_server_that_went_out_of_force_is_stopped_once_nobody_was_connected_to_it_for_a_second(commit, monkeypatch):
+    left = iter([2, 1, 0, 1])
+
+    class Machine:
+        def connections(self, path):
+            return next(left, 0)
+
+    monkeypatch.setattr(commit, "machine", Machine)
+    began = time.monotonic()
+    commit.let_finish("/run/x")
+    assert next(left, None) is None and 1 < time.monotonic() - began < 10
+    monkeypatch.setattr(commit, "FINISH_S", 0.1)
+    monkeypatch.setattr(Machine, "connections", lambda self, path: 1)
+    commit.let_finish("/run/x")
 
 
 def test_whoever_is_named_stands_for_the_server_in_its_place(commit):

@@ -105,3 +105,11 @@ def test_on_recorded_noise_of_a_busy_computer_false_differences_stay_below_one_i
 def test_the_interval_that_is_used_is_the_one_that_keeps_its_promise_whatever_the_noise():
     used = {name: tried(noise, ESTIMATORS[USED], 300)[0] for name, noise in NOISES.items()}
     assert max(used.values()) <= 0.075, used  # of 300: 5 % and twice what lot does
+
+
+def test_what_only_one_side_has_is_no_metric_of_both():
+    rows = pd.DataFrame({
+        "repeat": [0, 0, 1, 1], "side": ["A", "B"] * 2, "valid": True, "p50_s": [1.0, 2.0] * 2,
+        "cpu_s_uwsgi_per_1000_requests": [1.0, np.nan] * 2,
+    })  # fmt: skip
+    assert [one.metric for one in look(rows, ["p50_s", "cpu_s_uwsgi_per_1000_requests"])] == ["p50_s"]

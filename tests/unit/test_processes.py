@@ -80,10 +80,11 @@ def test_the_picture_names_every_worker_and_instance_that_serves(table):
     assert "new since" not in drawn
 
 
-def test_the_picture_has_the_server_that_runs():
-    others = PS.replace("daphne@", "uvicorn@").replace(" daphne ", " uvicorn ").replace("daphne_instance.py", "-m uvicorn")
-    drawn = words(stack_diagram(processes(FakeHost(others))))
-    assert "uvicorn" in drawn and "Daphne" not in drawn and ":8444" in drawn
+def test_the_picture_shows_the_servers_that_run_in_the_usual_ones_place(table):
+    others = {"uwsgi": "gunicorn", "daphne@2": "uvicorn@2", "daphne@10": "uvicorn@10"}
+    drawn = words(stack_diagram(table.assign(service=table["service"].replace(others))))
+    assert "gunicorn" in drawn and "uvicorn" in drawn and "uWSGI" not in drawn and "Daphne" not in drawn
+    assert "master 352" in drawn and ":8444\n348" in drawn
 
 
 def boxes(ax, colour) -> int:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from stacklab.errors import LabError
-from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, NEEDS_SERVER, StackSettings
+from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, NEEDS_SERVER, WSGI_SERVERS, StackSettings
 from stacklab.stack.render import TEMPLATES, render
 from stacklab.stack.services import SERVICE_COLOURS, SERVICES, in_force, nginx, observable, order_of, service_of, unit_of
 
@@ -32,6 +32,20 @@ def test_one_asgi_server_is_in_force_and_a_record_that_names_none_means_daphne(s
     assert not any(other.wanted({"asgi_server": server, "daphne_instances": 2}) for other in others)
 
 
+@pytest.mark.parametrize("server", WSGI_SERVERS)
+def test_one_wsgi_server_is_in_force_nginx_passes_to_it_and_it_starts_at_boot(server):
+    assert set(in_force({"wsgi_server": server})) & set(WSGI_SERVERS) == {server}
+    assert set(in_force({})) & set(WSGI_SERVERS) == {"uwsgi"}, "a record that names none"
+    files = {file.path: file.text for file in render(StackSettings(wsgi_server=server))}
+    assert files["/etc/systemd/system/stacklab.target"].count("Wants=") == 1
+    assert f"Wants={server}.service\n" in files["/etc/systemd/system/stacklab.target"]
+    assert files[nginx.SITE].count(f"server unix:{SERVICES[server].socket} max_fails=0;") == 2
+    assert re.findall(r"(?:uwsgi|proxy)_pass (?:http://)?(\w+)-server;", files[nginx.SITE]) == [server]
+    assert (f"bind = \"unix:{SERVICES[server].socket}\"" if server == "gunicorn" else f"socket = {SERVICES[server].socket}") in (
+        files["/etc/gunicorn/stacklab.py" if server == "gunicorn" else "/etc/uwsgi/stacklab.ini"]
+    )
+
+
 @pytest.mark.parametrize("tls", [True, False])
 @pytest.mark.parametrize("server", [server for server in ASGI_SERVERS if server != "daphne"])
 def test_a_servers_unit_says_what_its_documentation_says(server, tls):
@@ -48,7 +62,7 @@ def test_a_servers_unit_says_what_its_documentation_says(server, tls):
 def test_a_service_is_told_whole(each):
     assert (TEMPLATES.parents[1] / "stacklab/stack/services" / f"{each.name}.py").is_file()
     assert each.label and each.unit and each.roles and each.colour.startswith("#")
-    assert each.instances == bool(each.target), "instances are held together by a target"
+    assert bool(each.chosen_by) == bool(each.target), "a target starts at boot what was chosen"
     assert bool(each.workers) == (bool(each.templates) and not each.instances), "a reload is seen by new workers"
     assert callable(each.limits) and callable(each.unproven)
 
@@ -72,11 +86,12 @@ def test_whoever_takes_a_setting_up_is_a_part_of_its_service(each):
     assert {seen.part or each.name for seen in each.settings.values()} <= parts
 
 
+@pytest.mark.parametrize("wsgi", WSGI_SERVERS)
 @pytest.mark.parametrize("server", ASGI_SERVERS)
-def test_no_two_services_share_what_is_one_services_own(server):
+def test_no_two_services_share_what_is_one_services_own(server, wsgi):
     for own in ("unit", "colour", "label"):
         assert max(Counter(getattr(service, own) for service in SERVICES.values()).values()) == 1, own
-    together = in_force({"asgi_server": server}).values()
+    together = in_force({"asgi_server": server, "wsgi_server": wsgi}).values()
     paths = [file.path for service in together for file in service.templates]
     settings = [name for service in together for name in service.settings]
     assert len(set(paths)) == len(paths) and len(set(settings)) == len(settings)

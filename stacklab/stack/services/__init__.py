@@ -9,6 +9,7 @@ from typing import Any
 from stacklab.errors import LabError
 from stacklab.stack.services.daphne import DAPHNE
 from stacklab.stack.services.granian import GRANIAN
+from stacklab.stack.services.gunicorn import GUNICORN
 from stacklab.stack.services.hypercorn import HYPERCORN
 from stacklab.stack.services.nginx import NGINX
 from stacklab.stack.services.redis import REDIS
@@ -17,13 +18,12 @@ from stacklab.stack.services.uvicorn import UVICORN
 from stacklab.stack.services.uwsgi import UWSGI
 
 SERVICES: dict[str, Service] = {service.name: service for service in (
-    NGINX, UWSGI, DAPHNE, UVICORN, HYPERCORN, GRANIAN, REDIS,
+    NGINX, UWSGI, GUNICORN, DAPHNE, UVICORN, HYPERCORN, GRANIAN, REDIS,
 )}  # fmt: skip
 """{name: the service}, in the order in which a request meets them. A change is taken up from back to front."""
 
 SERVICE_COLOURS = {name: service.colour for name, service in SERVICES.items()}
-"""{service: its colour on every plot}, of Okabe and Ito's palette, which colour-blind people can tell apart."""
-
+"""{service: its colour on every plot}, after Okabe and Ito's palette, which colour-blind people can tell apart."""
 
 
 def in_force(settings: Mapping[str, Any]) -> dict[str, Service]:

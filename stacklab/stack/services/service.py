@@ -65,8 +65,9 @@ class Service:
     are the processes that are ready, all new once a reload counts as taken up, which may take `patience_s`. `limits`
     (machine, settings) and `unproven` (settings, observed) say in a sentence what this machine cannot give, and what does
     not run as asked; else nothing. `roles`: its processes', the first the one that systemd starts. `logs` are files, of
-    which `words` has what the journal has not. `packages`: in provision/requirements.lock. `target` holds instances
-    together. `chosen_by`: the setting that says, by this service's name, whether it runs at all.
+    which `words` has what the journal has not. `packages`: in provision/requirements.lock. `target` starts what the
+    settings chose at boot. `chosen_by`: the setting that says, by this service's name, whether it runs at all. `socket`: the
+    unix socket on which nginx reaches it.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Service:
     packages: tuple[str, ...] = ()
     target: str = ""
     chosen_by: str = ""
+    socket: str = ""
 
     @property
     def instances(self) -> bool:
