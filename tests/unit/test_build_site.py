@@ -53,7 +53,7 @@ def test_the_servers_that_a_site_lacks_are_the_labs_own_versions_of_them(build, 
 
 
 def test_every_server_comes_with_all_that_it_runs_on(build, tmp_path):
-    assert builder(build, tmp_path, asgi=None).servers == ["pyuwsgi"]
+    assert builder(build, tmp_path, asgi=None).servers == ["pyuwsgi", "gunicorn"]
     assert {"uvicorn", "websockets", "daphne", "hypercorn", "granian"} <= set(builder(build, tmp_path).servers)
     locked = {line.partition("==")[0] for line in (ROOT / "provision" / "requirements.lock").read_text().splitlines()}
     assert set(builder(build, tmp_path).servers) <= locked, "what is not locked would be passed over"
