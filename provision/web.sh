@@ -8,6 +8,7 @@
 #   web.sh                the whole web host
 #   web.sh environment    the Python environment alone
 #   web.sh certificates   those that end soon, anew, for the names they have (a timer's work)
+#   web.sh tables         those of the lab's site in PostgreSQL
 #   web.sh prepare        the site's code, tables and static files alone (a box is built with both)
 set -euo pipefail
 umask 022
@@ -48,10 +49,11 @@ packages() {
     done < "$source_dir/provision/packages.txt"
     [ ${#missing[@]} = 0 ] && return
     say "packages ${missing[*]}"
+    sh "$source_dir/provision/no-main-cluster" ""
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q || fail "apt-get update failed: is the network there? Run this again when it is"
-    apt-get install -y -q --no-install-recommends "${missing[@]}" ||
-        fail "apt-get install failed: is the network there? Run this again when it is"
+    # A container lab's machine has no way out, and a newer one has what an older lacks.
+    local do="is the network there? Run this again when it is. A container lab has none: 'fab destroy', then 'fab up'"
+    apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}" || fail "${missing[*]} could not be installed: $do"
 }
 
 users() {
@@ -142,12 +144,17 @@ ENV
 
 units() {
     local files="$source_dir/provision/files" reload='' unit
-    for unit in nginx uwsgi gunicorn daphne@ uvicorn@ hypercorn@ granian@; do
-        install_file "$files/sandbox.conf" "/etc/systemd/system/$unit.service.d/sandbox.conf" 644 "${unit%@}" && reload=yes
+    for unit in nginx uwsgi gunicorn postgresql daphne@ uvicorn@ hypercorn@ granian@; do
+        install_file "$files/sandbox.conf" "/etc/systemd/system/${unit/#postgresql/stacklab-postgresql}.service.d/sandbox.conf" 644 "${unit%@}" && reload=yes
     done
     for unit in uwsgi gunicorn; do
         install_file "$files/$unit.service" "/etc/systemd/system/$unit.service" 644 "$unit" && reload=yes
     done
+    install_file "$files/stacklab-postgresql.service" /etc/systemd/system/stacklab-postgresql.service 644 postgresql && reload=yes
+    for unit in postgresql.conf pg_hba.conf pg_ident.conf; do
+        install_file "$files/$unit" "$etc/postgresql/$unit" 644 postgresql || true
+    done
+    link "$(printf '%s\n' /usr/lib/postgresql/* | sort -V | tail -n 1)" "$home/postgresql"
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
     install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service && reload=yes
     install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer && reload=yes
@@ -156,7 +163,7 @@ units() {
     install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
     install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
-    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi gunicorn redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
+    [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi gunicorn stacklab-postgresql redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
     if ! cmp -s "$files/redis.conf" /etc/redis/redis.conf; then
         systemctl stop redis-server   # and so it is started below, also where this is cut off here
         install_file "$files/redis.conf" /etc/redis/redis.conf
@@ -188,7 +195,7 @@ site() {
     chgrp stacklab "$state/db/site.sqlite3"
     manage collectstatic -v 0 --noinput --clear
     manage check --deploy --fail-level WARNING
-    must_restart uwsgi daphne
+    must_restart uwsgi daphne postgresql
     echo "$now" > "$stamp"
 }
 
@@ -239,6 +246,7 @@ prepare() {
 
 case ${1:-} in
     environment | prepare) "$1" ;;
+    tables) STACKLAB_DATABASE_SERVER=postgresql manage migrate -v 0 ;;
     certificates)
         # shellcheck disable=SC2046 # a host has no blanks
         certificates $(sed 's/^server_name //; s/;$//' "$etc/names.conf")

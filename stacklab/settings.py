@@ -16,6 +16,7 @@ from stacklab.errors import SettingsError
 BALANCE_METHODS = ("round_robin", "least_conn", "ip_hash", "hash", "random_two")
 CHANNEL_LAYERS = ("core", "pubsub", "memory")
 WSGI_SERVERS = ("uwsgi", "gunicorn")
+DATABASES = ("sqlite", "postgresql")
 ASGI_SERVERS = ("daphne", "uvicorn", "hypercorn", "granian")
 # What one server alone knows: with another it would do nothing, and is refused.
 NEEDS_SERVER = {"daphne_drain_s": ("daphne",), "asgi_threads": ("daphne",), "bounded_sockets": ("daphne",)}
@@ -179,6 +180,7 @@ class StackSettings(Checked):
     uwsgi_processes: int = number(5, 1, 64, "WSGI: worker processes")
     uwsgi_threads: int = number(1, 1, 64, "WSGI: threads in each worker process")
     uwsgi_listen: int = number(1024, 1, 65_535, "WSGI: requests that may wait in the socket's queue (backlog)")
+    database: str = choice("sqlite", DATABASES, "database: of the pages that read and write (sqlite is a file)")
     asgi_server: str = choice("daphne", ASGI_SERVERS, "ASGI: the server of the instances (where a name says daphne, it is meant)")
     daphne_instances: int = number(3, 1, MAX_DAPHNE_INSTANCES, "ASGI: instances behind nginx")
     daphne_tls: bool = switch(True, "ASGI: TLS between nginx and each instance")

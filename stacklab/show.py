@@ -36,8 +36,8 @@ def status_text(status: dict[str, Any]) -> str:
         lines.append("! a change was cut off half-way; the next 'fab set' or 'fab reset' puts the old settings back first")
     if status["version"] != status["checkout_version"]:
         lines.append(f"! provisioned by {status['version']}, this checkout is {status['checkout_version']}: run 'fab provision'")
-    lines += ["", "service        state"]
-    lines += [f"{unit:<14} {state}" for unit, state in status["observed"]["units"].items()]
+    lines += ["", f"{'service':<20} state"]
+    lines += [f"{unit:<20} {state}" for unit, state in status["observed"]["units"].items()]
     if leaving := status.get("leaving"):
         workers = "1 worker" if leaving == 1 else f"{leaving} workers"
         lines.append(f"nginx: {workers} of before a reload, for the sockets open since then (worker_shutdown_timeout ends them)")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from stacklab.errors import LabError
+from stacklab.settings import DATABASES
 
 FILE = "stacklab.toml"
-DATABASES = ("sqlite", "postgresql")
 HEARD_BY = ("room", "sender", "all")
 LAB_NAME = "lab"
 LAB_PAGES = ("/", "/healthz", "/io/", "/cpu/")

@@ -170,7 +170,7 @@ def set_(lab: str | None = None, json: bool = False, **changes: Any) -> stack.Ap
 def reset(lab: str | None = None, json: bool = False) -> stack.Applied:
     """Go back to the default settings."""
     opened = open_lab(lab)
-    return _apply(opened, StackSettings(), stack.current(opened.web()), json)
+    return _apply(opened, stack.fitting(StackSettings(), stack.site_of(opened.web())), stack.current(opened.web()), json)
 
 
 def _apply(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:

@@ -11,7 +11,7 @@ from stacklab import __version__
 # What of a checkout goes to the web host; there the package lies in lib/.
 FOLDERS = ("app", "provision/templates", "provision/files")
 FILES = ("commit-settings", "live.py", "first-settings", "build-site", "web.sh", "certificates.sh", "own_pip.py",
-         "packages.txt", "requirements.lock")
+         "packages.txt", "no-main-cluster", "requirements.lock")
 MODULES = ("__init__.py", "errors.py", "settings.py", "site.py", "version.py", "stack/__init__.py", "stack/render.py")
 
 

@@ -1,7 +1,7 @@
 """Django's settings for the site under test. What differs between machines comes from the environment.
 
 STACKLAB_SECRET_KEY, STACKLAB_ALLOWED_HOSTS, STACKLAB_DATABASE, STACKLAB_STATIC and STACKLAB_REDIS are made
-on first provisioning (app.env); the rest follows the settings of the stack (daphne.env). The site is only
+on first provisioning (app.env); the rest follows the settings of the stack (daphne.env, uwsgi.ini). The site is only
 ever served through nginx over TLS, so everything below is what a production site would have.
 """
 
@@ -34,12 +34,24 @@ WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 
+# A setting of the stack: a file, or the server, which knows this site's users by their names on the machine (peer).
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("STACKLAB_DATABASE", BASE_DIR / "site.sqlite3"),
-        "CONN_MAX_AGE": None,
-    }
+        "sqlite": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.environ.get("STACKLAB_DATABASE", BASE_DIR / "site.sqlite3"),
+            "CONN_MAX_AGE": None,
+        },
+        "postgresql": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": "lab",
+            "USER": "site",
+            "HOST": "/run/postgresql",
+            "CONN_MAX_AGE": None,
+            # A connection that a restart of the server cut off is made anew, and no page fails for it.
+            "CONN_HEALTH_CHECKS": True,
+        },
+    }[os.environ.get("STACKLAB_DATABASE_SERVER", "sqlite")]
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

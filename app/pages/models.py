@@ -1,4 +1,4 @@
-"""The table that /db/ reads."""
+"""The tables that /db/ reads and /visit/ writes."""
 
 from django.db import models
 
@@ -16,3 +16,14 @@ class Reading(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sensor} {self.minute // 60:02}:{self.minute % 60:02} {self.celsius} °C"
+
+
+class Visit(models.Model):
+    """That somebody asked for /visit/, and when."""
+
+    KEPT = 100_000  # the latest, about
+
+    at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"visit {self.pk} at {self.at:%H:%M:%S}"

@@ -11,4 +11,5 @@ urlpatterns = [
     path("io/", views.io, name="io"),
     path("pool/", views.pool, name="pool"),
     path("db/", views.db, name="db"),
+    path("visit/", views.visit, name="visit"),
 ]

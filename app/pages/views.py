@@ -7,18 +7,19 @@ from collections.abc import Callable
 from functools import wraps
 
 from asgiref.sync import async_to_sync
+from django.db import connection
 from django.db.models import Avg, Max, Min
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from pages.models import Reading
+from pages.models import Reading, Visit
 from pages.work import ROUNDS_PER_MS, spin
 
 MAX_MS = 5_000
 LAYERS = [
-    ("nginx", "speaks TLS on port 443, serves static files, passes pages to uWSGI and /ws/ to a Daphne"),
-    ("uWSGI", "runs this Django project in several worker processes behind a unix socket"),
+    ("nginx", "speaks TLS on port 443, serves static files, passes pages and /ws/ to the servers behind it"),
+    ("uWSGI or gunicorn", "runs this Django project in several worker processes behind a unix socket"),
     ("Django", "answered this request"),
     ("Daphne", "holds the chat's WebSockets, one process an instance, several instances behind nginx"),
     ("Redis", "carries messages between the instances, so that everyone in a room hears everyone"),
@@ -27,6 +28,7 @@ PAGES = [
     ("/cpu/?ms=20", "a fixed amount of CPU work, about 20 ms of one core"),
     ("/io/?ms=50", "waits 50 ms, as a page does that asks another service"),
     ("/db/", "reads rows from the database"),
+    ("/visit/", "writes a row into the database"),
     ("/healthz", "says ok and touches nothing else"),
 ]
 
@@ -88,10 +90,20 @@ def db(request: HttpRequest) -> HttpResponse:
     last_hour = Reading.objects.filter(sensor="sensor 01").order_by("-minute")[:60]
     return JsonResponse(
         {
+            "database": connection.vendor,
             "sensors": list(figures.order_by("sensor")),
             "last_hour": [{"minute": row.minute, "celsius": row.celsius} for row in last_hour],
         }
     )
+
+
+@require_safe
+def visit(request: HttpRequest) -> HttpResponse:
+    """Writes down that somebody was here. So that whoever stays long fills no disk, the oldest go from time to time."""
+    now = Visit.objects.create()
+    if now.pk % 10_000 == 0:
+        Visit.objects.filter(pk__lte=now.pk - Visit.KEPT).delete()
+    return JsonResponse({"database": connection.vendor, "visit": now.pk})
 
 
 def plain(line: str, status: int) -> HttpResponse:
@@ -117,5 +129,5 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's 500; the exception is in the journal of uWSGI."""
+    """Django's 500; the exception is in the journal of the server that runs it."""
     return plain("the site could not answer this; its journal says why", 500)

@@ -12,7 +12,7 @@ module StackLab
     # Whatever of the checkout makes another image. (Not desk.sh: it looks by itself whether what it finds is right.)
     INGREDIENTS = %w[
       app provision/docker/Dockerfile provision/docker/boot provision/bake.sh provision/web.sh provision/certificates.sh provision/own_pip.py
-      provision/packages.txt provision/image/packages.txt provision/requirements.lock requirements/desk.lock
+      provision/packages.txt provision/no-main-cluster provision/image/packages.txt provision/requirements.lock requirements/desk.lock
     ].freeze
     # The least that systemd, the sandboxes of the services and a measurement need; docs/classroom.md says what a container
     # does not wall off. Not --privileged: no device of the computer is in reach, and no module of its kernel.

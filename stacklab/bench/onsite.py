@@ -10,7 +10,7 @@ from dataclasses import replace
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError, SettingsError
 from stacklab.site import FILE, Site
-from stacklab.stack.change import require_effect
+from stacklab.stack.change import fitting, require_effect
 from stacklab.workload import HttpLoad, Look, Workload
 
 ON_SOCKETS = ("clients_held", "socket_shares", "most_clients", "server_stops")  # looks with clients of their own
@@ -71,8 +71,9 @@ def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
     points: dict[tuple, Point] = {}
     notes, said = dict.fromkeys(plan.notes), {}
     for point in plan.points:
+        settings = fitting(point.settings, site)
         try:
-            require_effect(site, point.settings)
+            require_effect(site, settings)
             load = load_on(point.workload, site)
         except LabError as refusal:
             said[f"Left out: {point.label}. {refusal}"] = None
@@ -80,7 +81,7 @@ def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
         if (line := instead(point.workload, load, site)) is not None:
             notes[line] = said[line] = None
         label = _renamed(point.label, point.workload, load)
-        points.setdefault((point.settings, load, point.events), replace(point, label=label, workload=load))
+        points.setdefault((settings, load, point.events), replace(point, label=label, settings=settings, workload=load))
     if not points:
         raise SettingsError(f"nothing of {plan.name} can be measured on {site.name}. {next(iter(said))}")
     name = plan.name if plan.name.endswith(f"@{site.name}") else f"{plan.name}@{site.name}"

@@ -19,6 +19,7 @@ BUILD = PROVISION / "image" / "build"
 INGREDIENTS = (
     BUILD,
     PROVISION / "image" / "customize",
+    PROVISION / "no-main-cluster",
     PROVISION / "image" / "packages.txt",
     PROVISION / "own_pip.py",
     PROVISION / "packages.txt",

@@ -7,7 +7,8 @@ from stacklab import hands_out
 
 __getattr__ = hands_out(__name__, {
     **dict.fromkeys((
-        "Applied", "apply", "ca_certificate", "current", "is_provisioned", "observe", "provision", "site_of", "state", "versions",
+        "Applied", "apply", "ca_certificate", "current", "is_provisioned", "fitting", "observe", "provision",
+        "site_of", "state", "versions",
     ), "change"),
     "exposure": "exposure",
     "use_site": "sites",

@@ -161,6 +161,17 @@ def require_effect(site: Site, settings: StackSettings) -> None:
                 f"{name}={getattr(settings, name)!r} would have no effect: it is the lab's own chat's, and {site.name} is "
                 f"under test; leave it at {usual!r}, or go back by 'fab provision --site lab'"
             )
+    if not site.is_labs and settings.database != site.database:
+        raise SettingsError(
+            f"database={settings.database!r} would have no effect: {site.name} has {site.database!r}, as its stacklab.toml says; "
+            "change it there and run 'fab provision --site' again, or go back by 'fab provision --site lab'"
+        )
+
+
+def fitting(settings: StackSettings, site: Site) -> StackSettings:
+    """`settings` as they are on `site`: another than the lab's says itself which database it has."""
+    usual = settings.database == StackSettings.default("database")
+    return settings.replace(database=site.database) if usual and not site.is_labs else settings
 
 
 def observe(host: Host) -> dict[str, Any]:
@@ -180,11 +191,13 @@ def versions(host: Host) -> dict[str, str]:
     return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
 
-PACKAGES = ("django", "channels", "channels-redis", "twisted", *(p for service in SERVICES.values() for p in service.packages))
+OF_THE_SITE = ("django", "channels", "channels-redis", "twisted", "psycopg")
+PACKAGES = (*OF_THE_SITE, *(package for service in SERVICES.values() for package in service.packages))
 VERSIONS = r"""
 . /etc/os-release; echo "os=$PRETTY_NAME"
 echo "kernel=$(uname -r)"
 echo "nginx=$(/usr/sbin/nginx -v 2>&1 | sed 's|.*/||')"
+echo "postgresql=$(/opt/stacklab/postgresql/bin/postgres --version 2>/dev/null | sed -E 's/.* ([0-9.]+) .*/\1/')"
 echo "redis=$(redis-server --version | sed -E 's/.*v=([0-9.]+).*/\1/')"
 /opt/stacklab/site/venv/bin/python -I -c '
 import importlib.metadata, platform

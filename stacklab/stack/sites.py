@@ -21,7 +21,6 @@ from stacklab.labs.host import Host
 from stacklab.settings import StackSettings
 from stacklab.site import FILE, LAB, Project, Site
 from stacklab.stack.change import OF_THE_LABS_SITE, Applied, apply, current, site_of
-from stacklab.stack.services import SERVICES
 from stacklab.stack.wheels import fetch
 
 BUILD = "/usr/bin/python3 /opt/stacklab/provision/build-site"
@@ -38,10 +37,6 @@ def use_site(host: Host, project: Project | None) -> Applied:
 
     LabError or ApplyError, with the site's own words, if it cannot be built or does not serve; the site before serves on.
     """
-    if project and project.site.database not in ("sqlite", *SERVICES):
-        raise LabError(
-            f"{project.root / FILE}: [site] database={project.site.database!r} needs a service that this lab lacks; take 'sqlite'"
-        )
     try:
         return _switch(host, LAB) if project is None else _use(host, project)
     finally:
@@ -86,7 +81,7 @@ def _outcome(host: Host, site: Site, command: str, request: dict) -> dict:
 def _switch(host: Host, site: Site) -> Applied:
     """Have `site` serve, with the settings there are, as far as it knows them."""
     own = {} if site.is_labs else {name: StackSettings.default(name) for name in OF_THE_LABS_SITE}
-    return apply(host, current(host).replace(**own), site=site)
+    return apply(host, current(host).replace(**own, database=site.database), site=site)
 
 
 # ---------------------------------------------------------------- packing

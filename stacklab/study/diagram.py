@@ -57,9 +57,8 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
     With `before` (the same table, taken earlier), processes that were not there then stand out.
     """
     known = set(processes["pid"] if before is None else before["pid"])
-    nginx, uwsgi, instances, redis = _boxes(processes, known)
+    nginx, uwsgi, instances, redis, database = _boxes(processes, known)
     browser = Box("Browsers", "pages and chat", MUTED, [])
-    database = Box("SQLite", "a file", MUTED, [])
     right = 2.85 + nginx.width + 1.25
     stores = right + max(uwsgi.width, instances.width) + 1.35
     total = uwsgi.height + LANES_GAP + instances.height
@@ -92,8 +91,8 @@ def stack_diagram(processes: pd.DataFrame, before: pd.DataFrame | None = None, a
     return ax
 
 
-def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box]:
-    """nginx, the WSGI server, the ASGI server, Redis."""
+def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, ...]:
+    """nginx, the WSGI server, the ASGI server, Redis, the database."""
 
     def cells(rows: pd.DataFrame, words: str = "{pid}") -> list[tuple[str, bool]]:
         return [
@@ -117,12 +116,14 @@ def _boxes(processes: pd.DataFrame, known: set[int]) -> tuple[Box, Box, Box, Box
         return next((name for name in kin if len(rows[name])), usual)
 
     wsgi, asgi = in_place_of("uwsgi"), in_place_of("daphne")
-    nginx, pages = rows["nginx"], rows[wsgi]
+    nginx, pages, database = rows["nginx"], rows[wsgi], rows["postgresql"]
     return (
         box("nginx", master(nginx), cells(nginx[nginx["role"] == "worker"]), in_a_row=2),
         box(wsgi, f"{master(pages)}, unix socket", cells(pages[pages["role"] == "worker"])),
         box(asgi, "one process an instance", cells(rows[asgi], "{port}\n{pid}")),
         box("redis", "unix socket", cells(rows["redis"]), in_a_row=1),
+        box("postgresql", "unix socket", cells(database[database["role"] == "server"]), in_a_row=1)
+        if len(database) else Box("SQLite", "a file", MUTED, []),
     )
 
 

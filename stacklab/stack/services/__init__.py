@@ -12,13 +12,14 @@ from stacklab.stack.services.granian import GRANIAN
 from stacklab.stack.services.gunicorn import GUNICORN
 from stacklab.stack.services.hypercorn import HYPERCORN
 from stacklab.stack.services.nginx import NGINX
+from stacklab.stack.services.postgresql import POSTGRESQL
 from stacklab.stack.services.redis import REDIS
 from stacklab.stack.services.service import Service
 from stacklab.stack.services.uvicorn import UVICORN
 from stacklab.stack.services.uwsgi import UWSGI
 
 SERVICES: dict[str, Service] = {service.name: service for service in (
-    NGINX, UWSGI, GUNICORN, DAPHNE, UVICORN, HYPERCORN, GRANIAN, REDIS,
+    NGINX, UWSGI, GUNICORN, DAPHNE, UVICORN, HYPERCORN, GRANIAN, REDIS, POSTGRESQL,
 )}  # fmt: skip
 """{name: the service}, in the order in which a request meets them. A change is taken up from back to front."""
 

@@ -67,7 +67,7 @@ class Service:
     not run as asked; else nothing. `roles`: its processes', the first the one that systemd starts. `logs` are files, of
     which `words` has what the journal has not. `packages`: in provision/requirements.lock. `target` starts what the
     settings chose at boot. `chosen_by`: the setting that says, by this service's name, whether it runs at all. `socket`: the
-    unix socket on which nginx reaches it.
+    unix socket on which nginx reaches it. `prepare`: what makes it ready for the lab's site, each time a change started it.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Service:
     target: str = ""
     chosen_by: str = ""
     socket: str = ""
+    prepare: tuple[str, ...] = ()
 
     @property
     def instances(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from stacklab.stack.services.service import Check, Machine, Template
@@ -20,8 +21,18 @@ def listed(machine: Machine) -> list[dict[str, Any]]:
 
 
 def told(machine: Machine) -> dict[int, dict[str, Any]]:
-    """{pid: {"threads": …}} of each worker."""
-    return {worker["pid"]: {"threads": len(worker["cores"])} for worker in listed(machine)}
+    """{pid: {"threads": …, "database": …}} of each worker."""
+    now = listed(machine)
+    database = _database(machine, [worker["pid"] for worker in now])
+    return {worker["pid"]: {"threads": len(worker["cores"]), "database": database} for worker in now}
+
+
+def _database(machine: Machine, pids: list[int]) -> str | None:
+    """What the workers were started with. uWSGI does not tell, so: its file, unless that is newer than a worker."""
+    if not pids or machine.written_s(INI) > min(map(machine.started_s, pids)) + 1:
+        return None
+    found = re.search(r"^env = STACKLAB_DATABASE_SERVER=(\w+)$", machine.note(INI), re.MULTILINE)
+    return found[1] if found else None
 
 
 def workers(machine: Machine) -> set[int]:

@@ -33,7 +33,7 @@ def wsgi_server(
     name: str, label: str, colour: str, *, package: str, config: Template, check: Check,
     told: Callable[[Machine], Mapping[int, Mapping[str, Any]]], workers: Callable[[Machine], set[int]],
 ) -> Service:
-    """A WSGI server as a service. `told`: {pid of a worker: {"threads": how many it has}}, of all that there are."""
+    """A WSGI server as a service. `told`: {pid of a worker: {"threads": how many, "database": which}}, of all that there are."""
 
     def limits(machine: Machine, settings: Mapping[str, Any]) -> str:
         now, wanted = list(told(machine)), settings["uwsgi_processes"]
@@ -56,6 +56,7 @@ def wsgi_server(
             "wsgi_server": Seen(_running),
             "uwsgi_processes": Seen(lambda machine: len(told(machine))),
             "uwsgi_threads": Seen(lambda machine: max((worker["threads"] for worker in told(machine).values()), default=0)),
+            "database": Seen(lambda machine: next((worker["database"] for worker in told(machine).values()), None)),
             "uwsgi_listen": Seen(lambda machine: machine.backlog(socket_of(name))),
         },
         shows={"somaxconn": lambda machine: int(machine.text_of("/proc/sys/net/core/somaxconn"))},
