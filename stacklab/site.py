@@ -18,9 +18,10 @@ from stacklab.errors import LabError
 from stacklab.settings import DATABASES
 
 FILE = "stacklab.toml"
+SERVERS_OWN = ("UWSGI_", "GUNICORN_")  # how variables begin that a WSGI server takes for its options
 HEARD_BY = ("room", "sender", "all")
 LAB_NAME = "lab"
-LAB_PAGES = ("/", "/healthz", "/io/", "/cpu/")
+LAB_PAGES = ("/", "/healthz", "/io/", "/cpu/", "/db/", "/visit/")
 """What the lab's own experiments and notebooks ask for (app/pages/urls.py), whatever their query."""
 
 
@@ -312,8 +313,9 @@ def _environment(value: Any, root: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Mistake("must be a table: write [site.environment] on a line of its own, the variables below")
     for name, word in value.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith("UWSGI_"):
-            raise Mistake(f"has the variable {name!r}: take letters, digits and _, and no UWSGI_…, which uWSGI takes for options")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith(SERVERS_OWN):
+            raise Mistake(f"has the variable {name!r}: take letters, digits and _, and no {SERVERS_OWN[0]}… or {SERVERS_OWN[1]}…, "
+                          "which the servers take for options")
         if not isinstance(word, str) or any(ord(letter) < 32 for letter in word):
             raise Mistake(f"has {name}, which must be a text of one line: put it in quotes")
     return value

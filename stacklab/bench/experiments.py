@@ -11,7 +11,7 @@ from stacklab.bench.improvements import improvement_outages, improvements
 from stacklab.bench.plan import CHAT, Experiment, Point, named
 from stacklab.bench.servers import SLOPE_RAMP_S, servers
 from stacklab.errors import SettingsError
-from stacklab.settings import BALANCE_METHODS, StackSettings
+from stacklab.settings import BALANCE_METHODS, DATABASES, WSGI_SERVERS, StackSettings
 from stacklab.stack.limits import raised_for
 from stacklab.study.claims import claim_experiments
 from stacklab.workload import ChatLoad, HttpLoad, Look
@@ -211,6 +211,24 @@ def uwsgi_workers(quick: bool = False, repeats: int | None = None, seed: int = 1
     return named("uwsgi-workers", points, quick, repeats, seed, slice_s=3.0)
 
 
+def wsgi_servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """uWSGI and gunicorn, each with five processes, on a page that computes and on one that waits. In slices."""
+    points = [
+        Point(f"{path}, {server}", StackSettings(wsgi_server=server), HttpLoad(users=50, path=path))
+        for path in ("/", "/io/?ms=50") for server in WSGI_SERVERS
+    ]  # fmt: skip
+    return _named("wsgi-servers", points, quick, repeats, seed, slice_s=3.0)
+
+
+def databases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """sqlite and PostgreSQL, under a page that reads and one that writes. In slices."""
+    points = [
+        Point(f"{path}, {database}", StackSettings(database=database), HttpLoad(users=50, path=path))
+        for path in ("/db/", "/visit/") for database in DATABASES
+    ]  # fmt: skip
+    return _named("databases", points, quick, repeats, seed, slice_s=3.0)
+
+
 def one_process(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """A chat near the ceiling of one Daphne: what threads within it can do, and what three instances can."""
     load = ChatLoad(clients=200, rooms=20, messages_per_s=1.5, duration_s=8 if quick else 20, ramp_s=4)
@@ -302,6 +320,8 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "connections-limit": connections_limit,
     "nginx-workers": nginx_workers,
     "uwsgi-workers": uwsgi_workers,
+    "wsgi-servers": wsgi_servers,
+    "databases": databases,
     "one-process": one_process,
     "clients-held": clients_held,
     "daphne-verbosity": daphne_verbosity,

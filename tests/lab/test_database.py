@@ -1,4 +1,4 @@
-"""PostgreSQL in sqlite's place: the pages read and write there, sqlite's rows wait for their return, an outage passes by itself."""
+"""PostgreSQL in sqlite's place: the pages read and write there, sqlite's rows are kept, an outage passes by itself."""
 
 import json
 import re
@@ -26,7 +26,7 @@ database = "postgresql"
 [site.environment]
 DJANGO_SETTINGS_MODULE = "notes.settings"
 """,
-    "manage.py": "import sys\nfrom django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n",
+    "manage.py": "import sys\nfrom django.core import management\nmanagement.execute_from_command_line(sys.argv)\n",
     "notes/__init__.py": "",
     "notes/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
     "notes/settings.py": """
@@ -118,8 +118,9 @@ def test_no_page_fails_while_one_takes_the_others_place(at_defaults, site):
     for person in people:
         person.start()
     try:
-        for settings in (POSTGRESQL, StackSettings(), POSTGRESQL.replace(wsgi_server="gunicorn"), StackSettings(wsgi_server="gunicorn")):
-            stack.apply(at_defaults, settings)
+        both = {"wsgi_server": "gunicorn", "database": "sqlite"}
+        for changes in ({}, {"database": "sqlite"}, {"wsgi_server": "gunicorn"}, both):
+            stack.apply(at_defaults, POSTGRESQL.replace(**changes))
     finally:
         over.set()
         for person in people:

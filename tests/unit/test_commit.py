@@ -360,6 +360,7 @@ def test_a_server_that_went_out_of_force_is_stopped_once_nobody_was_connected_to
 def test_whoever_is_named_stands_for_the_server_in_its_place(commit):
     assert commit.in_its_place("daphne", SETTINGS) == "uvicorn" and commit.in_its_place("nginx", SETTINGS) == "nginx"
     assert commit.in_its_place("daphne.target", SETTINGS) == "daphne.target"
+    assert commit.in_its_place("postgresql", SETTINGS) == "postgresql", "nothing runs in its place"
     assert commit.in_its_place("uvicorn", {"daphne_instances": 3}) == "daphne", "a record of before there were others"
 
 
@@ -378,3 +379,18 @@ def test_the_link_to_a_site_is_swapped_and_put_back_as_a_file_is(commit, monkeyp
     assert commit.put_back() == {"site"} and not link.is_symlink()
     commit.forget_old()
     assert leftovers(tmp_path) == []
+
+
+def test_postgresql_starts_and_is_prepared_before_the_workers_ask_it_and_ends_after_they_no_longer_do(commit, told, monkeypatch):
+    monkeypatch.setattr(commit, "is_active", lambda unit: unit != "stacklab-postgresql")
+    commit.take_up({"uwsgi"}, SETTINGS | {"database": "postgresql", "daphne_instances": 0}, commit.Steps())
+    assert told == ["restart stacklab-postgresql", "bash /opt/stacklab/provision/web.sh tables", "reload uwsgi"]
+    told.clear()
+    monkeypatch.setattr(commit, "is_active", lambda unit: True)
+    commit.take_up({"nginx"}, SETTINGS | {"database": "postgresql", "daphne_instances": 0}, commit.Steps())
+    assert told == ["reload nginx"], "it is left alone"
+    told.clear()
+    told.units = {"stacklab-postgresql"}
+    monkeypatch.setattr(commit, "in_state", lambda service, *states: [service.unit] if service.unit in told.units else [])
+    commit.take_up({"uwsgi"}, SETTINGS | {"daphne_instances": 0}, commit.Steps())
+    assert told == ["reload uwsgi", "stop stacklab-postgresql"]

@@ -21,7 +21,8 @@ def config(tmp_path):
 
 
 def own(config) -> dict:
-    return {name: value for name, value in config.items() if name not in ("__builtins__", "contextlib", "json", "Path", "ready")}
+    not_its = ("__builtins__", "contextlib", "json", "os", "Path", "ready")
+    return {name: value for name, value in config.items() if name not in not_its}
 
 
 def test_gunicorn_knows_every_name_in_it(config):
@@ -33,12 +34,15 @@ def test_gunicorn_knows_every_name_in_it(config):
     assert settings.worker_class_str == "gthread"
 
 
-def test_a_worker_that_has_loaded_the_site_says_so_until_it_ends(config):
+def test_a_worker_that_has_loaded_the_site_says_so_until_it_ends(config, monkeypatch):
+    (variable,) = config["raw_env"]
+    monkeypatch.setenv(*variable.split("="))
     ready = config["ready"]
     config["post_worker_init"].__globals__["ready"] = ready
     config["post_worker_init"](SimpleNamespace(pid=7, cfg=SimpleNamespace(threads=2)))
     config["post_worker_init"](SimpleNamespace(pid=8, cfg=SimpleNamespace(threads=2)))
-    assert {path.name: json.loads(path.read_text()) for path in ready.iterdir()} == {"7": {"threads": 2}, "8": {"threads": 2}}
+    note = {"threads": 2, "database": "sqlite"}
+    assert {path.name: json.loads(path.read_text()) for path in ready.iterdir()} == {"7": note, "8": note}
     config["child_exit"](None, SimpleNamespace(pid=7))
     assert [path.name for path in ready.iterdir()] == ["8"]
     config["child_exit"](None, SimpleNamespace(pid=9))  # it never was ready

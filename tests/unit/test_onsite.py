@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stacklab.bench.experiments import EXPERIMENTS, balancing, channel_layers, failover, uwsgi_workers
+from stacklab.bench.experiments import EXPERIMENTS, balancing, channel_layers, databases, failover, uwsgi_workers
 from stacklab.bench.onsite import instead, load_on, on_site
 from stacklab.errors import LabError, SettingsError
 from stacklab.site import LAB, Chat, Site
@@ -129,3 +129,12 @@ def test_who_hears_a_message_decides_the_rooms(chat, rooms, per_s, said):
     assert (made.rooms, made.messages_per_s) == (rooms, per_s)
     assert said in instead(asked, made, site)
     assert load_on(made, site) == made
+
+
+def test_a_sites_own_database_is_the_one_that_is_measured_and_another_is_left_out():
+    there = replace(PLAIN, database="postgresql")
+    plan, said = on_site(uwsgi_workers(quick=True), there)
+    assert {point.settings.database for point in plan.points} == {"postgresql"}
+    plan, said = on_site(databases(quick=True), PLAIN)
+    assert {point.settings.database for point in plan.points} == {"sqlite"}
+    assert any("database='postgresql' would have no effect: plain has 'sqlite'" in line for line in said)

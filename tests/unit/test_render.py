@@ -73,6 +73,7 @@ def test_rendering_writes_nothing(tmp_path, monkeypatch):
         ({"wsgi_server": "gunicorn"}, [
             "/etc/gunicorn/stacklab.py", "/etc/systemd/system/stacklab.target", "/etc/nginx/conf.d/stacklab.conf",
         ]),
+        ({"database": "postgresql"}, ["/etc/uwsgi/stacklab.ini", "/etc/systemd/system/stacklab.target"]),
         ({"asgi_server": "granian"}, [
             "/etc/stacklab/daphne.env", "/etc/systemd/system/granian@.service", "/etc/systemd/system/daphne.target",
         ]),

@@ -3,13 +3,26 @@
 import re
 import string
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from stacklab.errors import LabError
-from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, NEEDS_SERVER, WSGI_SERVERS, StackSettings
+from stacklab.settings import ASGI_SERVERS, BALANCE_METHODS, DATABASES, NEEDS_SERVER, WSGI_SERVERS, StackSettings
 from stacklab.stack.render import TEMPLATES, render
-from stacklab.stack.services import SERVICE_COLOURS, SERVICES, in_force, nginx, observable, order_of, service_of, unit_of
+from stacklab.stack.services import (
+    SERVICE_COLOURS,
+    SERVICES,
+    gunicorn,
+    in_force,
+    nginx,
+    observable,
+    order_of,
+    postgresql,
+    service_of,
+    unit_of,
+    uwsgi,
+)
 
 
 @pytest.fixture(params=list(SERVICES))
@@ -44,6 +57,34 @@ def test_one_wsgi_server_is_in_force_nginx_passes_to_it_and_it_starts_at_boot(se
     assert (f"bind = \"unix:{SERVICES[server].socket}\"" if server == "gunicorn" else f"socket = {SERVICES[server].socket}") in (
         files["/etc/gunicorn/stacklab.py" if server == "gunicorn" else "/etc/uwsgi/stacklab.ini"]
     )
+
+
+@pytest.mark.parametrize("server", WSGI_SERVERS)
+def test_postgresql_runs_and_starts_at_boot_where_it_is_chosen_and_the_workers_are_told(server):
+    assert "postgresql" not in in_force({}) and "postgresql" in in_force({"database": "postgresql"})
+    for database in DATABASES:
+        files = {file.path: file.text for file in render(StackSettings(database=database, wsgi_server=server))}
+        chosen = database == "postgresql"
+        assert ("Wants=stacklab-postgresql.service\n" in files["/etc/systemd/system/stacklab.target"]) == chosen
+        told = {"uwsgi": f"\nenv = STACKLAB_DATABASE_SERVER={database}\n", "gunicorn": f'["STACKLAB_DATABASE_SERVER={database}"]'}
+        assert told[server] in files[{"uwsgi": uwsgi.INI, "gunicorn": gunicorn.CONFIG}[server]]
+
+
+def test_uwsgis_database_is_that_of_its_file_unless_the_file_is_newer_than_a_worker(monkeypatch):
+    monkeypatch.setattr(uwsgi, "listed", lambda machine: [{"pid": 7, "cores": [1]}, {"pid": 8, "cores": [1]}])
+    ini = next(file.text for file in render(StackSettings(database="postgresql")) if file.path == uwsgi.INI)
+    for written_s, seen in ((99.0, "postgresql"), (102.0, None)):
+        machine = SimpleNamespace(written_s={uwsgi.INI: written_s}.get, started_s={7: 100.0, 8: 200.0}.get, note=lambda path: ini)
+        assert uwsgi.UWSGI.settings["database"].read(machine) == seen
+
+
+def test_postgresql_has_a_connection_for_each_thread_twice_or_says_so():
+    conf = (TEMPLATES.parent / "files" / "postgresql.conf").read_text()
+    most = int(re.search(r"^max_connections = (\d+)$", conf, re.MULTILINE)[1])
+    assert most > 2 * postgresql.MOST_CONNECTIONS + 3, "three are the superuser's"
+    limits = SERVICES["postgresql"].limits
+    assert limits(None, {"uwsgi_processes": 45, "uwsgi_threads": 10}) == ""
+    assert "uwsgi_processes=64 × uwsgi_threads=8 may hold 512" in limits(None, {"uwsgi_processes": 64, "uwsgi_threads": 8})
 
 
 @pytest.mark.parametrize("tls", [True, False])

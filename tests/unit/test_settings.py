@@ -219,7 +219,7 @@ def test_daphne_ports_go_up_from_8443():
 
 def test_each_setting_says_what_it_is():
     for name, rule in RULES.items():
-        assert rule.help.split(":")[0] in ("nginx", "WSGI", "ASGI", "Daphne", "Channels", "chat"), name
+        assert rule.help.split(":")[0] in ("nginx", "WSGI", "database", "ASGI", "Daphne", "Channels", "chat"), name
     assert set(RULES["balance"].choices) == set(BALANCE_METHODS)
     assert set(RULES["channel_layer"].choices) == set(CHANNEL_LAYERS)
 

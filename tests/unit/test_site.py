@@ -10,7 +10,7 @@ from stacklab.errors import LabError, SettingsError
 from stacklab.settings import NEEDS_LAYER, StackSettings
 from stacklab.site import FILE, LAB, LAB_PAGES, Chat, Site, read_project
 from stacklab.stack import sites
-from stacklab.stack.change import OF_THE_LABS_SITE, require_effect
+from stacklab.stack.change import OF_THE_LABS_SITE, fitting, require_effect
 from stacklab.stack.sites import pack
 
 LEAST = '[site]\nwsgi = "mysite.wsgi:application"\nhealth = "/hello/"\n'
@@ -114,6 +114,7 @@ def test_a_site_goes_to_disk_and_back(project):
         ("send = '{\"message\": \"{text}\"}'", "", "[chat] lacks send"),
         ('SECRET_KEY = "hunter2-hunter2"', "SECRET_KEY = 5", "[site] environment has SECRET_KEY, which must be a text"),
         ('SECRET_KEY = "hunter2-hunter2"', 'UWSGI_PROCESSES = "5"', "no UWSGI_"),
+        ('SECRET_KEY = "hunter2-hunter2"', 'GUNICORN_CMD_ARGS = "-w 5"', "GUNICORN_…, which the servers take for options"),
         ("[site.environment]", "[site.environment", "is not TOML"),
     ],
 )
@@ -181,6 +182,16 @@ def test_a_setting_of_the_labs_own_chat_is_refused_by_name_elsewhere(project):
             require_effect(site, settings)
 
 
+def test_a_site_says_itself_which_database_it_has(project):
+    site = project(WHOLE.replace('"sqlite"', '"postgresql"')).site
+    assert fitting(StackSettings(), site).database == "postgresql" and fitting(StackSettings(), LAB).database == "sqlite"
+    require_effect(site, StackSettings(database="postgresql"))
+    with pytest.raises(SettingsError, match="database='sqlite' would have no effect: .* has 'postgresql', as its stacklab.toml"):
+        require_effect(site, StackSettings())
+    with pytest.raises(SettingsError, match="database='postgresql' would have no effect"):
+        require_effect(project(WHOLE).site, fitting(StackSettings(database="postgresql"), project(WHOLE).site))
+
+
 # ---------------------------------------------------------------- what is sent
 
 
@@ -224,9 +235,3 @@ def test_a_project_that_is_too_large_says_what_to_do(project, monkeypatch):
     monkeypatch.setattr(sites, "MOST_BYTES", 1000)
     with pytest.raises(LabError, match="holds more than 0 MB; name in .* leave_out"):
         pack(project(big__bin="x" * 2000))
-
-
-def test_what_the_lab_lacks_is_said_before_anything_is_sent(project, monkeypatch):
-    monkeypatch.setattr(sites, "SERVICES", {"nginx": "nginx"})
-    with pytest.raises(LabError, match=r"database='postgresql' needs a service that this lab lacks; take 'sqlite'"):
-        sites.use_site(None, project(WHOLE.replace('"sqlite"', '"postgresql"')))

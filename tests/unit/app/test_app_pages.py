@@ -43,6 +43,11 @@ def test_io_and_pool_wait_and_use_no_cpu(get, path):
     assert time.process_time() - started_cpu_s < 0.5
 
 
+def test_visit_writes_a_row_and_each_has_its_number(get):
+    first, second = (get("/visit/").json() for _ in range(2))
+    assert first["database"] == second["database"] == "sqlite" and second["visit"] == first["visit"] + 1
+
+
 def test_db_reads_the_rows_that_the_migration_wrote(get):
     answer = get("/db/").json()
     assert len(answer["sensors"]) == 10 and len(answer["last_hour"]) == 60
