@@ -314,8 +314,9 @@ def _environment(value: Any, root: Path) -> dict[str, str]:
         raise Mistake("must be a table: write [site.environment] on a line of its own, the variables below")
     for name, word in value.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith(SERVERS_OWN):
-            raise Mistake(f"has the variable {name!r}: take letters, digits and _, and no {SERVERS_OWN[0]}… or {SERVERS_OWN[1]}…, "
-                          "which the servers take for options")
+            not_these = "… or ".join(SERVERS_OWN)
+            take = f"take letters, digits and _, and no {not_these}…, which servers take for options"
+            raise Mistake(f"has the variable {name!r}: {take}")
         if not isinstance(word, str) or any(ord(letter) < 32 for letter in word):
             raise Mistake(f"has {name}, which must be a text of one line: put it in quotes")
     return value

@@ -70,12 +70,12 @@ def test_postgresql_runs_and_starts_at_boot_where_it_is_chosen_and_the_workers_a
         assert told[server] in files[{"uwsgi": uwsgi.INI, "gunicorn": gunicorn.CONFIG}[server]]
 
 
-def test_uwsgis_database_is_that_of_its_file_unless_the_file_is_newer_than_a_worker(monkeypatch):
+def test_uwsgis_database_is_what_its_master_told_when_it_loaded_the_site(monkeypatch):
     monkeypatch.setattr(uwsgi, "listed", lambda machine: [{"pid": 7, "cores": [1]}, {"pid": 8, "cores": [1]}])
-    ini = next(file.text for file in render(StackSettings(database="postgresql")) if file.path == uwsgi.INI)
-    for written_s, seen in ((99.0, "postgresql"), (102.0, None)):
-        machine = SimpleNamespace(written_s={uwsgi.INI: written_s}.get, started_s={7: 100.0, 8: 200.0}.get, note=lambda path: ini)
+    for note, seen in (('{"database": "postgresql"}', "postgresql"), ("", None)):
+        machine = SimpleNamespace(note={uwsgi.TOLD: note}.get)
         assert uwsgi.UWSGI.settings["database"].read(machine) == seen
+    assert uwsgi.TOLD.rpartition("/")[0] == uwsgi.UWSGI.socket.rpartition("/")[0], "beside the socket"
 
 
 def test_postgresql_has_a_connection_for_each_thread_twice_or_says_so():

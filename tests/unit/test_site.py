@@ -114,7 +114,7 @@ def test_a_site_goes_to_disk_and_back(project):
         ("send = '{\"message\": \"{text}\"}'", "", "[chat] lacks send"),
         ('SECRET_KEY = "hunter2-hunter2"', "SECRET_KEY = 5", "[site] environment has SECRET_KEY, which must be a text"),
         ('SECRET_KEY = "hunter2-hunter2"', 'UWSGI_PROCESSES = "5"', "no UWSGI_"),
-        ('SECRET_KEY = "hunter2-hunter2"', 'GUNICORN_CMD_ARGS = "-w 5"', "GUNICORN_…, which the servers take for options"),
+        ('SECRET_KEY = "hunter2-hunter2"', 'GUNICORN_CMD_ARGS = "-w 5"', "GUNICORN_…, which servers take for options"),
         ("[site.environment]", "[site.environment", "is not TOML"),
     ],
 )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from stacklab.stack.services.service import Check, Machine, Template
 from stacklab.stack.services.wsgi import wsgi_server
 
-INI, STATS = "/etc/uwsgi/stacklab.ini", "/run/uwsgi/stats.sock"
+INI, STATS, TOLD = "/etc/uwsgi/stacklab.ini", "/run/uwsgi/stats.sock", "/run/uwsgi/told"
 
 
 def listed(machine: Machine) -> list[dict[str, Any]]:
@@ -22,17 +21,9 @@ def listed(machine: Machine) -> list[dict[str, Any]]:
 
 def told(machine: Machine) -> dict[int, dict[str, Any]]:
     """{pid: {"threads": …, "database": …}} of each worker."""
-    now = listed(machine)
-    database = _database(machine, [worker["pid"] for worker in now])
-    return {worker["pid"]: {"threads": len(worker["cores"]), "database": database} for worker in now}
-
-
-def _database(machine: Machine, pids: list[int]) -> str | None:
-    """What the workers were started with. uWSGI does not tell, so: its file, unless that is newer than a worker."""
-    if not pids or machine.written_s(INI) > min(map(machine.started_s, pids)) + 1:
-        return None
-    found = re.search(r"^env = STACKLAB_DATABASE_SERVER=(\w+)$", machine.note(INI), re.MULTILINE)
-    return found[1] if found else None
+    note = machine.note(TOLD)  # by the master, as it loaded the site (provision/files/uwsgi_environment.py)
+    database = json.loads(note)["database"] if note else None
+    return {worker["pid"]: {"threads": len(worker["cores"]), "database": database} for worker in listed(machine)}
 
 
 def workers(machine: Machine) -> set[int]:

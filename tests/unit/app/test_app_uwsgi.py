@@ -1,5 +1,6 @@
 """A real uWSGI with the site on it: a changed `listen` takes effect with a reload."""
 
+import json
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from stacklab.files import ROOT
 UWSGI = Path(sys.executable).with_name("pyuwsgi")
 
 
-def write_ini(folder: Path, listen: int) -> Path:
+def write_ini(folder: Path, listen: int, database: str = "sqlite") -> Path:
     ini = folder / "site.ini"
     ini.write_text(f"""[uwsgi]
 master = true
@@ -26,6 +27,8 @@ listen = {listen}
 chdir = {APP}
 module = config.wsgi
 import = {ROOT}/provision/files/uwsgi_backlog.py
+env = STACKLAB_DATABASE_SERVER={database}
+import = {ROOT}/provision/files/uwsgi_environment.py
 binary-path = {sys.executable}
 """)
     return ini
@@ -61,4 +64,42 @@ def test_a_changed_listen_is_taken_up_by_a_reload(tmp_path):
         wait_until(lambda: is_ready(tmp_path), "the master answers again")
     finally:
         uwsgi.send_signal(signal.SIGINT)  # the master takes its workers with it
+        uwsgi.wait(60)
+
+
+SEES = "import os\nsees = os.environ['STACKLAB_DATABASE_SERVER']\n" \
+       "def application(environ, start):\n    start('200 OK', [])\n    return [sees.encode()]\n"
+
+
+@pytest.mark.skipif(not UWSGI.exists(), reason="needs pyuwsgi")
+def test_the_site_finds_the_inis_environment_also_after_a_reload_and_a_note_says_so(tmp_path):
+    (tmp_path / "sees.py").write_text(SEES)
+
+    def ini(database: str) -> Path:
+        file = write_ini(tmp_path, 50, database)
+        text = file.read_text().replace(f"chdir = {APP}", f"chdir = {tmp_path}").replace("config.wsgi", "sees")
+        file.write_text(text + f"http-socket = {tmp_path}/http.sock\n")
+        return file
+
+    def sees() -> str:
+        with socket.socket(socket.AF_UNIX) as door:
+            try:
+                door.connect(str(tmp_path / "http.sock"))
+                door.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return b"".join(iter(lambda: door.recv(4096), b"")).rpartition(b"\r\n")[2].decode()
+            except OSError:
+                return ""
+
+    with (tmp_path / "uwsgi.log").open("wb") as log:
+        uwsgi = subprocess.Popen([UWSGI, ini("sqlite")], env=site_environment(tmp_path), stderr=log)
+    try:
+        for database in ("sqlite", "postgresql", "sqlite"):
+            if database != sees():
+                ini(database)
+                wait_until(lambda: is_ready(tmp_path), "the master answers", seconds=20)
+                uwsgi.send_signal(signal.SIGHUP)
+            wait_until(lambda wanted=database: sees() == wanted, f"the site finds {database}", seconds=20)
+            assert json.loads((tmp_path / "told").read_text()) == {"database": database}
+    finally:
+        uwsgi.send_signal(signal.SIGINT)
         uwsgi.wait(60)
