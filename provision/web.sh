@@ -53,7 +53,7 @@ packages() {
     export DEBIAN_FRONTEND=noninteractive
     # A container lab's machine has no way out, and a newer one has what an older lacks.
     local do="is the network there? Run this again when it is. A container lab has none: 'fab destroy', then 'fab up'"
-    apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}" || fail "${missing[*]} could not be installed: $do"
+    { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } || fail "no ${missing[*]}: $do"
 }
 
 users() {

@@ -23,7 +23,7 @@ OTHERWISE = StackSettings(
     balance_max_fails=3, balance_fail_timeout_s=4, channel_layer="core", channel_capacity=77, redis_pool=9, chat_resume=True,
     lean_dispatch=True, tidy_channels=True, layer_reconnects=True, bounded_sockets=True,
 )  # fmt: skip
-# Another layer is needed for the one (test_an_improvement_is_seen_alive), and the others are tried in test_servers.py and the like.
+# Another layer is needed for the one (test_an_improvement_is_seen_alive); what chooses a server has tests of its own.
 ELSEWHERE = {"one_subscription", "asgi_server", "wsgi_server", "database"}
 
 

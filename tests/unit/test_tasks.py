@@ -96,7 +96,7 @@ def test_every_flag_is_explained_and_read_as_text():
         (["experiment", "eight-cases", "--repeats", "x"], "repeats='x' is not allowed: repeats takes a whole number"),
         (["experiment", "eight-cases", "--repeats", "0"], "fab experiment: repeats=0 is not allowed"),
         (["experiment", "eight-cases", "--seed", "x"], "fab experiment: seed='x' is not allowed: seed takes a whole number"),
-        (["logs", "apache"], "fab logs: there is no service 'apache'; there are nginx, uwsgi, daphne, uvicorn, "),
+        (["logs", "apache"], "fab logs: there is no service 'apache'; there are nginx, uwsgi, gunicorn, daphne, uvicorn, "),
         (["logs", "daphne@1;reboot"], "fab logs: there is no service 'daphne@1;reboot'"),
         (["logs", "nginx", "--lines", "many"], "fab logs: lines='many' is not allowed: lines takes a whole number"),
         (["logs", "nginx", "--lines", "-3"], "fab logs: lines='-3' is not allowed: lines takes a whole number from 0 up"),
