@@ -323,13 +323,11 @@ def test_more_connections_than_open_files_are_refused_by_the_limits_name(few_ope
 
 
 def test_more_processes_than_memory_are_refused_by_the_limits_name(at_defaults):
-    # The machine's memory is this computer's, so the limit is met with a uWSGI that says its workers are huge.
+    # The machine's memory is this computer's, so the limit is met with a uWSGI whose workers seem huge.
     script = (
         "import importlib.machinery as m\n"
         "c = m.SourceFileLoader('c', '/opt/stacklab/provision/commit-settings').load_module()\n"
-        "from stacklab.stack.services import uwsgi\n"
-        "real = uwsgi.listed\n"
-        "uwsgi.listed = lambda machine: [worker | {'rss': 1 << 40} for worker in real(machine)]\n"
+        "c.live.Machine.rss_bytes = lambda self, pid: 1 << 40\n"
         "try: c.check_limits({'uwsgi_processes': 6, 'nginx_worker_connections': 1024})\n"
         "except c.Refused as e: print(e)\n"
     )
