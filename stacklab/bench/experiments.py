@@ -217,7 +217,7 @@ def wsgi_servers(quick: bool = False, repeats: int | None = None, seed: int = 1)
         Point(f"{path}, {server}", StackSettings(wsgi_server=server), HttpLoad(users=50, path=path))
         for path in ("/", "/io/?ms=50") for server in WSGI_SERVERS
     ]  # fmt: skip
-    return _named("wsgi-servers", points, quick, repeats, seed, slice_s=3.0)
+    return named("wsgi-servers", points, quick, repeats, seed, slice_s=3.0)
 
 
 def databases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -226,7 +226,7 @@ def databases(quick: bool = False, repeats: int | None = None, seed: int = 1) ->
         Point(f"{path}, {database}", StackSettings(database=database), HttpLoad(users=50, path=path))
         for path in ("/db/", "/visit/") for database in DATABASES
     ]  # fmt: skip
-    return _named("databases", points, quick, repeats, seed, slice_s=3.0)
+    return named("databases", points, quick, repeats, seed, slice_s=3.0)
 
 
 def one_process(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

@@ -83,6 +83,7 @@ def test_the_site_finds_the_inis_environment_also_after_a_reload_and_a_note_says
 
     def sees() -> str:
         with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(5)
             try:
                 door.connect(str(tmp_path / "http.sock"))
                 door.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -93,11 +94,11 @@ def test_the_site_finds_the_inis_environment_also_after_a_reload_and_a_note_says
     with (tmp_path / "uwsgi.log").open("wb") as log:
         uwsgi = subprocess.Popen([UWSGI, ini("sqlite")], env=site_environment(tmp_path), stderr=log)
     try:
-        for database in ("sqlite", "postgresql", "sqlite"):
-            if database != sees():
-                ini(database)
-                wait_until(lambda: is_ready(tmp_path), "the master answers", seconds=20)
-                uwsgi.send_signal(signal.SIGHUP)
+        wait_until(lambda: sees() == "sqlite", "the site finds sqlite", seconds=20)
+        for database in ("postgresql", "sqlite"):
+            ini(database)
+            wait_until(lambda: is_ready(tmp_path), "the master answers", seconds=20)
+            uwsgi.send_signal(signal.SIGHUP)
             wait_until(lambda wanted=database: sees() == wanted, f"the site finds {database}", seconds=20)
             assert json.loads((tmp_path / "told").read_text()) == {"database": database}
     finally:
