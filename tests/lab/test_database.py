@@ -90,6 +90,7 @@ def test_it_runs_as_its_own_user_in_a_sandbox_on_a_socket_alone_and_starts_at_bo
     assert set(mine["user"]) == {"postgres"} and (mine["role"] == "server").sum() == 1 and not any(mine["ports"])
     shown = served.run("systemctl show stacklab-postgresql -p NoNewPrivileges,ProtectSystem,PrivateTmp,ProtectHome")
     assert set(shown.split()) == {"NoNewPrivileges=yes", "PrivateTmp=yes", "ProtectHome=yes", "ProtectSystem=strict"}
+    assert stack.exposure(served)["stacklab-postgresql.service"] <= 3.0
     assert "stacklab-postgresql.service" in served.run("systemctl list-dependencies --plain multi-user.target")
     stranger = served.run("/opt/stacklab/postgresql/bin/psql -U site lab -c 'SELECT 1' 2>&1 || true", sudo=True)
     assert "Peer authentication failed" in stranger, "root itself is nobody there"

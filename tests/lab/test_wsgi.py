@@ -57,6 +57,7 @@ def test_it_has_the_daemons_user_and_sandbox_and_starts_at_boot(served):
     assert set(shown.split()) == {
         "LimitNOFILE=65536", "NoNewPrivileges=yes", "PrivateTmp=yes", "ProtectHome=yes", "ProtectSystem=strict",
     }  # fmt: skip
+    assert stack.exposure(served)["gunicorn.service"] <= 3.0
     booted = served.run("systemctl list-dependencies --plain multi-user.target")
     assert "gunicorn.service" in booted and "uwsgi.service" not in booted
 
