@@ -10,7 +10,7 @@ __getattr__ = hands_out(__name__, {
         "Applied", "apply", "ca_certificate", "current", "is_provisioned", "fitting", "observe", "provision",
         "site_of", "state", "versions",
     ), "change"),
-    "exposure": "exposure",
+    "exposure": "sandboxes",
     "use_site": "sites",
     **dict.fromkeys(("SERVICES", "unit_of"), "services"),
 })  # fmt: skip

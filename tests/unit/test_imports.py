@@ -147,3 +147,13 @@ def test_importing_does_nothing():
     code += "assert threading.active_count() == before\n"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("wing", ["labs", "runs", "stack", "study", "bench"])
+def test_what_a_wing_hands_out_is_called_otherwise_than_its_modules(wing):
+    # Importing a module puts it into its wing by its name, over whatever is handed out by that name.
+    folder = ROOT / "stacklab" / wing
+    modules = {path.stem for path in folder.iterdir()}
+    tables = [node for node in ast.walk(ast.parse((folder / "__init__.py").read_text())) if isinstance(node, ast.Dict)]
+    handed_out = {key.value for table in tables for key in table.keys if isinstance(key, ast.Constant)}
+    assert not handed_out & modules
