@@ -243,6 +243,7 @@ def test_the_sampler_ends_with_the_block_also_when_the_block_fails(host, tmp_pat
 
 def test_a_stream_that_breaks_is_opened_again_and_the_gap_is_a_problem(host, tmp_path):
     with sampling(host, tmp_path, interval_s=0.1) as watch:
+        host.patches = [*host.patches, ("FORMAT = 1", "time.sleep(1); FORMAT = 1")]  # it is away for ten intervals
         host.streams[0].process.kill()
         host.streams[0].process.wait()
         killed_s = time.time()
