@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stacklab.runs.foreign.keeping import Kept
 from stacklab.runs.foreign.samples import Samples
 from stacklab.runs.foreign.source import plain
 from stacklab.runs.results import Run
-from stacklab.study import ranked
 from stacklab.study.percentiles import in_definitions
-from stacklab.study.ranked import Batch, Ranked, by_name
+from stacklab.study.ranked import Batch, Ranked, Rankings, by_name
 
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-NEAREST, LINEAR = "nearest rank", "linear"
-ALL = ""
+ALL = None  # and not "", which is the label of a sample that has none
 MOST_LABELS = 20  # that are printed
 
 
@@ -45,7 +44,7 @@ class Times:
 class Figures:
     """What a run shows of one label (ALL: of all together). `failures` None: the file does not tell."""
 
-    label: str
+    label: str | None
     samples: int | None
     failures: int | None
     duration_s: float | None
@@ -58,30 +57,31 @@ class Figures:
         return self.failures / self.samples if self.samples and self.failures is not None else None
 
 
-def figures(run: Run) -> dict[str, Figures]:
+def figures(run: Run) -> dict[str | None, Figures]:
     """{label: its figures}, ALL first. Throughput is of all samples, over the time from the first start to the last end."""
     return run.once("figures", lambda: dict(_figures(run)))
 
 
-def _figures(run: Run) -> Iterator[tuple[str, Figures]]:
+def _figures(run: Run) -> Iterator[tuple[str | None, Figures]]:
     if run.has("requests"):
         yield from _of_samples(run, "requests")
     elif run.has("stated"):
         yield from _of_stated(run)
 
 
-def apart(run: Run) -> dict[str, Figures]:
+def apart(run: Run) -> dict[str | None, Figures]:
     """As `figures`, of the samples that are sums or parts of others."""
     return dict(_of_samples(run, "apart")) if run.has("apart") else {}
 
 
-def _of_samples(run: Run, table: str) -> Iterator[tuple[str, Figures]]:
+def _of_samples(run: Run, table: str) -> Iterator[tuple[str | None, Figures]]:
     names, count, span, batches = _samples(run, table)
     lacks = run.environment.get("cannot_tell", ())
     duration_s = None if span is None or "duration" in lacks else span[1] - span[0]
     for code, times in by_name(batches, count):
         label = ALL if code is None else names[code]
-        yield label, _one(label, times, duration_s, told="failures" not in lacks)
+        if label is ALL or list(names) != [""]:  # where no sample has a label, there are no labels
+            yield label, _one(label, times, duration_s, told="failures" not in lacks)
 
 
 def _samples(run: Run, table: str) -> tuple[Sequence[str], int, tuple[float, float] | None, Iterator[Batch]]:
@@ -98,7 +98,7 @@ def _samples(run: Run, table: str) -> tuple[Sequence[str], int, tuple[float, flo
     return list(labels.categories), len(rows), span, iter([batch])
 
 
-def _one(label: str, times: ranked.Times, duration_s: float | None, told: bool) -> Figures:
+def _one(label: str | None, times: Rankings, duration_s: float | None, told: bool) -> Figures:
     count = len(times.all)
     failures = count - len(times.successes) if told else None
     every = _times(times.all, times.last)
@@ -114,14 +114,16 @@ def _times(times: Ranked, last: np.ndarray | None) -> Times:
     return Times(len(times), times.mean, times[0], times[-1], definitions)
 
 
-def _of_stated(run: Run) -> Iterator[tuple[str, Figures]]:
-    table = run.table("stated")
-    table["name"] = table["name"].fillna(ALL)
-    for label, rows in table.groupby("name"):
-        yield label, _stated(label, dict(zip(rows["quantity"], rows["value"], strict=True)), run.environment["percentile"])
+def _of_stated(run: Run) -> Iterator[tuple[str | None, Figures]]:
+    told: dict[str | None, dict[str, float]] = {ALL: {}}
+    for name, quantity, value in run.table("stated").itertuples(index=False):
+        told.setdefault(ALL if pd.isna(name) else name, {})[quantity] = value
+    for label, quantities in told.items():
+        if quantities:
+            yield label, _stated(label, quantities, run.environment["percentile"])
 
 
-def _stated(label: str, told: dict[str, float], definition: str) -> Figures:
+def _stated(label: str | None, told: dict[str, float], definition: str) -> Figures:
     samples, failures = (int(told[name]) if name in told else None for name in ("samples", "failures"))
     percentiles = {share: told[f"{share}_s"] for share in SHARES if f"{share}_s" in told}
     every = Times(samples, told.get("mean_s"), told.get("min_s"), told.get("max_s"), {definition: percentiles})
@@ -132,7 +134,7 @@ def _stated(label: str, told: dict[str, float], definition: str) -> Figures:
 
 def to_dict(run: Run) -> dict[str, Any]:
     """What `fab import` tells of a run, in milliseconds; p50_ms, p95_ms and p99_ms are of all samples, by `percentile`."""
-    known = figures(run)
+    known, beside = figures(run), apart(run)
     whole = known.get(ALL, Figures(ALL, None, None, None, None, Times(), Times()))
     tool = run.environment.get("tool", "stacklab")
     return {
@@ -141,9 +143,13 @@ def to_dict(run: Run) -> dict[str, Any]:
         "cannot_tell": list(run.environment.get("cannot_tell", ())), "notes": list(run.environment.get("notes", ())),
         "started_s": run.started_s, "ended_s": run.ended_s,
         "successes": _times_told(whole.successes), "definitions": _in_ms(whole.all),
-        "labels": {label: _told(one) | {"successes": _times_told(one.successes)} for label, one in known.items() if label},
-        "apart": {label or "all": _told(one) for label, one in apart(run).items()}, "path": str(run.path),
+        "labels": {name: of | {"successes": _times_told(known[name].successes)} for name, of in _labels(known).items()},
+        "apart": _told(beside[ALL]) | {"labels": _labels(beside)} if beside else {}, "path": str(run.path),
     }  # fmt: skip
+
+
+def _labels(known: dict[str | None, Figures]) -> dict[str, dict[str, Any]]:
+    return {label: _told(one) for label, one in known.items() if label is not ALL}
 
 
 def text(told: dict[str, Any]) -> str:
@@ -160,7 +166,7 @@ def text(told: dict[str, Any]) -> str:
     labels = sorted(told["labels"].items(), key=lambda pair: -(pair[1]["samples"] or 0))
     for label, one in labels[:MOST_LABELS] if len(labels) > 1 else ():
         failed = f", {one['failures']:,} failed" if one["failures"] else ""
-        lines.append(_times_line(f"{plain(label, 28)} ({_count(one['samples'])}{failed})", one))
+        lines.append(_times_line(f"{plain(label, 28) or 'no label'} ({_count(one['samples'])}{failed})", one))
     if len(labels) > MOST_LABELS:
         lines.append(f"  … and {len(labels) - MOST_LABELS} labels more (--json has all)")
     if told["cannot_tell"]:

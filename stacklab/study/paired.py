@@ -30,7 +30,7 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 MORE_IS_BETTER = ("throughput_per_s", "delivered_share")
 ABSOLUTE_MARGINS = {"error_share": 0.005, "delivered_share": 0.005}
-"""Of metrics that may be 0, so that no ratio can be taken: how large a difference makes no difference."""
+"""Of shares, which are 0 where all is well: how large a difference makes no difference. Of others it is a share of A's middle."""
 
 
 def same(margin: float) -> str:
@@ -44,8 +44,9 @@ class MetricVerdict:
 
     `scale` "ratio" (times) or "difference" (more): the `estimate`, its interval from `low` to `high`, and the `verdict`:
     "better" or "worse" (B, by the metric's own direction), "the same within ± …", or "undecided". `margin` is how large a
-    difference makes none; `detectable` the smallest effect that would have been found with that many blocks, four times in
-    five; `more_blocks` about how many more would decide, NaN once decided.
+    difference makes none, as a share of A's middle (of those in ABSOLUTE_MARGINS, as it is); `detectable` the smallest
+    effect that would have been found with that many blocks, four times in five; `more_blocks` about how many more would
+    decide, NaN once decided.
     """
 
     metric: str
@@ -72,7 +73,8 @@ def look(rows: pd.DataFrame, metrics: Sequence[str], margin: float = 0.05, error
     What one side has nothing of (a server that only the other runs) is left out.
     """
     valid = rows.groupby("repeat")["valid"].transform("all").astype(bool)
-    return [verdict(metric, *of_blocks(rows[valid], metric), margin, error) for metric in metrics
+    a = rows[valid & (rows["side"] == "A")]
+    return [verdict(metric, *of_blocks(rows[valid], metric), margin, error, a[metric].median()) for metric in metrics
             if metric in rows and rows.groupby("side")[metric].count().all()]  # fmt: skip
 
 
@@ -84,13 +86,15 @@ def of_blocks(rows: pd.DataFrame, metric: str) -> tuple[np.ndarray, str]:
     return (sides["B"] - sides["A"]).to_numpy(), "difference"
 
 
-def verdict(metric: str, values: np.ndarray, scale: str, margin: float, error: float) -> MetricVerdict:
-    """What the blocks' `values` (see `of_blocks`) say."""
+def verdict(metric: str, values: np.ndarray, scale: str, margin: float, error: float, middle: float = 1.0) -> MetricVerdict:
+    """What the blocks' `values` (see `of_blocks`) say; `middle` of A's own, of which the margin of a difference is a share."""
     if scale == "ratio":
         within, show = np.log1p(margin), np.exp
-    else:
-        within = margin = ABSOLUTE_MARGINS.get(metric, margin)
+    elif metric in ABSOLUTE_MARGINS:
+        within = margin = ABSOLUTE_MARGINS[metric]
         show = float
+    else:
+        within, show = margin * abs(middle), float
     estimate, low, high = interval(values, error)
     half = (high - low) / 2
     z = stats.norm.isf(error / 2)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from stacklab.runs.foreign.telling import LINEAR, NEAREST, ROUNDED
+
 DASHBOARD_WINDOW = 20_000
 
 
@@ -52,11 +54,11 @@ def locust(times: Sequence[float], share: float) -> float:
 
 
 DEFINITIONS: dict[str, Callable[[Sequence[float], float], float]] = {
-    "nearest rank": nearest_rank,
-    "linear": linear,
+    NEAREST: nearest_rank,
+    LINEAR: linear,
     "JMeter's dashboard, p(n+1) of the last 20,000": jmeter_dashboard,
     "JMeter's aggregate report, round(pn)": jmeter_aggregate,
-    "Locust's, of times rounded to two digits": locust,
+    ROUNDED: locust,
 }
 """{what it is called: how it is computed}."""
 

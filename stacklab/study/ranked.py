@@ -32,7 +32,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Times:
+class Rankings:
     """Of one name, or of all: all times and those of the successes, and each time's last DASHBOARD_WINDOW, sorted."""
 
     all: Ranked
@@ -41,15 +41,19 @@ class Times:
     last_successes: np.ndarray | None
 
 
-def by_name(batches: Iterable[Batch], count: int) -> Iterator[tuple[int | None, Times]]:
-    """(None, the times of all `count` samples), then (number of the name, its times)."""
-    parts: list[pa.Table] = []
+def by_name(batches: Iterable[Batch], count: int) -> Iterator[tuple[int | None, Rankings]]:
+    """(None, the times of all `count` samples), then (number of the name, its times).
+
+    Times that hardly repeat are added up each time that they have doubled, so that more of them do not cost ever more.
+    """
+    parts, most = [], MOST_APART
     tails = _Tails() if count > DASHBOARD_WINDOW else None
     for codes, failed, durations in batches:
         rows = pa.table({"name": codes, "failed": failed, "duration": durations})
         parts.append(rows.group_by(["name", "failed", "duration"]).aggregate([([], "count_all")]))
-        if sum(map(len, parts)) > MOST_APART:
+        if sum(map(len, parts)) > most:
             parts = [_added_up(parts)]
+            most = max(MOST_APART, 2 * len(parts[0]))
         if tails:
             tails.add(codes, failed, durations)
     if not parts:
@@ -68,10 +72,10 @@ def _added_up(parts: list[pa.Table]) -> pa.Table:
     return together.rename_columns(["name", "failed", "duration", "count_all"])
 
 
-def _times(failed: np.ndarray, values: np.ndarray, counts: np.ndarray, tails: _Tails | None, code: int | None) -> Times:
+def _times(failed: np.ndarray, values: np.ndarray, counts: np.ndarray, tails: _Tails | None, code: int | None) -> Rankings:
     every, good = Ranked(values, counts), Ranked(values[~failed], counts[~failed])
     lasts = (tails.of(code, of) if tails and len(times) > DASHBOARD_WINDOW else None for of, times in ((0, every), (1, good)))
-    return Times(every, good, *lasts)
+    return Rankings(every, good, *lasts)
 
 
 class _Tails:

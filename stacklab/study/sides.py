@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ import pandas as pd
 
 from stacklab.errors import ResultsError
 from stacklab.runs.foreign.source import plain
+from stacklab.runs.foreign.telling import LINEAR, NEAREST
 from stacklab.runs.results import Run
-from stacklab.study.figures import ALL, LINEAR, NEAREST, Figures, Times, figures, to_dict
+from stacklab.study.figures import ALL, Figures, Times, figures, to_dict
 from stacklab.study.paired import ONE_LOOK_ERROR, look
+from stacklab.study.words import NOTHING
 
 ONE_RUN = "cannot be decided from one run a side"
 OTHERWISE = "not compared: by different definitions"
@@ -36,10 +38,11 @@ class Line:
     """One metric of one label: what each run of A and of B shows (None: it does not tell), and the verdict.
 
     `of` "successes", or "all" samples where some file does not tell them apart; `definition` of a percentile, the same for
-    all, or each side's own. `ratio` of the medians, B to A. `low`, `high` the interval of B to A (of a share: B − A).
+    all, or each side's own. `ratio` of the medians, B to A. `low`, `high` the interval of B to A, on the `scale` "ratio", or
+    "difference" (of shares, and where a value is 0).
     """
 
-    label: str
+    label: str | None
     metric: str
     of: str
     definition: str | None
@@ -47,6 +50,7 @@ class Line:
     b: tuple[float | None, ...]
     ratio: float | None
     verdict: str
+    scale: str | None = None
     low: float | None = None
     high: float | None = None
 
@@ -86,13 +90,13 @@ def compare_sides(a: Sequence[Run], b: Sequence[Run], margin: float = 0.05) -> S
         for run in runs:
             if ALL not in figures(run):
                 raise ResultsError(f"{run.path}: holds no request, and nothing else is compared here")
-    labels = [label for label in figures(a[0]) if label and all(label in figures(run) for run in (*a, *b))]
+    labels = [label for label in figures(a[0]) if label is not ALL and all(label in figures(run) for run in (*a, *b))]
     labels = [] if len(labels) == 1 and all(len(figures(run)) == 2 for run in (*a, *b)) else labels
-    lines = [line for label in (ALL, *labels) for line in _lines(label, a, b, margin, len(labels) if label else 1)]
+    lines = [line for label in (ALL, *labels) for line in _lines(label, a, b, margin, 1 if label is ALL else len(labels))]
     return Sides(tuple(a), tuple(b), tuple(lines), tuple(_notes(a, b, labels)))
 
 
-def _lines(label: str, a: Sequence[Run], b: Sequence[Run], margin: float, together: int) -> list[Line]:
+def _lines(label: str | None, a: Sequence[Run], b: Sequence[Run], margin: float, together: int) -> list[Line]:
     sides = [[figures(run)[label] for run in runs] for runs in (a, b)]
     ones = [*sides[0], *sides[1]]
     apart = all(one.successes.samples is not None for one in ones)
@@ -119,18 +123,19 @@ def _lines(label: str, a: Sequence[Run], b: Sequence[Run], margin: float, togeth
 def _line(label, metric, of, definition, values, runs, margin, together, otherwise: bool) -> Line:
     medians = [float(np.median(side)) if None not in side else None for side in values]
     ratio = medians[1] / medians[0] if None not in medians and medians[0] else None
-    said, low, high = _verdict(metric, values, runs, margin, together)
+    line = Line(label, metric, of, definition, tuple(values[0]), tuple(values[1]), ratio, NOT_TOLD)
     if None in medians:
-        said, low, high = NOT_TOLD, None, None
-    elif otherwise:
-        said, low, high, ratio = OTHERWISE, None, None, None
-    return Line(label, metric, of, definition, tuple(values[0]), tuple(values[1]), ratio, said, low, high)
+        return line
+    if otherwise:
+        return replace(line, ratio=None, verdict=OTHERWISE)
+    said, scale, low, high = _verdict(metric, values, runs, margin, together)
+    return replace(line, verdict=said, scale=scale, low=low, high=high)
 
 
-def _verdict(metric, values, runs, margin: float, together: int) -> tuple[str, float | None, float | None]:
+def _verdict(metric, values, runs, margin: float, together: int) -> tuple[str, str | None, float | None, float | None]:
     pairs = min(map(len, values))
     if pairs == 1:
-        return ONE_RUN, None, None
+        return ONE_RUN, None, None, None
     rows = pd.DataFrame([
         {"repeat": pair, "side": side, "valid": run.validity.valid, metric: value}
         for side, mine, shown in zip("AB", runs, values, strict=True)
@@ -140,7 +145,7 @@ def _verdict(metric, values, runs, margin: float, together: int) -> tuple[str, f
     error = ONE_LOOK_ERROR / together
     [verdict] = look(rows, [metric], margin, error)
     finite = math.isfinite(verdict.low) and math.isfinite(verdict.high)
-    ends = (verdict.low, verdict.high) if finite else (None, None)
+    ends = (verdict.scale, verdict.low, verdict.high) if finite else (None, None, None)
     if verdict.decided:
         return (f"B is {verdict.verdict}" if verdict.verdict in ("better", "worse") else verdict.verdict), *ends
     least = math.ceil(math.log2(2 / error))
@@ -164,7 +169,7 @@ def _notes(a: Sequence[Run], b: Sequence[Run], labels: Sequence[str]) -> list[st
                 "all runs of one side came before all of the other: what changed on the machine meanwhile looks like a "
                 "difference of the two; measure them in turn (A B B A)"
             )
-    others = {label for run in (*a, *b) for label in figures(run) if label} - set(labels)
+    others = {label for run in (*a, *b) for label in figures(run)} - {ALL, *labels}
     if others and labels:
         notes.append(f"{len(others)} labels are not in every run, and are left out")
     return notes
@@ -176,7 +181,8 @@ def text(sides: Sides) -> str:
     shown = list(dict.fromkeys(line.label for line in sides.lines))
     for label in shown[: MOST_LABELS + 1]:
         mine = [line for line in sides.lines if line.label == label]
-        lines += ["", f"{plain(label, 60) or 'all samples together':<26} {'A':>26} {'B':>26} {'B / A':>7}"]
+        name = "all samples together" if label is ALL else plain(label, 60) or "no label"
+        lines += ["", f"{name:<26} {'A':>26} {'B':>26} {'B / A':>7}"]
         lines += [_row(line) for line in mine]
     if len(shown) > MOST_LABELS + 1:
         lines.append(f"… and {len(shown) - MOST_LABELS - 1} labels more (--json has all)")
@@ -193,9 +199,6 @@ def _row(line: Line) -> str:
     of = "" if line.of == "all" else f", {line.of}"
     verdict = "" if line.verdict == ONE_RUN else f"  {line.verdict}"
     return f"  {SHORT[line.metric] + of:<24} {a:>26} {b:>26} {ratio:>7}{verdict}"
-
-
-NOTHING = "–"
 
 
 def _shown(metric: str, values: Sequence[float | None]) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from stacklab.runs.disturbance import load_window
+from stacklab.runs.foreign.telling import LINEAR
 from stacklab.runs.results import Run
 from stacklab.runs.validity import disconnects
 from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import family
 from stacklab.study.analysis import FACTORS, labels_of, response_s
-from stacklab.study.figures import ALL, LINEAR, figures
+from stacklab.study.figures import ALL, figures
 from stacklab.study.looks import summarize_look
 from stacklab.workload import SLOW_READER
 

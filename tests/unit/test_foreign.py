@@ -16,6 +16,7 @@ from stacklab.errors import ResultsError
 from stacklab.files import ROOT
 from stacklab.runs import check, load_runs, read
 from stacklab.runs.foreign import samples
+from stacklab.runs.foreign.jtl import TRANSACTION
 from stacklab.runs.foreign.keeping import folder_of, keep, named, read_files, words_of
 from stacklab.study.figures import to_dict
 
@@ -200,9 +201,19 @@ def test_two_machines_clocks_in_one_file(told):
 def test_transactions_are_kept_apart_from_what_they_sum_up(told):
     total = '"Number of samples in transaction : 2, number of failing samples : 0"'
     [one] = told(jtl(row(0, "10", "a"), row(10, "20", "b"), row(0, "30", "both", message=total)))
-    assert (one["samples"], one["max_ms"], one["apart"]["both"]["p50_ms"]) == (2, 20, 30)
+    assert (one["samples"], one["max_ms"], one["apart"]["labels"]["both"]["p50_ms"]) == (2, 20, 30)
     [one] = told(jtl(row(0, "30", "both", message=total)))
     assert (one["samples"], one["apart"]) == (1, {})
+
+
+def test_no_label_is_a_label_and_not_the_sum(told):
+    rows = jtl(*(row(n, label="a") for n in range(8)), row(8, label=""), row(9, label=""))
+    [one] = told(rows)
+    assert (one["samples"], one["labels"]["a"]["samples"], one["labels"][""]["samples"]) == (10, 8, 2)
+    [one] = told(STATS.replace("GET,/,", ",,", 1), "a_stats.csv")
+    assert one["samples"] == 40 and one["labels"][""]["samples"] == 40
+    [one] = told(jtl(row(0), *(row(n, str(n), label, message=f"{TRANSACTION} : 1") for n, label in ((1, "all"), (2, "")))))
+    assert (one["apart"]["samples"], one["apart"]["max_ms"], one["apart"]["labels"]["all"]["max_ms"]) == (2, 2, 1)
 
 
 def test_rows_that_stand_for_several_samples_are_refused(refused):
@@ -235,7 +246,7 @@ LEAF = '<sample t="7" ts="1700000000100" s="true" lb="leaf" rc="" rm=""/>\n'
 def test_jmeters_xml_counts_the_top_level(told, file):
     content = XML + PAGE + LEAF + "</testResults>"
     [one] = told(content)
-    assert (one["samples"], one["failures"], one["apart"]["page-0"]["samples"]) == (2, 1, 1)
+    assert (one["samples"], one["failures"], one["apart"]["labels"]["page-0"]["samples"]) == (2, 1, 1)
     assert read(file(content))[0].table("requests")["error"].dropna().tolist() == ['no "blaze"']
 
 

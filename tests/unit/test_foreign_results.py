@@ -111,9 +111,9 @@ def test_transactions_are_told_from_their_parts():
     right, told = right_values()["jmeter-6.csv"][1], to_dict(run)
     assert hold(told, right["without_transaction_rows"]) >= 40
     alone = right["transaction_rows_only"]
-    hold(told["apart"]["all"], {name: value for name, value in alone.items() if name in told["apart"]["all"]})
+    hold(told["apart"], {name: value for name, value in alone.items() if name in PLAIN})
     for label, values in alone["labels"].items():
-        assert hold(told["apart"][label], values) == 8
+        assert hold(told["apart"]["labels"][label], values) == 8
     hold_times(times_ms([run]), right["all_rows"])
 
 
@@ -123,10 +123,10 @@ def test_jmeters_xml(name):
     right, told = right_values()[name][1], to_dict(run)
     assert hold(told, right["top_level"]) >= 14
     if nested := right.get("nested"):
-        hold(told["apart"]["all"], {name: value for name, value in nested.items() if name in told["apart"]["all"]})
+        hold(told["apart"], {name: value for name, value in nested.items() if name in PLAIN})
         for label, values in nested["labels"].items():
-            assert hold(told["apart"][label], values) == 8
-    assert told["apart"].get("all", {"samples": 0})["samples"] == right["nested_samples"]
+            assert hold(told["apart"]["labels"][label], values) == 8
+    assert told["apart"].get("samples", 0) == right["nested_samples"]
 
 
 def hold_stats(told: dict, stats: dict) -> None:

@@ -75,5 +75,15 @@ def test_the_last_times_of_a_name_are_the_last_ones(monkeypatch):
     assert found[None].last_successes.tolist() == [31, 32, 33, 34, 35]
 
 
+def test_times_that_never_repeat_are_not_added_up_over_and_over(monkeypatch):
+    monkeypatch.setattr(ranked, "MOST_APART", 50)
+    rows = []
+    add_up = ranked._added_up
+    monkeypatch.setattr(ranked, "_added_up", lambda parts: rows.append(sum(map(len, parts))) or add_up(parts))
+    batches = [(np.zeros(10, np.int32), np.zeros(10, bool), np.arange(first, first + 10.0)) for first in range(0, 2000, 10)]
+    assert len(dict(by_name(batches, 2000))[None].all) == 2000
+    assert sum(rows) < 4 * 2000
+
+
 def test_nothing_is_ranked_too():
     assert len(Ranked(np.array([]), np.array([], int))) == 0 and dict(by_name([], 0)) == {}

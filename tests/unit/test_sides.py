@@ -13,7 +13,7 @@ from stacklab.errors import LabError, ResultsError
 from stacklab.runs import export_csv, load_runs, read
 from stacklab.runs.foreign.keeping import keep, named
 from stacklab.study import compare, summarize, write_report
-from stacklab.study.sides import ONE_RUN, OTHERWISE, compare_sides, text
+from stacklab.study.sides import NOT_TOLD, ONE_RUN, OTHERWISE, compare_sides, text
 from stacklab.study.verdicts import judge_results
 
 START_MS = 1_700_000_000_000
@@ -42,7 +42,7 @@ def run_of(tmp_path):
     return write
 
 
-def lines_of(sides, label=""):
+def lines_of(sides, label=None):
     return {line.metric: line for line in sides.lines if line.label == label}
 
 
@@ -89,13 +89,44 @@ def test_pairs_of_runs_decide_what_samples_may_not(run_of):
 
 def test_labels_are_compared_each_and_hold_together(run_of):
     sides = compare_sides(*in_turn(run_of, 1.25, labels=("a", "b", "c")))
-    assert [line.label for line in sides.lines][::6] == ["", "a", "b", "c"]
+    assert [line.label for line in sides.lines][::6] == [None, "a", "b", "c"]
     wide, narrow = lines_of(sides, "b")["mean_s"], lines_of(sides)["mean_s"]
     assert wide.verdict == "B is worse" and wide.high / wide.low > narrow.high / narrow.low
 
 
+def test_no_label_among_others_is_compared_too(run_of):
+    a, b = (run_of(name, 20, labels=("a", "a", "")) for name in ("a.jtl", "b.jtl"))
+    sides = compare_sides([a], [b])
+    assert lines_of(sides)["throughput_per_s"].a[0] > 2 * lines_of(sides, "")["throughput_per_s"].a[0]
+    assert "all samples together" in text(sides) and "no label" in text(sides)
+
+
+def test_what_files_do_not_tell_is_said_of_several_too(tmp_path):
+    for n in range(4):
+        (tmp_path / f"{n}.txt").write_text(WRK)
+        (tmp_path / f"{n}.jtl").write_text("elapsed,label\n10,a\n20,a\n")
+    wrk, bare = ([run for n in range(4) for run in read(tmp_path / f"{n}.{ending}")] for ending in ("txt", "jtl"))
+    assert lines_of(compare_sides(wrk[:2], wrk[2:]))["p95_s"].verdict == NOT_TOLD
+    found = lines_of(compare_sides(bare[:2], bare[2:]))
+    assert found["error_share"].verdict == found["throughput_per_s"].verdict == NOT_TOLD != found["p50_s"].verdict
+    assert lines_of(compare_sides(wrk[:2], bare[:2]))["p50_s"].verdict == OTHERWISE
+
+
+def test_whole_milliseconds_of_0_do_not_hide_what_is_20_times_slower(tmp_path):
+    def runs(side, *many):
+        for n, ms in enumerate(many):
+            path = tmp_path / f"{side}{n}.jtl"
+            path.write_text("elapsed,label,success\n" + f"{ms},a,true\n" * 9)
+            yield from read(path)
+
+    slower = lines_of(compare_sides([*runs("a", 0, *[1] * 7)], [*runs("b", *[20] * 8)]))["p50_s"]
+    assert (slower.verdict, slower.scale) == ("B is worse", "difference")
+    nothing = lines_of(compare_sides([*runs("c", *[0] * 8)], [*runs("d", *[0] * 8)]))["p50_s"]
+    assert nothing.verdict == "the same within ± 5 %" and nothing.ratio is None
+
+
 def test_one_label_is_no_label(run_of):
-    assert {line.label for line in compare_sides([run_of("a.jtl", 20)], [run_of("b.jtl", 20)]).lines} == {""}
+    assert {line.label for line in compare_sides([run_of("a.jtl", 20)], [run_of("b.jtl", 20)]).lines} == {None}
 
 
 def test_failures_are_apart_from_successes(run_of, tmp_path):

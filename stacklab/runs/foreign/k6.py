@@ -13,13 +13,12 @@ import pyarrow.compute as pc
 from stacklab.runs.foreign.samples import Gathering, Words
 from stacklab.runs.foreign.sheet import Sheet, coded, shown, statuses
 from stacklab.runs.foreign.source import Source, plain
-from stacklab.runs.foreign.telling import sampled_runs, stated_run
+from stacklab.runs.foreign.telling import LINEAR, sampled_runs, stated_run
 from stacklab.runs.results import Run
 
 TOOL = "k6"
 METRIC = "http_req_duration"
 AT_ONCE = 50_000
-LINEAR = "linear"
 USED = ("timestamp", "metric_value", "error", "error_code", "expected_response", "method", "name", "status")
 FINE_ENOUGH = 100  # whole seconds: from so many of them on, a duration is right within 1 %
 QUANTITIES = {"avg": "mean_s", "min": "min_s", "med": "p50_s", "max": "max_s"}

@@ -16,11 +16,10 @@ import numpy as np
 from stacklab.runs.foreign.samples import Gathering, Words
 from stacklab.runs.foreign.sheet import Sheet, coded, shown, statuses
 from stacklab.runs.foreign.source import Source
-from stacklab.runs.foreign.telling import sampled_runs, stated_run
+from stacklab.runs.foreign.telling import ROUNDED, sampled_runs, stated_run
 from stacklab.runs.results import Run
 
 TOOL = "Locust"
-ROUNDED = "Locust's, of times rounded to two digits"
 ALL = ("Aggregated", "Total")
 # What a column is called in new files and in those before 0.13; times in ms.
 COUNTS = {"samples": ("Request Count", "# requests", "Total Request Count"),

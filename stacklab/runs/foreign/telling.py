@@ -17,6 +17,9 @@ UNKNOWN = Validity(known=False)
 FILES = "files"
 """The experiment that runs belong to which are read, and not kept."""
 
+NEAREST, LINEAR, ROUNDED = "nearest rank", "linear", "Locust's, of times rounded to two digits"
+"""Definitions of a percentile, of which a file's own is one."""
+
 CLOCK, APART, STATED = "time of day", "times of successes apart", ("p50", "p95", "p99")
 
 
