@@ -131,6 +131,38 @@ def test_formatted_dates_are_local_times_of_an_unknown_zone(told):
     assert one["duration_s"] == pytest.approx(11 * 86_400 + 1)
 
 
+def dated(*times: str) -> str:
+    return "timeStamp,elapsed,label,success\n" + "".join(f"{time},1000,a,true\n" for time in times)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "order", "duration_s"),
+    [("05/06/2024 23:59:59", "06/06/2024 00:00:01", "the day first", 3),
+     ("06/05/2024 23:59:59", "06/06/2024 00:00:01", "the month first", 3),
+     ("05/06/2024 10:00:00", "05/06/2024 10:00:01", "the month first", 2),
+     ("12/06/24 23:59:59", "13/06/24 00:00:01", None, 3),
+     ("05/05/2024 10:00:00", "05/05/2024 10:00:01", None, 2)],
+)  # fmt: skip
+def test_day_and_month_are_told_apart_or_it_is_said(told, monkeypatch, first, last, order, duration_s):
+    monkeypatch.setattr("stacklab.runs.foreign.sheet.BLOCK_BYTES", 4096)  # the last date is in another piece
+    [one] = told(dated(*[first] * 400, last))
+    assert (one["duration_s"], one["samples"]) == (duration_s, 401)
+    assert (one["started_s"] is None) == bool(order) and one["cannot_tell"] == ["time of day" if order else "time zone"]
+    assert order is None or order in " ".join(one["notes"])
+
+
+def test_times_without_a_date_are_of_no_year(told):
+    [one] = told(dated("23:59:58", "00:00:01", "23:59:59", "00:00:02"))
+    assert (one["duration_s"], one["started_s"], one["cannot_tell"]) == (5, None, ["time of day"])
+    assert "no date" in " ".join(one["notes"])
+
+
+def test_seconds_are_no_milliseconds(refused, told):
+    for content in (jtl(*THREE), "".join(THREE)):
+        assert "are seconds, and JMeter's are milliseconds" in refused(content.replace(str(START_MS)[:10], "1700000")[:-1])
+    assert told("timeStamp,elapsed,label\n0,5,a\n250,5,a\n")[0]["duration_s"] == 0.255
+
+
 def test_runs_that_were_appended_are_cut_at_gaps(told):
     runs = told(jtl(*(row(n * 100) for n in range(20)), *(row(60_000 + n * 100) for n in range(30))))
     assert [(one["run"], one["samples"], one["duration_s"]) for one in runs] == [
@@ -232,6 +264,23 @@ def test_without_a_header_the_columns_are_found(told, count):
     assert (one["samples"], one["failures"], one["p50_ms"]) == (3, 1, 2)
 
 
+@pytest.mark.parametrize("odd", ["nan", "inf", "-inf", "²", "1e999"])
+def test_what_is_no_number_is_no_time(told, odd):
+    [one] = told(jtl(row(0), row(1, elapsed=odd) if odd != "-inf" else "", row(2, code="²"), row(3).replace("625", odd)))
+    assert (one["samples"], one["max_ms"], one["duration_s"]) == (3, 10, 0.013)
+    assert not one["notes"] or "row 3 is no sample" in one["notes"][0]
+
+
+def test_a_header_may_have_spaces(told):
+    assert told(jtl(*THREE, header=HEADER.replace(",", " , ")))[0] == told(jtl(*THREE))[0]
+    assert told(LOG.replace(",response_time_ms", ", response_time_ms"), "a.csv")[0]["max_ms"] == 40.75
+
+
+def test_a_quote_without_end_is_said(refused, monkeypatch):
+    monkeypatch.setattr("stacklab.runs.foreign.sheet.BLOCK_BYTES", 4096)
+    assert "is never closed" in refused(jtl(*THREE, row(9, label='"GET'), *(row(n) for n in range(900))))
+
+
 # ---------------------------------------------------------------- JMeter as XML
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n<testResults version="1.2">\n'
@@ -250,6 +299,19 @@ def test_jmeters_xml_counts_the_top_level(told, file):
     assert read(file(content))[0].table("requests")["error"].dropna().tolist() == ['no "blaze"']
 
 
+SUM = '<sample t="90" ts="1700000000000" s="true" lb="both" rc="200" rm="Number of samples in transaction : 2, …"'
+
+
+def test_transactions_in_xml_are_kept_apart_too(told):
+    beside = told(XML + PAGE + LEAF + SUM + "/></testResults>")[0]
+    within = told(XML + SUM + ">" + PAGE + LEAF + "</sample></testResults>")[0]
+    assert {**beside, "notes": []} == {**within, "notes": []}
+    assert (within["samples"], within["max_ms"], within["failures"]) == (2, 30, 1)
+    assert {name: one["samples"] for name, one in within["apart"]["labels"].items()} == {"both": 1, "page-0": 1}
+    [alone] = told(XML + SUM + "/></testResults>")
+    assert (alone["samples"], alone["apart"], alone["notes"]) == (1, {}, [])
+
+
 @pytest.mark.parametrize("rest", ["", PAGE[:60], PAGE[:150], "<"])
 def test_xml_without_an_end_is_salvaged(told, rest):
     [one] = told(XML + LEAF + LEAF + rest)
@@ -266,7 +328,8 @@ def test_a_billion_laughs_are_not_laughed(refused):
     [("<?xml version='1.0'?><html/>", "root <html>"),
      ('<?xml version="1.0" encoding="aTF-8"?><testResults/>', "unknown encoding"),
      (XML + LEAF + "<b></c>", "is not the XML that JMeter writes"),
-     (XML + '<sample t="x" ts="1"/></testResults>', "row 1: has t='x'"), (XML + "</testResults>", "holds no sample")],
+     (XML + '<sample t="x" ts="1"/></testResults>', "row 1: has t='x'"), (XML + '<sample t="nan" ts="1"/>', "not a time"),
+     (XML + LEAF + '<sample t="1" ts="inf"/>', "row 2: has t='1' and ts='inf'"), (XML + "</testResults>", "holds no sample")],
 )  # fmt: skip
 def test_other_xml_is_refused(refused, content, says):
     assert says in refused(content)
@@ -398,6 +461,23 @@ def test_both_forms_of_k6s_summary(told, wrapped):
     assert one["cannot_tell"] == ["p99", "time of day", "times of successes apart", "labels"]
 
 
+@pytest.mark.parametrize(
+    "metrics",
+    [{"avg": "ten"}, {"avg": -1}, {"avg": float("nan")}, {"avg": float("inf")}, {"avg": 10**400}, {"avg": {}}, [1], 7, None],
+)
+def test_a_summary_with_odd_values_is_one_line(refused, metrics):
+    assert "not the summary that k6 writes" in refused(json.dumps({"metrics": {"http_reqs": {}, "http_req_duration": metrics}}))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"value": "fast"}, {"value": float("inf")}, {"value": -1}, {"value": None}, {"tags": [1]}, {"time": None}]
+)
+def test_lines_with_odd_values_are_one_line(refused, changed):
+    odd = json.loads(point(1, "2024-08-22T04:14:01.1Z"))
+    odd["data"] |= changed
+    assert "row 5: is not the JSON" in (said := refused(LINES + json.dumps(odd) + "\n" + LINES)) or "'None' where a time" in said
+
+
 WRK = (
     "$ wrk -t4\nRunning 10s test @ http://x/\n  4 threads and 100 connections\n"
     "  Thread Stats   Avg      Stdev     Max   +/- Stdev\n"
@@ -440,10 +520,15 @@ def test_several_outputs_of_wrk_in_one_file_are_several_runs(told):
     assert [one["run"] for one in told(f"{text}\n{text}", "wrk.txt")] == ["wrk.txt-1", "wrk.txt-2"]
 
 
-@pytest.mark.parametrize(("header", "p50"), [("Value", 1.08), ("Value(ms)", 1.08), ("Value(us)", 0.001)])
+@pytest.mark.parametrize(("header", "p50"), [("Value", 1.08), ("Value(ms)", 1.08), ("Value(us)", 0.001),
+                                             ("Value (µs)", 0.001), ("Value(usec)", 0.001), ("Value(Nanoseconds)", 0)])
 def test_a_table_of_percentiles(told, header, p50):
     [one] = told(SPECTRUM.replace("Value ", header + " ").lstrip(), "a.hgrm")
-    assert (one["samples"], one["p50_ms"]) == (100, p50) and ("unit" in one["cannot_tell"]) == (header == "Value")
+    assert (one["samples"], round(one["p50_ms"], 3)) == (100, p50) and ("unit" in one["cannot_tell"]) == (header == "Value")
+
+
+def test_an_unknown_unit_is_not_taken_for_another(refused):
+    assert "in 'fortnights', which is no unit" in refused(SPECTRUM.replace("Value ", "Value(fortnights) ").lstrip())
 
 
 def test_a_log_of_intervals_is_added_up(told):
@@ -464,6 +549,7 @@ def test_a_log_of_intervals_is_added_up(told):
     assert one["labels"]["b"]["samples"] == 50
     [one] = told(lines + line(2.5, range(9))[:60], "a.hlog")
     assert one["samples"] == 100 and "row 6 of a.hlog" in one["notes"][0]
+    assert told(lines + line(2.5, range(1, 9)).replace("2.5,", "nan,"), "a.hlog")[0]["duration_s"] == 2
 
 
 def test_where_hdrhistogram_is_not_to_be_had_only_its_log_needs_it(refused, told, monkeypatch):
@@ -522,7 +608,9 @@ def test_words_of_a_file_are_one_line_without_control_characters(refused):
     assert "\x1b" not in words and "\x07" not in words
 
 
+SUMMARY = {"http_reqs": {"count": 600, "rate": 20.0}, "http_req_duration": {"avg": 10.2, "med": 6.1, "p(95)": 20.9}}
 SHAPES = {
+    "summary": json.dumps({"metrics": SUMMARY, "state": {"testRunDurationMs": 30_000}}),
     "jtl": jtl(*THREE), "xml": XML + PAGE + LEAF + "</testResults>", "stats": STATS, "log": LOG, "lines": LINES,
     "history": HISTORY.format(count=40), "wrk": WRK.format(latency=DISTRIBUTION, errors=""), "table": SPECTRUM,
     "k6": K6_CSV + "http_req_duration,1633706790,245.5,,,,true,GET,http://x/,200\n",
@@ -571,6 +659,8 @@ def test_names_without_end_are_others(file, monkeypatch):
     monkeypatch.setattr(samples, "MOST_WORDS", 3)
     [run] = read(file(jtl(*(row(n, label=f"GET /{n}") for n in range(9)))))
     assert list(to_dict(run)["labels"]) == ["GET /0", "GET /1", "GET /2", samples.OTHERS]
+    monkeypatch.setattr("stacklab.runs.foreign.telling.MOST_WORDS", 3)
+    assert "more than 3 labels" in read(file(jtl(*(row(n, label=f"GET /{n}") for n in range(9)))))[0].environment["notes"][0]
 
 
 def test_a_large_file_takes_little_memory(tmp_path):

@@ -8,14 +8,17 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from stacklab.runs.foreign.sheet import is_time
 from stacklab.runs.foreign.source import Source
 from stacklab.runs.foreign.telling import stated_run
 from stacklab.runs.results import Run
 
 TOOL = "HdrHistogram"
-HEADER = re.compile(r"^\s*Value(?:\((\w+)\))?\s+Percentile\s+TotalCount", re.M)
+HEADER = re.compile(r"^\s*Value(?:\s*\(([^)\n]*)\))?\s+Percentile\s+TotalCount", re.M)
 ROW = re.compile(r"^\s*(\d+(?:[.,]\d+)?)\s+([01][.,]\d+)\s+(\d+)\s+(?:[\d.,]+|inf|Infinity)\s*$", re.M)
-TO_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
+UNITS = {1e-6: "ns nsec nanos nanoseconds", 1e-3: "us µs μs usec micros microseconds", 1.0: "ms msec millis milliseconds",
+         1e3: "s sec secs seconds"}  # fmt: skip
+TO_MS = {name: scale for scale, names in UNITS.items() for name in names.split()}
 WANTED = {"p50_s": 50.0, "p75_s": 75.0, "p90_s": 90.0, "p95_s": 95.0, "p99_s": 99.0, "p99.9_s": 99.9, "p99.99_s": 99.99}
 STEPS = "HdrHistogram's table: the first step at or above"
 EXACT = "nearest rank in HdrHistogram, to three digits"
@@ -52,27 +55,34 @@ class Spectrum:
 
 
 def spectrum_of(text: str) -> Spectrum | None:
-    """The first table of percentiles in `text`; None if there is no whole one."""
+    """The first table of percentiles in `text`; None if there is no whole one, in a unit that is known."""
     header = HEADER.search(text)
-    if not header:
+    scale = header and TO_MS.get(_unit(header) or "ms")
+    if scale is None:
         return None
-    scale = TO_MS.get(header[1] or "ms", 1.0)
-    steps = [(_number(share), _number(value) * scale) for value, share, _ in ROW.findall(text, header.end())]
+    steps = [(number(share), number(value) * scale) for value, share, _ in ROW.findall(text, header.end())]
     if not steps or steps[-1][0] < 1:
         return None
     mean, largest, count = (
         re.compile(rf"{name}\s*=\s*(\d+(?:[.,]\d+)?)[,\]\s]").search(text, header.end())
         for name in ("Mean", "Max", "Total count")
     )
-    mean, largest = (found and _number(found[1]) * scale for found in (mean, largest))
-    return Spectrum(steps, mean, largest, int(_number(count[1])) if count else None, header[1])
+    mean, largest = (found and number(found[1]) * scale for found in (mean, largest))
+    return Spectrum(steps, mean, largest, int(number(count[1])) if count else None, header[1])
 
 
-def _number(text: str) -> float:
+def _unit(header: re.Match[str]) -> str:
+    return (header[1] or "").strip().lower()
+
+
+def number(text: str) -> float:
+    """With a point or a decimal comma."""
     return float(text.replace(",", "."))
 
 
 def _read_table(source: Source) -> list[Run]:
+    if (unit := _unit(HEADER.search(source.text))) and unit not in TO_MS:
+        source.refuse(f"has its times in {unit!r}, which is no unit that is known here")
     spectrum = spectrum_of(source.whole())
     if spectrum is None:
         source.refuse("is cut off: its table of percentiles does not reach 1")
@@ -110,6 +120,8 @@ class _Log:
         if stamp.strip('"') == "StartTimestamp":
             return
         histogram = self._histogram.decode(packed.strip().strip('"'))
+        if not (is_time(float(stamp)) and is_time(float(length)) and is_time(float(largest))):
+            raise ValueError
         self.first_s, self.last_s = min(self.first_s, float(stamp)), max(self.last_s, float(stamp) + float(length))
         if self.scale is None and float(largest) > 0:
             # What was recorded stands in a unit of its own; the interval's largest value stands beside it in ms.

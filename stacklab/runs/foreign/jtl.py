@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from stacklab.runs.foreign.dates import Dates
 from stacklab.runs.foreign.samples import Gathering, Words
-from stacklab.runs.foreign.sheet import Columns, Sheet, coded, shown, statuses
+from stacklab.runs.foreign.sheet import Columns, Sheet, is_time, shown, statuses
 from stacklab.runs.foreign.source import Source, plain
-from stacklab.runs.foreign.telling import sampled_runs
+from stacklab.runs.foreign.telling import CLOCK, sampled_runs
 from stacklab.runs.results import Run
 
 TOOL = "JMeter"
@@ -24,11 +24,7 @@ USED = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "suc
 BEGINNING = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName")  # the order of every version
 TRANSACTION = "Number of samples in transaction"  # how JMeter begins the message of a Transaction Controller's own row
 STAMP = re.compile(r'"?(\d{10,14}|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d.*?|\d{1,2}:\d\d:\d\d.*?)"?[,;\t|]"?\d+(\.\d+)?"?[,;\t|]')
-DATES = (
-    "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y/%m/%d %H:%M:%S.%f",
-    "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%m/%d/%y %H:%M:%S", "%d/%m/%Y %H:%M:%S.%f",
-    "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S",
-)  # fmt: skip
+SECONDS = re.compile(r"\d{10,11}(\.\d+)?")
 
 
 def knows(source: Source) -> bool:
@@ -88,8 +84,8 @@ class _Reading:
     """What is known while a file is read."""
 
     sheet: Sheet
-    columns: Collection[str]
-    date_format: str | None = None
+    columns: Mapping[str, str]
+    dates: Dates | None = None
     hosts: dict[str, _Host] = field(default_factory=dict)
     labels: Words = field(default_factory=Words)
     errors: Words = field(default_factory=Words)
@@ -100,7 +96,7 @@ class _Reading:
     def take(self, first: int, table: Columns) -> None:
         """Some rows, with so many before the `first` of them."""
         elapsed = self.sheet.numbers(table["elapsed"])
-        bad = ~(elapsed >= 0)
+        bad = ~is_time(elapsed)
         start_s = np.full(len(bad), np.nan)
         if "timeStamp" in table:
             start_s = self._times(table["timeStamp"], bad)
@@ -114,16 +110,14 @@ class _Reading:
         self._keep(table, start_s, elapsed / 1000, good, ~bad, first)
 
     def _times(self, column: pa.Array, bad: np.ndarray) -> np.ndarray:
-        if self.date_format is None:
-            found = self.sheet.numbers(column)
-            if not np.isnan(found[~bad]).all() or bad.all():
-                return found / 1000
-        texts = column.cast(pa.string()).to_pandas().str.strip().str.replace(",", ".")
-        if self.date_format is None:
-            fits = {form: pd.to_datetime(texts, format=form, errors="coerce").notna().sum() for form in DATES}
-            self.date_format = max(DATES, key=fits.get)
-        stamps = pd.to_datetime(texts, format=self.date_format, errors="coerce")
-        return ((stamps - pd.Timestamp(0)) / pd.Timedelta(seconds=1)).to_numpy(dtype=float)
+        if self.dates is None:
+            stamps = self.sheet.numbers(column)
+            if not np.isnan(stamps[~bad]).all() or bad.all():
+                # Of 1970's milliseconds, or of a clock that began with the run: neither is of ten digits, or of fifteen.
+                return np.where((np.abs(stamps) < 1e9) | (stamps >= 1e11) & (stamps < 1e14), stamps / 1000, np.nan)
+            again = self.sheet.again().pieces({"timeStamp": self.columns["timeStamp"]})
+            self.dates = Dates(table["timeStamp"] for _, table in again)
+        return self.dates.seconds(column)
 
     def _complain(self, table: Columns, elapsed: np.ndarray, bad: np.ndarray, first: int) -> None:
         for at in map(int, np.flatnonzero(bad)):
@@ -132,6 +126,9 @@ class _Reading:
                 continue  # the names once more: files that were put one behind the other
             if elapsed[at] < 0:
                 why = f"elapsed is {said['elapsed']} ms: a clock was set while that sample was under way"
+                self.sheet.source.refuse(why, self.sheet.row(first + at))
+            if not self.dates and SECONDS.fullmatch(said.get("timeStamp", "")):
+                why = f"timeStamp is {said['timeStamp']}: that many digits are seconds, and JMeter's are milliseconds"
                 self.sheet.source.refuse(why, self.sheet.row(first + at))
             self.sheet.leave_out(first + at, "is no sample: " + ", ".join(f"{name} {value!r}" for name, value in said.items()))
 
@@ -149,7 +146,7 @@ class _Reading:
         is_transaction = np.zeros(len(kept), bool)
         if "responseMessage" in table:
             is_transaction = pc.starts_with(table["responseMessage"], TRANSACTION).to_numpy(zero_copy_only=False)
-        columns = (start_s, duration_s, status, size, names, coded(errors))
+        columns = (start_s, duration_s, status, size, names, errors)
         self.requests.add(
             *(column[kept & ~is_transaction] for column in columns),
             apart_before=self.transactions.rows + np.cumsum(kept & is_transaction)[kept & ~is_transaction],
@@ -179,9 +176,9 @@ class _Reading:
         elif apart.rows:
             notes.append(f"{apart.rows:,} rows of Transaction Controllers sum up requests beside them, and are kept apart")
         notes += self.sheet.notes()
-        if self.date_format:
-            notes.append("times are local ones of a machine whose zone the file does not tell; they are read as UTC")
-            lacks.append("time zone")
+        if self.dates:
+            notes += self.dates.notes
+            lacks += ["time zone"] if self.dates.has_day else [CLOCK]
         if "timeStamp" in self.columns and (words := _clocks(self.hosts)):
             notes.append(f"{self.sheet.source.path.name}: {words}")
             if "by" in words:

@@ -12,6 +12,7 @@ from defusedxml.ElementTree import iterparse
 
 from stacklab.runs.foreign.jtl import TOOL, TRANSACTION
 from stacklab.runs.foreign.samples import Gathering, Words
+from stacklab.runs.foreign.sheet import counted, is_time, status
 from stacklab.runs.foreign.source import Source
 from stacklab.runs.foreign.telling import sampled_runs
 from stacklab.runs.results import Run
@@ -33,7 +34,7 @@ def knows(source: Source) -> bool:
 
 
 def read(source: Source) -> list[Run]:
-    """The runs in it: samples at the top level; those within others (resources of a page) are kept apart."""
+    """The runs in it: samples at the top level, or below a Transaction Controller's; such sums, and parts of pages, are apart."""
     reading = _Reading(source)
     try:
         with source.open() as file:
@@ -70,20 +71,30 @@ class _Reading:
         self.source = source
         self.notes: list[str] = []
         labels, errors = Words(), Words()
-        self.kinds = {kind: Gathering(labels, errors) for kind in ("requests", "apart", "transactions")}
+        self.kinds = {kind: Gathering(labels, errors) for kind in ("requests", "apart")}
         self._waiting: dict[str, list[tuple]] = {kind: [] for kind in self.kinds}
-        self._seen = self._failed = self._apart = 0
+        self._seen = self._failed = self._sums = 0
 
     def take(self, element: Element) -> None:
         """A child of the root."""
         if element.tag not in SAMPLES:
             return
         self._seen += 1
-        within = [inner for inner in element.iter() if inner is not element and inner.tag in SAMPLES]
-        sum_of_others = _attribute(element, "rm").startswith(TRANSACTION) and not within
-        self._add("transactions" if sum_of_others else "requests", element)
-        for inner in within:
-            self._add("apart", inner)
+        self._sort(element)
+
+    def _sort(self, element: Element) -> None:
+        """A Transaction Controller's sum is kept apart from what lies within, and a request counts with all that it embeds."""
+        inner = [one for one in element.iter() if one is not element and one.tag in SAMPLES]
+        if not _attribute(element, "rm").startswith(TRANSACTION):
+            self._add("requests", element)
+            for one in inner:
+                self._add("apart", one)
+            return
+        self._sums += 1
+        self._add("apart", element)
+        for one in element:
+            if one.tag in SAMPLES:
+                self._sort(one)
 
     def _add(self, kind: str, element: Element) -> None:
         values = {name: _attribute(element, name) for name in ATTRIBUTES}
@@ -91,36 +102,34 @@ class _Reading:
             elapsed, stamp = float(values["t"]), float(values["ts"] or "nan")
         except ValueError:
             elapsed = stamp = -1.0
-        if elapsed < 0:
+        if not is_time(elapsed) or np.isinf(stamp):
             self.source.refuse(f"has t={values['t']!r} and ts={values['ts']!r}: not a time", self._seen)
-        code, gathering = values["rc"], self.kinds[kind]
-        error = np.nan if values["s"].lower() == "true" else gathering.errors.code(_error(element, values))
+        gathering = self.kinds[kind]
+        error = -1 if values["s"].lower() == "true" else gathering.errors.code(_error(element, values))
         self._waiting[kind].append((
-            stamp / 1000, elapsed / 1000, float(code) if code.isdigit() and len(code) < 6 else np.nan,
-            float(values["by"]) if values["by"].isdigit() else np.nan, gathering.names.code(values["lb"]), error, self._apart,
+            stamp / 1000, elapsed / 1000, status(values["rc"]), counted(values["by"]), gathering.names.code(values["lb"]), error
         ))  # fmt: skip
-        self._apart += kind == "apart"
-        self._failed += kind == "requests" and not np.isnan(error)
+        self._failed += kind == "requests" and error >= 0
         if len(self._waiting[kind]) >= AT_ONCE:
             self._gather()
 
     def _gather(self) -> None:
         for kind, rows in self._waiting.items():
             if rows:
-                *columns, apart_before = np.array(rows, float).T
-                self.kinds[kind].add(*columns, apart_before=apart_before)
+                self.kinds[kind].add(*np.array(rows, float).T)
         self._waiting = {kind: [] for kind in self.kinds}
 
     def runs(self) -> list[Run]:
         """All of it as Runs."""
         self._gather()
-        requests, apart, sums = (self.kinds[kind] for kind in ("requests", "apart", "transactions"))
-        if sums.rows and not requests.rows:
-            requests, sums = sums, requests
-        if sums.rows:
-            self.notes.append(f"{sums.rows:,} samples of Transaction Controllers sum up others beside them, and are left out")
-        if apart.rows:
-            self.notes.append(f"{apart.rows:,} samples lie within others (what a page embeds), and are kept apart")
+        requests, apart = self.kinds["requests"], self.kinds["apart"]
+        if not requests.rows:
+            requests, apart, self._sums = apart, None, 0
+        if self._sums:
+            self.notes.append(f"{self._sums:,} samples of Transaction Controllers sum up others, and are kept apart")
+        if apart and apart.rows > self._sums:
+            within = apart.rows - self._sums
+            self.notes.append(f"{within:,} samples lie within others (what a page embeds), and are kept apart")
         if self._failed and self._failed == requests.rows:
             self.notes.append("all samples failed: JMeter may have been told to save errors only, and then this is no rate")
         return sampled_runs(self.source, TOOL, requests, apart, notes=self.notes, first_row=1)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from stacklab.runs.foreign.samples import Gathering, Words
-from stacklab.runs.foreign.sheet import Sheet, coded, shown, statuses
+from stacklab.runs.foreign.sheet import Sheet, is_time, shown, status, statuses
 from stacklab.runs.foreign.source import Source, plain
 from stacklab.runs.foreign.telling import LINEAR, sampled_runs, stated_run
 from stacklab.runs.results import Run
@@ -19,6 +19,7 @@ from stacklab.runs.results import Run
 TOOL = "k6"
 METRIC = "http_req_duration"
 AT_ONCE = 50_000
+ODD = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)  # of JSON that is another than k6's
 USED = ("timestamp", "metric_value", "error", "error_code", "expected_response", "method", "name", "status")
 FINE_ENOUGH = 100  # whole seconds: from so many of them on, a duration is right within 1 %
 QUANTITIES = {"avg": "mean_s", "min": "min_s", "med": "p50_s", "max": "max_s"}
@@ -55,27 +56,34 @@ class _Reading:
 
     def take(self, data: Mapping[str, Any]) -> None:
         tags = data.get("tags") or {}
-        status = str(tags.get("status", ""))
-        failed = _failed(tags.get("expected_response", ""), status)
-        error = self.errors.code(tags.get("error") or f"HTTP {status}") if failed else np.nan
+        code = str(tags.get("status", ""))
+        failed = _failed(str(tags.get("expected_response", "")), code)
+        error = self.errors.code(str(tags.get("error") or f"HTTP {code}")) if failed else -1
         name = self.names.code(f"{tags.get('method', '')} {tags.get('name') or tags.get('url', '')}".strip())
-        self.waiting.append((data["time"], float(data["value"]), float(status) if status.isdigit() else np.nan, name, error))
+        self.waiting.append((str(data["time"]), _number(data["value"]), status(code), name, error))
 
     def gather(self) -> None:
         if self.waiting:
             times, *columns = zip(*self.waiting, strict=True)
-            ms, status, name, error = np.array(columns, float)
+            ms, codes, name, error = np.array(columns, float)
             stamps = pd.to_datetime(pd.Series(times), utc=True, format="ISO8601", errors="coerce")
             if stamps.isna().any():
                 self.source.refuse(f"holds {plain(str(times[stamps.isna().argmax()]), 40)!r} where a time should be")
             ends = ((stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy()
-            self.gathered.add(ends - ms / 1000, ms / 1000, status, np.full(len(ms), np.nan), name, error)
+            self.gathered.add(ends - ms / 1000, ms / 1000, codes, np.full(len(ms), np.nan), name, error)
             self.waiting = []
 
 
-def _failed(expected: str, status: str) -> bool:
+def _number(value: Any) -> float:
+    """A count, or what something took; ValueError or TypeError for anything else."""
+    if not is_time(number := value + 0.0):
+        raise ValueError(f"{value!r} is negative, or no number")
+    return number
+
+
+def _failed(expected: str, code: str) -> bool:
     """As k6 says; versions that did not say it called 200 to 399 good."""
-    return expected == "false" if expected else not (status.isdigit() and 200 <= int(status) < 400)
+    return expected == "false" if expected else not 200 <= status(code) < 400
 
 
 def _read_lines(source: Source) -> list[Run]:
@@ -94,7 +102,7 @@ def _read_lines(source: Source) -> list[Run]:
                 point = json.loads(line)
                 if point["metric"] == METRIC:
                     reading.take(point["data"])
-            except (ValueError, KeyError, TypeError):
+            except ODD:
                 garbled = row
             if len(reading.waiting) >= AT_ONCE:
                 reading.gather()
@@ -120,7 +128,7 @@ def _read_csv(source: Source) -> list[Run]:
             parsed = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
             stamps = ((parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=float)
         stamps = stamps / 10.0 ** (3 * np.digitize(stamps, (1e11, 1e14, 1e17)))  # of seconds, ms, µs, ns
-        bad = np.isnan(stamps) | ~(ms >= 0)
+        bad = ~is_time(stamps) | ~is_time(ms)
         for at in np.flatnonzero(bad):
             sheet.leave_out(first + int(rows[at]), f"is no sample: {shown(table['metric_value'], int(at))!r}")
         whole_seconds &= bool((stamps[~bad] % 1 == 0).all())
@@ -132,9 +140,9 @@ def _read_csv(source: Source) -> list[Run]:
             for so, words, code, status in zip(failed, tags["error"], tags["error_code"], tags["status"], strict=True)
         ], float)  # fmt: skip
         name = np.array([names.code(f"{verb} {name}".strip()) for verb, name in zip(tags["method"], tags["name"], strict=True)])
-        status = statuses(table["status"]) if "status" in table else np.full(len(ms), np.nan)
+        codes = statuses(table["status"]) if "status" in table else np.full(len(ms), np.nan)
         nothing = np.full(len(ms), np.nan)
-        gathered.add(*(column[~bad] for column in (stamps - ms / 1000, ms / 1000, status, nothing, name, coded(error))))
+        gathered.add(*(column[~bad] for column in (stamps - ms / 1000, ms / 1000, codes, nothing, name, error)))
     notes, lacks = sheet.notes(), []
     if whole_seconds and last_s - first_s < FINE_ENOUGH:
         notes.append(f"times are in whole seconds ({first_s:.0f} to {last_s:.0f}): too coarse for a duration")
@@ -147,27 +155,28 @@ def _read_summary(source: Source) -> list[Run]:
     try:
         content = json.loads(text)
         metrics = {name: values.get("values", values) for name, values in content["metrics"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        whole = _stated(metrics, content.get("state") or {}) if METRIC in metrics else {}
+    except ODD as error:
         source.refuse(f"is not the summary that k6 writes ({error!r}); was it cut off?")
-    if METRIC not in metrics:
+    if not whole:
         source.refuse(f"holds no {METRIC}, so no HTTP request; it has {', '.join(sorted(metrics)[:12])}")
-    counted, failures = metrics.get("http_reqs", {}), _failures(metrics.get("http_req_failed"))
-    duration_ms = (content.get("state") or {}).get("testRunDurationMs")
-    whole = {
-        "samples": counted.get("count"), "failures": failures, "throughput_per_s": counted.get("rate"),
-        "duration_s": duration_ms and duration_ms / 1000, **_times(metrics[METRIC]),
-    }  # fmt: skip
-    if whole["duration_s"] is None and counted.get("rate"):
-        whole["duration_s"] = counted["count"] / counted["rate"]  # the rate is k6's own count over its own time
     return [stated_run(source, TOOL, {None: whole}, LINEAR, cannot_tell=["labels"])]
 
 
-def _times(trend: Mapping[str, float]) -> dict[str, float]:
+def _stated(metrics: Mapping[str, Mapping[str, Any]], state: Mapping[str, Any]) -> dict[str, float | None]:
+    """Its quantities. `passes` of http_req_failed are the failed requests, for what it counts is failures."""
+    told = {
+        "samples": metrics.get("http_reqs", {}).get("count"), "throughput_per_s": metrics.get("http_reqs", {}).get("rate"),
+        "failures": metrics.get("http_req_failed", {}).get("passes"), "duration_s": state.get("testRunDurationMs"),
+    } | _times(metrics[METRIC])  # fmt: skip
+    whole = {name: None if value is None else _number(value) for name, value in told.items()}
+    whole |= {name: value / 1000 for name, value in whole.items() if name.endswith("_s") and name != "throughput_per_s" and value}
+    if whole["duration_s"] is None and whole["samples"] is not None and whole["throughput_per_s"]:
+        whole["duration_s"] = whole["samples"] / whole["throughput_per_s"]  # the rate is k6's own count over its own time
+    return whole
+
+
+def _times(trend: Mapping[str, Any]) -> dict[str, Any]:
     """A metric's times, ms, as quantities: avg, med, p(95) and whatever else summaryTrendStats asked for."""
     named = {QUANTITIES.get(name, f"p{name[2:-1]}_s" if name.startswith("p(") else ""): value for name, value in trend.items()}
-    return {name: value / 1000 for name, value in named.items() if name and isinstance(value, (int, float))}
-
-
-def _failures(rate: Mapping[str, float] | None) -> float | None:
-    """The number of failed requests: `passes` of http_req_failed, for what it counts is failures."""
-    return rate.get("passes") if rate else None
+    return {name: value for name, value in named.items() if name}

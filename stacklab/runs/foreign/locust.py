@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from stacklab.runs.foreign.samples import Gathering, Words
-from stacklab.runs.foreign.sheet import Sheet, coded, shown, statuses
+from stacklab.runs.foreign.sheet import Sheet, is_time, shown, statuses
 from stacklab.runs.foreign.source import Source
 from stacklab.runs.foreign.telling import ROUNDED, sampled_runs, stated_run
 from stacklab.runs.results import Run
@@ -110,7 +110,9 @@ def _first(source: Source, row: Mapping[str, str], columns: tuple[str, ...], per
     for column in columns:
         if (text := row.get(column, "N/A").strip()) != "N/A" and text:
             try:
-                return float(text.replace(",", ".")) / per
+                if is_time(found := float(text.replace(",", "."))):
+                    return found / per
+                raise ValueError
             except ValueError:
                 source.refuse(f"{column} is {text!r}, and no number (in the line of {row.get('Name', '')!r})")
     return None
@@ -167,6 +169,8 @@ def _history(source: Source) -> tuple[float, float, int, dict[str | None, dict[s
     try:
         times = [float(row["Timestamp"]) for row in rows]
         users = max(int(row["User Count"]) for row in rows)
+        if not all(map(is_time, times)):
+            raise ValueError("nan or inf")
     except ValueError as error:
         source.refuse(f"holds a time or a number of users that is none ({error})")
     return times[0], times[-1], users, {_label(row): _quantities(source, row, TOTAL_TIMES) for row in rows}
@@ -210,7 +214,7 @@ def _read_log(source: Source) -> list[Run]:
     columns = {name: name for name in used if name in source.header}
     for first, table in sheet.pieces(columns):
         start_s, ms = sheet.numbers(table["timestamp"]), sheet.numbers(table["response_time_ms"])
-        bad = ~(ms >= 0) | np.isnan(start_s)
+        bad = ~is_time(ms) | ~is_time(start_s)
         for at in map(int, np.flatnonzero(bad)):
             if ms[at] < 0:
                 source.refuse(f"response_time_ms is {ms[at]:g}: a clock was set meanwhile", sheet.row(first + at))
@@ -221,7 +225,7 @@ def _read_log(source: Source) -> list[Run]:
         error = np.array([errors.code(words) if words else -1 for words in names_of(table["exception"])], float)
         status = statuses(table["status_code"]) if "status_code" in table else np.full(len(ms), np.nan)
         size = sheet.numbers(table["response_length"]) if "response_length" in table else np.full(len(ms), np.nan)
-        gathered.add(*(column[~bad] for column in (start_s, ms / 1000, status, size, name, coded(error))))
+        gathered.add(*(column[~bad] for column in (start_s, ms / 1000, status, size, name, error)))
     return sampled_runs(source, TOOL, gathered, notes=sheet.notes())
 
 

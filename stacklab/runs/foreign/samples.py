@@ -156,7 +156,9 @@ class Gathering:
         self._by_start = True
 
     def add(self, start_s, duration_s, status, size, name, error, apart_before=0) -> None:
-        """Some samples, as arrays. `apart_before` each of them: how many were told apart (or one number for all)."""
+        """Some samples, as arrays; `error` -1 is none. `apart_before` each of them: how many were told apart (or one for all)."""
+        size = np.where((np.asarray(size) >= 0) & (np.asarray(size) < 2**53), np.floor(size), np.nan)
+        error = np.where(np.asarray(error) < 0, np.nan, error)
         columns = [pa.array(values, kind.type, from_pandas=True) for values, kind in
                    zip((start_s, duration_s, status, size, name, error), RAW, strict=True)]  # fmt: skip
         self._look(np.asarray(start_s, float), np.asarray(duration_s, float), apart_before)

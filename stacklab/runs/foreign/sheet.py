@@ -31,6 +31,8 @@ class Sheet:
 
     def pieces(self, columns: Mapping[str, str]) -> Iterator[tuple[int, Columns]]:
         """(how many rows came before, {name: bytes}) of each piece, of `columns` {name: what it is called there}."""
+        raw = {} if self._names else dict(zip(self.source.header, self.source.raw_header, strict=True))
+        columns = {name: raw.get(seen, seen) for name, seen in columns.items()}
         convert = pa.csv.ConvertOptions(
             include_columns=list(columns.values()), strings_can_be_null=False,
             column_types={seen: pa.binary() for seen in columns.values()},
@@ -47,7 +49,13 @@ class Sheet:
                     yield before, {name: batch.column(seen) for name, seen in columns.items()}
         except pa.ArrowException as error:
             self._refuse_cut()
+            if "straddl" in str(error):  # pyarrow's word for a field without end
+                self.source.refuse("a quote in or after this row is never closed", self.row(max(self._rows - 1, 0)))
             self.source.refuse(f"cannot be read as CSV after row {self.row(self._rows - 1):,} ({error})")
+
+    def again(self) -> Sheet:
+        """The same, from its beginning."""
+        return Sheet(self.source, self.tool, self._names)
 
     def row(self, place: int) -> int:
         """The number in the file of the sample with so many before it."""
@@ -97,13 +105,22 @@ def shown(column: pa.Array, at: int) -> str:
     return column[at].as_py().decode().strip()
 
 
+def is_time(values: np.ndarray | float) -> np.ndarray | bool:
+    """Whether something can have taken so long."""
+    return (values >= 0) & (values < np.inf)
+
+
+def counted(text: str, most: int = 15) -> float:
+    """A whole number of at most so many digits, NaN where there is none."""
+    return float(text) if text.isascii() and text.isdecimal() and len(text) <= most else np.nan
+
+
+def status(text: str) -> float:
+    """HTTP's code, NaN where there is none: JMeter has words there too, and nothing."""
+    return counted(text, 5)
+
+
 def statuses(column: pa.Array) -> np.ndarray:
-    """HTTP's codes, NaN where there is none: JMeter has words there too, and nothing."""
+    """The `status` of each."""
     coded = column.dictionary_encode()
-    numbers = [float(value) if value.isdigit() and len(value) < 6 else np.nan for value in coded.dictionary.to_pylist()]
-    return np.array(numbers)[coded.indices.to_numpy()]
-
-
-def coded(errors: np.ndarray) -> np.ndarray:
-    """Numbers of errors, -1 for none, as what is to be gathered."""
-    return np.where(errors < 0, np.nan, errors)
+    return np.array([status(value.decode()) for value in coded.dictionary.to_pylist()])[coded.indices.to_numpy()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
 import io
 import re
@@ -67,15 +68,22 @@ class Source:
         return codecs.getincrementaldecoder(self.encoding)("replace").decode(self.head)
 
     @cached_property
+    def _first_line(self) -> str:
+        return re.match(r"[^\r\n]*", self.text.lstrip("\r\n"))[0]
+
+    @cached_property
+    def raw_header(self) -> list[str]:
+        """The fields of the first line, by the delimiter that it has most of, with the spaces around them."""
+        return next(csv.reader([self._first_line], delimiter=self.delimiter), [""])
+
+    @property
     def header(self) -> list[str]:
-        """The fields of the first line, by the delimiter that it has most of."""
-        line = self.text.lstrip().partition("\n")[0].strip()
-        return [field.strip().strip('"') for field in line.split(self.delimiter)]
+        """The fields of the first line."""
+        return [field.strip().strip('"') for field in self.raw_header]
 
     @cached_property
     def delimiter(self) -> str:
-        line = self.text.lstrip().partition("\n")[0]
-        return max(DELIMITERS, key=lambda mark: (line.count(mark), -DELIMITERS.index(mark)))
+        return max(DELIMITERS, key=lambda mark: (self._first_line.count(mark), -DELIMITERS.index(mark)))
 
     def lines(self) -> TextIO:
         """Its text, line by line; what is no text in its encoding is replaced."""

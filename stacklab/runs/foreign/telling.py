@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stacklab.runs.foreign.samples import Gathering, Samples
+from stacklab.runs.foreign.samples import MOST_WORDS, OTHERS, Gathering, Samples
 from stacklab.runs.foreign.source import Source, plain
 from stacklab.runs.results import Run, Validity
 from stacklab.runs.tables import SCHEMAS
@@ -40,6 +40,8 @@ def sampled_runs(
             f"{source.path.name} is not in the order of time: the sample in about row {row + first_row:,} ended {by_s:,.1f} s "
             "before an earlier one; if a clock was set meanwhile, duration and throughput are wrong"
         )
+    if len(gathered.names.list) > MOST_WORDS:
+        said.append(f"it has more than {MOST_WORDS:,} labels: those beyond them are told together, as {OTHERS}")
     cuts = gathered.cuts() if appends else []
     if appends and gathered.paused:
         said.append("it has pauses of more than 30 s and few samples between them: taken for one run, and not for several")
@@ -58,10 +60,11 @@ def _sampled(source: Source, tool: str, samples: Samples, apart: Samples | None,
     if apart is not None and len(apart):
         held["apart"] = apart
     lacks, started_s, ended_s = list(cannot_tell), None, None
-    if span := samples.span():
-        started_s, ended_s = span
-    else:
+    span = samples.span()
+    if span is None:
         lacks = ["duration", CLOCK, *lacks]
+    elif CLOCK not in lacks:
+        started_s, ended_s = span
     return make_run(source, tool, held, started_s, ended_s, notes, lacks, {}, number)
 
 

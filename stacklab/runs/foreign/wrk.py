@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stacklab.runs.foreign.hdr import spectrum_of
+from stacklab.runs.foreign.hdr import number, spectrum_of
 from stacklab.runs.foreign.source import Source
 from stacklab.runs.foreign.telling import stated_run
 from stacklab.runs.results import Run
@@ -29,7 +29,7 @@ def read(source: Source) -> list[Run]:
     return [_run(source, part, number if len(parts) > 1 else None) for number, part in enumerate(parts, start=1)]
 
 
-def _run(source: Source, text: str, number: int | None) -> Run:
+def _run(source: Source, text: str, place: int | None) -> Run:
     done = re.search(rf"(\d+) requests in {TIME}", text)
     if not done:
         source.refuse("is cut off: it has no line 'N requests in …'")
@@ -40,7 +40,7 @@ def _run(source: Source, text: str, number: int | None) -> Run:
     rate, bad = re.search(r"Requests/sec:\s+(\d+(?:[.,]\d+)?)", text), re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     whole = {
         "samples": int(done[1]), "failures": int(bad[1]) if bad else 0, "duration_s": _seconds(*done.groups()[1:]),
-        "throughput_per_s": rate and _number(rate[1]), "mean_s": mean_s, "stdev_s": stdev_s, "max_s": max_s,
+        "throughput_per_s": rate and number(rate[1]), "mean_s": mean_s, "stdev_s": stdev_s, "max_s": max_s,
     }  # fmt: skip
     notes = []
     before, uncorrected, after = text.partition("Uncorrected Latency")
@@ -60,7 +60,7 @@ def _run(source: Source, text: str, number: int | None) -> Run:
         notes.append(f"socket errors, which it does not count among its requests: {said}")
     return stated_run(
         source, "wrk2" if is_wrk2 else "wrk", {None: whole}, CORRECTED if is_wrk2 else OWN, notes=notes, cannot_tell=["labels"],
-        number=number,
+        number=place,
     )  # fmt: skip
 
 
@@ -73,8 +73,4 @@ def _percentiles(text: str) -> dict[str, float]:
 
 
 def _seconds(value: str, unit: str) -> float:
-    return _number(value) * UNITS[unit]
-
-
-def _number(text: str) -> float:
-    return float(text.replace(",", "."))
+    return number(value) * UNITS[unit]
