@@ -24,7 +24,7 @@ from stacklab.settings import StackSettings
 from stacklab.site import LAB, LAB_NAME, read_project
 from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
-from stacklab.typed import BETWEEN, decimal, values, values_given, whole_number
+from stacklab.typed import BETWEEN, decimal, values, whole_number
 from stacklab.version import code_version
 from stacklab.workload import ChatLoad, HttpLoad, Workload
 
@@ -276,7 +276,9 @@ def compare(
 ) -> Comparison | Sides:
     """Is B better than A? Of flags with two values: --users 50,100."""
     if files is not None or with_ is not None:
-        return _compare_files(files, with_, decimal("margin", margin, 0.001, 1), json, values_given(flags))
+        changed = {"budget_s": str(budget_s) != "300", "chat": chat, "seed": str(seed) != "1", "fresh": fresh, "lab": lab}
+        others = [name for name in flags if flags[name] is not None] + [name for name in changed if changed[name]]
+        return _compare_files(files, with_, decimal("margin", margin, 0.001, 1), json, others)
     from stacklab import console
     from stacklab.bench.comparison import compare as measure_both
     from stacklab.bench.points import two_points
@@ -319,7 +321,7 @@ def import_(files: str | Path | Sequence[str | Path], as_: str | None = None, js
     runs = keeping.read_files(given)
     told = [figures.to_dict(run) for run in runs]
     if as_ is not None:
-        kept = [keeping.keep(run, keeping.folder_of(as_, RESULTS)) for run in runs]
+        kept = keeping.keep_all(runs, keeping.folder_of(as_, RESULTS))
         told = [one | {"path": str(run.path)} for one, run in zip(told, kept, strict=True)]
     print(json_format.dumps(told, indent=1) if json else "\n\n".join(map(figures.text, told)))
     return told

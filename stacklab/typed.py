@@ -19,11 +19,6 @@ BETWEEN = "\n"
 """Stands between names of files that were words of their own: they may hold anything else."""
 
 
-def values_given(flags: dict[str, Any]) -> list[str]:
-    """The names of those that were given."""
-    return [name for name, value in flags.items() if value is not None]
-
-
 def whole_number(name: str, given: str | int | None, low: int | None = None) -> int | None:
     """A whole number, at least `low`, from a command line; SettingsError if it is none."""
     if given is None:

@@ -17,7 +17,7 @@ from stacklab.files import ROOT
 from stacklab.runs import check, load_runs, read
 from stacklab.runs.foreign import samples
 from stacklab.runs.foreign.jtl import TRANSACTION
-from stacklab.runs.foreign.keeping import folder_of, keep, named, read_files, words_of
+from stacklab.runs.foreign.keeping import folder_of, keep, keep_all, named, read_files, words_of
 from stacklab.study.figures import to_dict
 
 HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,success,failureMessage,bytes\n"
@@ -695,7 +695,7 @@ def test_a_kept_run_is_the_same_run(file, tmp_path):
     assert again.started_s is None and to_dict(again) | {"path": ""} == to_dict(stated) | {"path": ""}
 
 
-@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x"])
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "calibration", "adhoc", "é" * 101])
 def test_runs_are_kept_under_a_name_that_is_one(name, tmp_path):
     with pytest.raises(ResultsError, match="is not allowed"):
         folder_of(name, tmp_path)
@@ -706,6 +706,31 @@ def test_imported_runs_do_not_mix_with_an_experiment(tmp_path):
     (tmp_path / "eight-cases" / "experiment.json").write_text("{}")
     with pytest.raises(ResultsError, match="another name"):
         folder_of("eight-cases", tmp_path)
+
+
+def test_runs_are_kept_all_or_none(file, tmp_path):
+    (tmp_path / "x").mkdir()
+    same = [*read(file(jtl(*THREE))), *read(file(jtl(*THREE), "other.jtl")), *read(file(jtl(*THREE), "x/run.jtl"))]
+    with pytest.raises(ResultsError, match="2 of the runs would be kept as .*old/run.jtl"):
+        keep_all(same, tmp_path / "old")
+    long = read(file(jtl(*THREE), "r" * 250))
+    with pytest.raises(ResultsError, match="is no name for a run"):
+        keep_all([*same[:1], *long], tmp_path / "old")
+    keep(same[1], tmp_path / "old")
+    with pytest.raises(ResultsError, match="exists already"):
+        keep_all(same[:2], tmp_path / "old")
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["other.jtl"]
+
+
+def test_many_names_are_not_one_long_one(tmp_path):
+    names = [f"run-{n}.jtl" for n in range(90)]
+    assert words_of(",".join(names)) == names
+    with pytest.raises(ResultsError, match="no such file, and no such run"):
+        named(["x" * 300], tmp_path)
+
+
+def test_a_long_name_has_nothing_beside_it(told):
+    assert told(STATS, f"{'r' * 240}_stats.csv")[0]["samples"] == 40
 
 
 def test_files_and_kept_runs_are_named_alike(file, tmp_path):

@@ -167,6 +167,14 @@ def test_kept_runs_of_ours_are_compared_too_and_disturbed_ones_judge_nothing(run
     assert "disturbed" in " ".join(sides.notes) and "1 pairs of runs" in lines_of(sides)["p50_s"].verdict
 
 
+def test_points_of_an_experiment_are_not_pooled(tmp_path):
+    for n in range(2):
+        http_run(tmp_path / "mine", f"r{n}", point=f"users-{n}")
+    with pytest.raises(ResultsError, match=r"runs of 2 points \(users-0, users-1\); name some by mine/r0"):
+        named(["mine"], tmp_path)
+    assert len(named(["mine/r0", "mine/r1"], tmp_path)) == 2
+
+
 def figures_span(run) -> float:
     table = run.table("requests")
     counted = table[~table["warmup"]]
@@ -209,9 +217,13 @@ def test_compare_takes_files_and_kept_runs(run_of, results, capsys):
     assert told["a"][0]["samples"] == 100 and {line["verdict"] for line in told["metrics"]} == {ONE_RUN} and sides.pairs == 1
 
 
-@pytest.mark.parametrize("given", [{"files": "a"}, {"with_": "b"}, {"files": "a", "with_": "b", "users": "5,9"}])
+@pytest.mark.parametrize(
+    "given", [{"files": "a"}, {"with_": "b"}, *({"files": "a", "with_": "b"} | more for more in (
+        {"users": "5,9"}, {"budget_s": "60"}, {"chat": True}, {"seed": "2"}, {"fresh": True}, {"lab": "x"}))],
+)  # fmt: skip
 def test_compare_of_files_measures_nothing(given):
-    with pytest.raises(LabError, match="--files A1,A2 --with B1,B2"):
+    more = [f"no --{name.replace('_', '-')}:" for name in given if name not in ("files", "with_")]
+    with pytest.raises(LabError, match=f"--files A1,A2 --with B1,B2, and {''.join(more)}" if more else "B1,B2, both"):
         tasks.compare(**given)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from stacklab.runs.foreign.samples import Gathering, Words
-from stacklab.runs.foreign.sheet import Sheet, is_time, shown, status, statuses
+from stacklab.runs.foreign.sheet import Sheet, is_time, shown, status, statuses, texts
 from stacklab.runs.foreign.source import Source, plain
 from stacklab.runs.foreign.telling import LINEAR, sampled_runs, stated_run
 from stacklab.runs.results import Run
@@ -124,8 +124,7 @@ def _read_csv(source: Source) -> list[Run]:
         table = {name: column.filter(mine) for name, column in table.items()}
         stamps, ms = sheet.numbers(table["timestamp"]), sheet.numbers(table["metric_value"])
         if np.isnan(stamps).any():  # K6_CSV_TIME_FORMAT
-            texts = pd.Series([shown(table["timestamp"], at) for at in range(len(stamps))])
-            parsed = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+            parsed = pd.to_datetime(pd.Series(texts(table["timestamp"])), utc=True, format="ISO8601", errors="coerce")
             stamps = ((parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(dtype=float)
         stamps = stamps / 10.0 ** (3 * np.digitize(stamps, (1e11, 1e14, 1e17)))  # of seconds, ms, µs, ns
         bad = ~is_time(stamps) | ~is_time(ms)
@@ -133,7 +132,7 @@ def _read_csv(source: Source) -> list[Run]:
             sheet.leave_out(first + int(rows[at]), f"is no sample: {shown(table['metric_value'], int(at))!r}")
         whole_seconds &= bool((stamps[~bad] % 1 == 0).all())
         first_s, last_s = min(first_s, stamps[~bad].min(initial=np.inf)), max(last_s, stamps[~bad].max(initial=-np.inf))
-        tags = {name: [shown(table[name], at) if name in table else "" for at in range(len(ms))] for name in USED[2:]}
+        tags = {name: texts(table[name]) if name in table else [""] * len(ms) for name in USED[2:]}
         failed = [_failed(*both) for both in zip(tags["expected_response"], tags["status"], strict=True)]
         error = np.array([
             errors.code(words or f"error {code or status}") if so else -1

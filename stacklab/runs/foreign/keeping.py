@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,21 @@ from stacklab.runs.foreign import read
 from stacklab.runs.foreign.samples import AT_ONCE, Samples, Words, span_of
 from stacklab.runs.results import Run, load_runs
 from stacklab.runs.tables import write_table
+
+OURS = ("adhoc", "calibration")  # what the lab itself keeps in results/, besides experiments
+LONGEST_NAME = 200  # bytes; a file system takes 255, and a run has a longer name while it is written
+
+
+def keep_all(runs: Sequence[Run], folder: Path) -> list[Run]:
+    """`keep` all of them; ResultsError, and none is kept, where one of them cannot be."""
+    for name, times in Counter(run.run.lstrip(".") for run in runs).items():
+        if times > 1:
+            raise ResultsError(f"{times} of the runs would be kept as {folder / name}: import each with another --as")
+        if os.path.exists(folder / name):
+            raise ResultsError(f"{folder / name}: this run exists already; a saved run is never overwritten")
+        if not 0 < len(name.encode()) <= LONGEST_NAME:
+            raise ResultsError(f"{name}: is no name for a run, which has 1 to {LONGEST_NAME} bytes; call the file otherwise")
+    return [keep(run, folder) for run in runs]
 
 
 def keep(run: Run, folder: Path) -> Run:
@@ -34,8 +51,10 @@ def keep(run: Run, folder: Path) -> Run:
 def folder_of(name: str, results: Path) -> Path:
     """Where runs go that are kept under `name`; ResultsError if that is no name, or an experiment's that was measured here."""
     folder = results / name
-    if not name or "/" in name or name.startswith((".", "-")):
-        raise ResultsError(f"--as {name!r} is not allowed: the name holds no / and does not begin with a dot or a dash")
+    if not 0 < len(name.encode()) <= LONGEST_NAME or "/" in name or name.startswith((".", "-")):
+        raise ResultsError(f"--as {name!r} is not allowed: the name is short, holds no /, and begins with no dot or dash")
+    if name in OURS:
+        raise ResultsError(f"--as {name} is not allowed: {folder} is for what the lab measures; give the runs another name")
     if (folder / "experiment.json").exists():
         raise ResultsError(f"{folder}: holds an experiment that was measured here; give the imported runs another name")
     return folder
@@ -82,17 +101,23 @@ def _tells(run: Run) -> tuple[bool, int]:
 
 
 def named(words: Sequence[str], results: Path) -> list[Run]:
-    """The runs that are meant, in this order: files of any tool, kept runs and experiments, by folder or name in `results`."""
-    return _distinct([run for word in words for run in (read(word) if Path(word).is_file() else _kept(word, results))])
+    """The runs that are meant, in this order: files of any tool, kept runs and experiments, by folder or name in `results`.
+
+    ResultsError where there is no such thing, and for an experiment of several points, whose runs are not of one kind.
+    """
+    return _distinct([run for word in words for run in (read(word) if os.path.isfile(word) else _kept(word, results))])
 
 
 def _kept(word: str, results: Path) -> list[Run]:
-    folder = Path(word) if Path(word).is_dir() else results / word
-    if not folder.is_dir():
+    folder = Path(word) if os.path.isdir(word) else results / word
+    if not os.path.isdir(folder):
         raise ResultsError(f"{word}: there is no such file, and no such run in {results}")
     runs = [run for run in load_runs(folder) if run.kind in ("http", "foreign")]
     if not runs:
         raise ResultsError(f"{folder}: holds no whole run of requests")
+    if len(points := sorted({run.point for run in runs if run.kind == "http"})) > 1:
+        few = ", ".join(points[:4]) + (", …" if len(points) > 4 else "")
+        raise ResultsError(f"{folder}: holds runs of {len(points)} points ({few}); name some by {word}/{runs[0].run}")
     return runs
 
 
@@ -100,4 +125,4 @@ def words_of(text: str | Path | Sequence[str | Path]) -> list[str]:
     """Names with commas between them; one that is there as it stands may hold commas itself."""
     if not isinstance(text, (str, Path)):
         return [str(word) for word in text]
-    return [str(text)] if Path(text).exists() else [word for part in str(text).split(",") if (word := part.strip())]
+    return [str(text)] if os.path.exists(text) else [word for part in str(text).split(",") if (word := part.strip())]

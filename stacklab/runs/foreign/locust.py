@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from stacklab.runs.foreign.samples import Gathering, Words
-from stacklab.runs.foreign.sheet import Sheet, is_time, shown, statuses
+from stacklab.runs.foreign.sheet import Sheet, is_time, shown, statuses, texts
 from stacklab.runs.foreign.source import Source
 from stacklab.runs.foreign.telling import ROUNDED, sampled_runs, stated_run
 from stacklab.runs.results import Run
@@ -74,7 +75,7 @@ def _stem(path: Path) -> str:
 def _beside(source: Source, kind: str) -> Source | None:
     """The file of that kind of the same run, if it lies there."""
     for path in (source.path.with_name(f"{_stem(source.path)}{ENDINGS[kind]}.csv{packed}") for packed in ("", ".gz")):
-        if path.is_file() and path != source.path and _kind(found := Source(path)) == kind:
+        if os.path.isfile(path) and path != source.path and _kind(found := Source(path)) == kind:
             return found
     return None
 
@@ -220,20 +221,13 @@ def _read_log(source: Source) -> list[Run]:
                 source.refuse(f"response_time_ms is {ms[at]:g}: a clock was set meanwhile", sheet.row(first + at))
             garbled = ", ".join(repr(shown(table[name], at)) for name in ("timestamp", "response_time_ms"))
             sheet.leave_out(first + at, f"is no sample: {garbled}")
-        verbs, paths = names_of(table["request_type"]), names_of(table["name"])
+        verbs, paths = texts(table["request_type"]), texts(table["name"])
         name = np.array([names.code(f"{verb} {path}".strip()) for verb, path in zip(verbs, paths, strict=True)], float)
-        error = np.array([errors.code(words) if words else -1 for words in names_of(table["exception"])], float)
+        error = np.array([errors.code(words) if words else -1 for words in texts(table["exception"])], float)
         status = statuses(table["status_code"]) if "status_code" in table else np.full(len(ms), np.nan)
         size = sheet.numbers(table["response_length"]) if "response_length" in table else np.full(len(ms), np.nan)
         gathered.add(*(column[~bad] for column in (start_s, ms / 1000, status, size, name, error)))
     return sampled_runs(source, TOOL, gathered, notes=sheet.notes())
-
-
-def names_of(column) -> list[str]:
-    """A column as texts."""
-    words = column.dictionary_encode()
-    texts = [value.decode().strip() for value in words.dictionary.to_pylist()]
-    return [texts[code] for code in words.indices.to_pylist()]
 
 
 READERS: dict[str, Callable[[Source], list[Run]]] = {

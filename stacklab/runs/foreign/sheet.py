@@ -105,6 +105,13 @@ def shown(column: pa.Array, at: int) -> str:
     return column[at].as_py().decode().strip()
 
 
+def texts(column: pa.Array) -> list[str]:
+    """All of its fields."""
+    words = column.dictionary_encode()
+    spelled = [value.decode().strip() for value in words.dictionary.to_pylist()]
+    return [spelled[code] for code in words.indices.to_pylist()]
+
+
 def is_time(values: np.ndarray | float) -> np.ndarray | bool:
     """Whether something can have taken so long."""
     return (values >= 0) & (values < np.inf)
