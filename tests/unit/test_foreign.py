@@ -170,6 +170,32 @@ def test_runs_that_were_appended_are_cut_at_gaps(told):
     ]  # fmt: skip
 
 
+def test_what_was_told_apart_is_cut_with_its_run(told, monkeypatch):
+    monkeypatch.setattr("stacklab.runs.foreign.sheet.BLOCK_BYTES", 4096)
+    whole = [row(n * 100, message=f"{TRANSACTION} : 1" if n % 4 == 3 else "OK") for n in range(60)]
+    again = [line.replace(str(START_MS // 10**6), "1700001", 1) for line in whole]
+    runs = told(jtl(*whole, *(row(90_000 + n * 100) for n in range(30)), *again))
+    assert [(one["samples"], one["apart"].get("samples"), one["duration_s"]) for one in runs] == [
+        (45, 15, 5.81), (30, None, 2.91), (45, 15, 5.81),
+    ]  # fmt: skip
+    assert all("30 rows of Transaction Controllers sum up" in one["notes"][0] for one in runs)
+
+
+def test_a_late_row_of_an_earlier_time_bridges_a_gap_too(told, monkeypatch):
+    monkeypatch.setattr("stacklab.runs.foreign.sheet.BLOCK_BYTES", 4096)
+    rows = [row(n * 100) for n in range(90)] + [row(60_000 + n * 100) for n in range(90)]
+    assert len(told(jtl(*rows))) == 2
+    assert len(told(jtl(*rows, row(20_000), *rows[-9:]))) == 1
+
+
+def test_what_may_count_twice_is_said(told):
+    page = jtl(*(row(0, label=name) for name in ("page", "page-1", "page-0")))
+    assert "page-0, page-1: perhaps parts of page" in told(page)[0]["notes"][0]
+    assert "all rows are of Transaction Controllers" in told(jtl(row(0, message=f"{TRANSACTION} : 1")))[0]["notes"][0]
+    failed = LEAF.replace('"true"', '"false"')
+    assert "all samples failed" in told(XML + failed + failed + "</testResults>")[0]["notes"][0]
+
+
 def test_a_long_sample_bridges_what_looks_like_a_gap(told):
     rows = [row(n * 100) for n in range(20)] + [row(60_000 + n * 100) for n in range(20)]
     assert len(told(jtl(*rows, row(500, elapsed="70000")))) == 1
@@ -226,8 +252,11 @@ def test_two_machines_clocks_in_one_file(told):
     said = " ".join(one["notes"])
     assert one["duration_s"] is None and "duration" in one["cannot_tell"]
     assert "a.example (from row 2) and b.example (from row 3) differ by 3,59" in said and "run.jtl" in said
-    [one] = told(header + "".join(row.replace(str(START_MS // 10**6 + 3), str(START_MS // 10**6)) for row in rows[::2]))
-    assert one["duration_s"] is not None
+    [one] = told(header + "".join(rows[::2]))
+    assert one["duration_s"] is not None and one["notes"] == []
+    after = [*rows[::2], *rows[1::2]]  # one machine behind the other: nobody can tell
+    [one] = [one for one in told(header + "".join(after)) if one["run"] == "run.jtl-2"]
+    assert one["duration_s"] == 0.385 and "rows of 2 machines (a.example, b.example)" in one["notes"][0]
 
 
 def test_transactions_are_kept_apart_from_what_they_sum_up(told):
@@ -358,6 +387,7 @@ def test_locusts_statistics_take_their_duration_from_a_whole_history(told, file)
     file(HISTORY.format(count=40), "a_stats_history.csv"), file(FAILURES, "a_failures.csv")
     [one] = told(STATS, "a_stats.csv")
     assert (one["duration_s"], one["cannot_tell"]) == (10, ["times of successes apart"])
+    assert (one["started_s"], one["ended_s"]) == (1_700_000_000, 1_700_000_010) and "up to 5 users" in one["notes"][0]
     assert "failures of 1 kind, 2 in all: HTTPError('429, slow') (2)" in one["notes"]
     file(HISTORY.format(count=30), "a_stats_history.csv"), file(FAILURES.replace(",2", ",x"), "a_failures.csv")
     with pytest.raises(ResultsError, match="a_failures.csv: Occurrences is 'x', and no number"):
@@ -365,6 +395,7 @@ def test_locusts_statistics_take_their_duration_from_a_whole_history(told, file)
     file(FAILURES, "a_failures.csv")
     [one] = told(STATS, "a_stats.csv")
     assert one["duration_s"] is None and "30 requests in 10 s" in " ".join(one["notes"])
+    assert (one["started_s"], one["ended_s"]) == (1_700_000_000, None)
 
 
 def test_windows_line_ends_and_old_quotes(told):
@@ -449,6 +480,13 @@ def test_k6s_csv_has_whole_seconds(told):
     assert (one["samples"], one["failures"], one["duration_s"], one["cannot_tell"]) == (2, 1, None, ["duration"])
     [one] = told(K6_CSV + rows + rows.replace("1633706790", "1633707090"), "k6.csv")
     assert one["duration_s"] == 300.246
+
+
+@pytest.mark.parametrize("stamp", ["1633706790.5", "1633706790500", "1633706790500000", "1633706790500000000",
+                                   "2021-10-08T15:26:30.5Z", "2021-10-08T17:26:30.5+02:00"])  # fmt: skip
+def test_k6s_csv_has_the_stamps_that_it_was_told(told, stamp):
+    [one] = told(K6_CSV + f"http_req_duration,{stamp},500,,,,true,GET,http://x/,200\n", "k6.csv")
+    assert (one["started_s"], one["ended_s"], one["cannot_tell"]) == (1_633_706_790, 1_633_706_790.5, [])
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
@@ -575,6 +613,11 @@ def test_where_hdrhistogram_is_not_to_be_had_only_its_log_needs_it(refused, told
 )  # fmt: skip
 def test_what_cannot_be_read_is_said_in_one_line(refused, content, says):
     assert says in refused(content)
+
+
+def test_a_summary_is_never_so_large(refused, monkeypatch):
+    monkeypatch.setattr("stacklab.runs.foreign.source.WHOLE_BYTES", 1 << 20)
+    assert "is larger than 1 MB, too large for a summary" in refused(STATS + " " * (1 << 20), "a_stats.csv")
 
 
 def test_the_name_of_a_file_does_not_matter(told, tmp_path):

@@ -1,6 +1,7 @@
 """Two sides of runs: files and kept runs, of which the run is the unit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -184,6 +185,19 @@ def figures_span(run) -> float:
 def test_what_has_no_request_is_refused(run_of, tmp_path):
     with pytest.raises(ResultsError, match="no run is named"):
         compare_sides([run_of("a.jtl", 20)], [])
+    (tmp_path / "k6.json").write_text(json.dumps({"metrics": {"http_reqs": {"count": 0}, "http_req_duration": {}}}))
+    [nothing] = read(tmp_path / "k6.json")
+    with pytest.raises(ResultsError, match="k6.json: holds no request, and nothing else is compared here"):
+        compare_sides([run_of("a.jtl", 20)], [replace(nothing, held={})])
+
+
+def test_what_is_left_out_is_said(run_of):
+    a = [run_of(f"a{n}.jtl", 20, at=4 * n, labels=("a", "b", "c")) for n in range(2)]
+    b = [run_of(f"b{n}.jtl", 20, at=2 + 7 * n, labels="abd") for n in range(3)]
+    sides = compare_sides(a, b)
+    assert sides.notes == ("2 runs stand against 3: the last 1 are shown, and judge nothing",
+                           "2 labels are not in every run, and are left out")  # fmt: skip
+    assert [line.label for line in sides.lines][::6] == [None, "a", "b"]
 
 
 # ---------------------------------------------------------------- the tasks
