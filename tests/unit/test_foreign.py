@@ -608,8 +608,12 @@ def test_where_hdrhistogram_is_not_to_be_had_only_its_log_needs_it(refused, told
         (gzip.compress(jtl(*THREE).encode())[:40], "cannot be unpacked"),
         ('{"metrics": {"http_reqs"', "was it cut off?"), ("timeStamp,label,elapsed\n", "holds no sample"),
         ("Running 10s test @ http://x/\n  4 threads and 100 connections\n", "is cut off"),
+        ("Running\r test @ http://x/\n  4 threads and 100 connections\n", "is no result file that is read here"),
+        (WRK.format(latency="", errors="").replace("487530", "9" * 5000), "states inf as its samples"),
+        (row(0, label='" /') + row(1), "a quote that is never closed"),
     ],
-    ids=["empty", "blank", "empty-gzip", "binary", "zip", "words", "csv", "cut-gzip", "cut-json", "no-rows", "cut-wrk"],
+    ids=["empty", "blank", "empty-gzip", "binary", "zip", "words", "csv", "cut-gzip", "cut-json", "no-rows", "cut-wrk", "cr-wrk",
+         "endless-wrk", "open-quote"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_said_in_one_line(refused, content, says):
     assert says in refused(content)

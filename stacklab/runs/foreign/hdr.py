@@ -46,7 +46,7 @@ class Spectrum:
     steps: list[tuple[float, float]]
     mean: float | None
     max: float | None
-    count: int | None
+    count: float | None
     unit: str | None
 
     def at(self, share: float) -> float:
@@ -68,7 +68,7 @@ def spectrum_of(text: str) -> Spectrum | None:
         for name in ("Mean", "Max", "Total count")
     )
     mean, largest = (found and number(found[1]) * scale for found in (mean, largest))
-    return Spectrum(steps, mean, largest, int(number(count[1])) if count else None, header[1])
+    return Spectrum(steps, mean, largest, number(count[1]) if count else None, header[1])
 
 
 def _unit(header: re.Match[str]) -> str:

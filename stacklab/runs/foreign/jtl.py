@@ -51,11 +51,14 @@ def read(source: Source) -> list[Run]:
 def _names(source: Source) -> list[str]:
     """Names for the columns of a file without them: the first six are the same in every version, one holds true and false."""
     whole = source.text[: source.text.rstrip().rfind("\n") + 1] or source.text
-    rows = pa.csv.read_csv(
-        pa.BufferReader(whole.encode()), pa.csv.ReadOptions(autogenerate_column_names=True),
-        pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"),
-        pa.csv.ConvertOptions(column_types={f"f{n}": pa.string() for n in range(100)}),
-    )  # fmt: skip
+    try:
+        rows = pa.csv.read_csv(
+            pa.BufferReader(whole.encode()), pa.csv.ReadOptions(autogenerate_column_names=True),
+            pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=lambda row: "skip"),
+            pa.csv.ConvertOptions(column_types={f"f{n}": pa.string() for n in range(100)}),
+        )  # fmt: skip
+    except pa.ArrowInvalid:
+        source.refuse("cannot be read as CSV: has its first row a quote that is never closed?")
     names = [*BEGINNING, *(f"column {n}" for n in range(len(BEGINNING), rows.num_columns))][: rows.num_columns]
     flags = [n for n in range(len(BEGINNING), len(names)) if {text.lower() for text in rows[n].to_pylist()} <= {"true", "false"}]
     if flags:

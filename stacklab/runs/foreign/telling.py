@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from stacklab.runs.foreign.samples import MOST_WORDS, OTHERS, Gathering, Samples
+from stacklab.runs.foreign.sheet import is_time
 from stacklab.runs.foreign.source import Source, plain
 from stacklab.runs.results import Run, Validity
 from stacklab.runs.tables import SCHEMAS
@@ -78,6 +79,8 @@ def stated_run(
         {"name": name, "quantity": quantity, "value": float(value)}
         for name, quantities in stated.items() for quantity, value in quantities.items() if value is not None
     ]  # fmt: skip
+    if odd := [row for row in rows if not is_time(row["value"])]:
+        source.refuse(f"states {odd[0]['value']} as its {odd[0]['quantity']}, which nothing can be")
     whole = {row["quantity"] for row in rows if row["name"] is None}
     lacks = [name for name in STATED if f"{name}_s" not in whole]
     lacks += [name for name in ("duration", "failures") if not {name, f"{name}_s"} & whole]

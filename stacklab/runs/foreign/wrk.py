@@ -11,7 +11,7 @@ from stacklab.runs.results import Run
 
 UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 TIME = r"(\d+(?:[.,]\d+)?)(us|µs|ms|s|m|h)\b"
-BEGIN = re.compile(r"^Running .+ test @ .*$", re.M)
+BEGIN = re.compile(r"^Running [^\r\n]+ test @ ", re.M)
 CORRECTED = "HdrHistogram, from when a request was due (wrk2)"
 OWN = "wrk's own, printed to three digits"
 
@@ -39,7 +39,7 @@ def _run(source: Source, text: str, place: int | None) -> Run:
     mean_s, stdev_s, max_s = [_seconds(*told[at : at + 2]) for at in range(0, len(told), 2)] or [None] * 3
     rate, bad = re.search(r"Requests/sec:\s+(\d+(?:[.,]\d+)?)", text), re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     whole = {
-        "samples": int(done[1]), "failures": int(bad[1]) if bad else 0, "duration_s": _seconds(*done.groups()[1:]),
+        "samples": number(done[1]), "failures": number(bad[1]) if bad else 0, "duration_s": _seconds(*done.groups()[1:]),
         "throughput_per_s": rate and number(rate[1]), "mean_s": mean_s, "stdev_s": stdev_s, "max_s": max_s,
     }  # fmt: skip
     notes = []
@@ -49,14 +49,14 @@ def _run(source: Source, text: str, place: int | None) -> Run:
         whole |= {f"uncorrected_{name}": value for name, value in _percentiles(after).items()}
         notes.append("its uncorrected times, from when a request was sent, are what wrk would tell; these here are not")
     counted = re.search(r"Total count\s*=\s*(\d+)", before)
-    if counted and int(counted[1]) < int(done[1]):
-        notes.append(f"its times are of {int(counted[1]):,} of the requests: wrk2 forgets those of its first ten seconds")
+    if counted and number(counted[1]) < number(done[1]):
+        notes.append(f"its times are of {number(counted[1]):,.0f} of the requests: wrk2 forgets those of its first ten seconds")
     if is_wrk2:
         notes.append("its requests/s are those that it was told to make, not those that the server can answer")
     if sockets := re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text):
-        kinds = dict(zip(("connect", "read", "write", "timeout"), map(int, sockets.groups()), strict=True))
+        kinds = dict(zip(("connect", "read", "write", "timeout"), map(number, sockets.groups()), strict=True))
         whole |= {f"socket_errors_{kind}": count for kind, count in kinds.items()}
-        said = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items() if count)
+        said = ", ".join(f"{kind} {count:,.0f}" for kind, count in kinds.items() if count)
         notes.append(f"socket errors, which it does not count among its requests: {said}")
     return stated_run(
         source, "wrk2" if is_wrk2 else "wrk", {None: whole}, CORRECTED if is_wrk2 else OWN, notes=notes, cannot_tell=["labels"],
