@@ -37,7 +37,7 @@ class Dates:
         self.notes = ["times are local ones of a machine whose zone the file does not tell; they are read as UTC"]
         if not is_sure:
             order = "the month first" if self._form.startswith("%m") else "the day first"
-            self.notes.append(f"its dates may have day or month first: they are read with {order}, which makes it shorter")
+            self.notes.append(f"its dates may have day or month first: read with {order}, for it is no shorter otherwise")
         elif not self.has_day:
             self.notes.append("its times have no date: where one is half a day before the one above it, another day has begun")
 
