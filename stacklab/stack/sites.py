@@ -81,7 +81,9 @@ def _outcome(host: Host, site: Site, command: str, request: dict) -> dict:
 def _switch(host: Host, site: Site) -> Applied:
     """Have `site` serve, with the settings there are, as far as it knows them."""
     own = {} if site.is_labs else {name: StackSettings.default(name) for name in OF_THE_LABS_SITE}
-    return apply(host, current(host).replace(**own, database=site.database), site=site)
+    if not (site.is_labs and site_of(host).is_labs):  # the lab's own has the database that is set, another its own
+        own["database"] = site.database
+    return apply(host, current(host).replace(**own), site=site)
 
 
 # ---------------------------------------------------------------- packing

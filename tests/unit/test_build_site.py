@@ -71,6 +71,15 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(build, tmp_path, mon
     assert not (tmp_path / "sites" / "s-1" / "outside").exists()
 
 
+def test_a_sites_database_is_made_anew_whatever_one_of_its_name_has(build, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(build.Builder, "must", lambda self, failing, *words: said.append(words))
+    builder(build, tmp_path).database()
+    assert [words[-4:] for words in said[1:]] == [
+        ("dropdb", "--if-exists", "--username=site", "s-1"), (*build.AS_SITE[-1:], "createdb", "--username=site", "s-1"),
+    ]  # fmt: skip
+
+
 def test_what_no_site_in_force_needs_is_removed(build, tmp_path):
     for name in ("lab", "old-1", "new-2", "half-3"):
         (tmp_path / "sites" / name).mkdir(parents=True)

@@ -192,6 +192,21 @@ def test_a_site_says_itself_which_database_it_has(project):
         require_effect(project(WHOLE).site, fitting(StackSettings(database="postgresql"), project(WHOLE).site))
 
 
+@pytest.mark.parametrize(
+    ("serving", "asked", "database"),
+    [("lab", "lab", "postgresql"), ("own", "lab", "sqlite"), ("lab", "own", "sqlite"), ("lab", "theirs", "postgresql")],
+)
+def test_the_labs_own_site_keeps_the_database_that_is_set_and_a_change_of_sites_brings_the_sites(
+    project, monkeypatch, serving, asked, database
+):
+    there = {"lab": LAB, "own": project(WHOLE).site, "theirs": project(WHOLE.replace('"sqlite"', '"postgresql"')).site}
+    before = StackSettings(uwsgi_processes=9, database="postgresql" if serving == "lab" else there[serving].database)
+    monkeypatch.setattr(sites, "site_of", lambda host: there[serving])
+    monkeypatch.setattr(sites, "current", lambda host: before)
+    monkeypatch.setattr(sites, "apply", lambda host, settings, site: (settings, site))
+    assert sites._switch(None, there[asked]) == (before.replace(database=database), there[asked])
+
+
 # ---------------------------------------------------------------- what is sent
 
 
