@@ -183,6 +183,9 @@ manage() {
     )
 }
 
+# Those of the lab's site in PostgreSQL.
+tables() { STACKLAB_DATABASE_SERVER=postgresql manage migrate -v 0; }
+
 # What the site's own commands make of the code: tables, static files. The stamp is written when all of it is done.
 site() {
     local stamp="$state/site" now
@@ -191,11 +194,12 @@ site() {
     install -d -m 755 -o uwsgi -g uwsgi "$state/static"
     "$home/venv/bin/python" -m compileall -q "$home/app"
     manage migrate -v 0
+    ! systemctl is-active -q stacklab-postgresql || tables   # a later start of it makes them by itself
     chmod 660 "$state/db/site.sqlite3"
     chgrp stacklab "$state/db/site.sqlite3"
     manage collectstatic -v 0 --noinput --clear
     manage check --deploy --fail-level WARNING
-    must_restart uwsgi daphne postgresql
+    must_restart uwsgi daphne
     echo "$now" > "$stamp"
 }
 
@@ -245,8 +249,7 @@ prepare() {
 }
 
 case ${1:-} in
-    environment | prepare) "$1" ;;
-    tables) STACKLAB_DATABASE_SERVER=postgresql manage migrate -v 0 ;;
+    environment | prepare | tables) "$1" ;;
     certificates)
         # shellcheck disable=SC2046 # a host has no blanks
         certificates $(sed 's/^server_name //; s/;$//' "$etc/names.conf")

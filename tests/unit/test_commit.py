@@ -360,8 +360,30 @@ def test_a_server_that_went_out_of_force_is_stopped_once_nobody_was_connected_to
 def test_whoever_is_named_stands_for_the_server_in_its_place(commit):
     assert commit.in_its_place("daphne", SETTINGS) == "uvicorn" and commit.in_its_place("nginx", SETTINGS) == "nginx"
     assert commit.in_its_place("daphne.target", SETTINGS) == "daphne.target"
-    assert commit.in_its_place("postgresql", SETTINGS) == "postgresql", "nothing runs in its place"
     assert commit.in_its_place("uvicorn", {"daphne_instances": 3}) == "daphne", "a record of before there were others"
+
+
+@pytest.mark.parametrize(
+    ("changes", "site", "taken_up"),
+    [
+        ({}, {}, {"uvicorn", "uwsgi", "nginx"}),
+        ({"database": "postgresql", "wsgi_server": "gunicorn"}, {}, {"uvicorn", "gunicorn", "nginx", "postgresql"}),
+        ({}, {"asgi": None}, {"uwsgi", "nginx"}),
+    ],
+)
+def test_of_what_is_to_start_anew_only_what_runs_does_and_is_said_to(commit, monkeypatch, tmp_path, changes, site, taken_up):
+    settings, site = SETTINGS | changes, {"name": "lab", "asgi": "a:b"} | site
+    (tmp_path / "site").symlink_to("/place")
+    monkeypatch.setattr(commit, "SITE", str(tmp_path / "site"))
+    commit.write(commit.live.SETTINGS, json.dumps({"settings": settings, "version": "1", "site": site}))
+    monkeypatch.setattr(commit, "observe", dict)
+    monkeypatch.setattr(commit, "differences", lambda settings, observed: [])
+    monkeypatch.setattr(commit, "verify", lambda settings, site: {})
+    parts = []
+    monkeypatch.setattr(commit, "take_up", lambda units, settings, steps: parts.append(units))
+    asked = ["daphne", "nginx", "postgresql", "uwsgi"]
+    request = {"settings": settings, "files": [], "site": site, "place": "/place", "restart": asked}
+    assert commit.commit(request)["reloaded"] == sorted(taken_up) and parts == [taken_up]
 
 
 def test_the_link_to_a_site_is_swapped_and_put_back_as_a_file_is(commit, monkeypatch, tmp_path):
@@ -394,3 +416,21 @@ def test_postgresql_starts_and_is_prepared_before_the_workers_ask_it_and_ends_af
     monkeypatch.setattr(commit, "in_state", lambda service, *states: [service.unit] if service.unit in told.units else [])
     commit.take_up({"uwsgi"}, SETTINGS | {"daphne_instances": 0}, commit.Steps())
     assert told == ["reload uwsgi", "stop stacklab-postgresql"]
+    told.clear()
+    monkeypatch.setattr(commit, "is_active", lambda unit: unit != "stacklab-postgresql")
+    commit.write(commit.live.SETTINGS, json.dumps({"site": {"name": "mysite"}}))
+    commit.take_up({"nginx"}, SETTINGS | {"database": "postgresql", "daphne_instances": 0}, commit.Steps())
+    assert told == ["restart stacklab-postgresql", "reload nginx"], "another site has no tables of the lab's"
+
+
+@pytest.mark.parametrize("server", ["uwsgi", "gunicorn"])
+def test_another_site_is_taken_up_from_the_back_to_the_front_and_the_units_are_read_once(commit, told, monkeypatch, server):
+    monkeypatch.setattr(commit, "is_active", lambda unit: unit != "stacklab-postgresql")
+    monkeypatch.setattr(commit, "ready", lambda service: told.append(f"{service.name} is ready"))
+    told.units = {"uvicorn@1", "uvicorn@2"}
+    settings = SETTINGS | {"database": "postgresql", "wsgi_server": server, "balance_max_fails": 0}
+    commit.take_up({"site", server, "uvicorn", "daphne.target", "stacklab.target", "nginx"}, settings, commit.Steps())
+    assert told == [
+        "daemon-reload", "restart stacklab-postgresql", "bash /opt/stacklab/provision/web.sh tables",
+        "restart uvicorn@1", "restart uvicorn@2", f"restart {server}", f"{server} is ready", "reload nginx",
+    ]  # fmt: skip
