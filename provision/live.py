@@ -111,11 +111,7 @@ class Machine:
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
 
     def text_of(self, path: str) -> str:
-        """What stands in a file."""
-        return Path(path).read_text()
-
-    def note(self, path: str) -> str:
-        """What stands in a file that may be gone; then nothing."""
+        """What stands in a file; nothing if it is not there."""
         try:
             return Path(path).read_text()
         except OSError:

@@ -17,7 +17,7 @@ from stacklab.settings import StackSettings
 from stacklab.site import LAB, Site
 from stacklab.stack.services import in_force
 from stacklab.stack.services.nginx import open_files_needed
-from stacklab.stack.services.wsgi import socket_of, somaxconn_needed
+from stacklab.stack.services.wsgi import somaxconn_needed
 
 # In a checkout: provision/templates. On the web host: /opt/stacklab/provision/templates.
 TEMPLATES = Path(__file__).resolve().parents[2] / "provision" / "templates"
@@ -75,7 +75,7 @@ def render(settings: StackSettings, site: Site = LAB, templates: Path = TEMPLATE
         "label": services[settings.asgi_server].label,
         "open_files": open_files_needed(settings.nginx_worker_connections),
         "somaxconn": somaxconn_needed(settings.uwsgi_listen),
-        "wsgi_socket": socket_of(settings.wsgi_server),
+        "wsgi_socket": services[settings.wsgi_server].socket,
         "daphne_ports": settings.daphne_ports() if site.asgi else [],
         "daphne_command": daphne_command(settings),
         "asgi": "improvements.asgi:application" if settings.app_improved() else site.asgi or "",

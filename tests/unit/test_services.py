@@ -73,9 +73,21 @@ def test_postgresql_runs_and_starts_at_boot_where_it_is_chosen_and_the_workers_a
 def test_uwsgis_database_is_what_its_master_told_when_it_loaded_the_site(monkeypatch):
     monkeypatch.setattr(uwsgi, "listed", lambda machine: [{"pid": 7, "cores": [1]}, {"pid": 8, "cores": [1]}])
     for note, seen in (('{"database": "postgresql"}', "postgresql"), ("", None)):
-        machine = SimpleNamespace(note={uwsgi.TOLD: note}.get)
+        machine = SimpleNamespace(text_of={uwsgi.TOLD: note}.get)
         assert uwsgi.UWSGI.settings["database"].read(machine) == seen
     assert uwsgi.TOLD.rpartition("/")[0] == uwsgi.UWSGI.socket.rpartition("/")[0], "beside the socket"
+
+
+@pytest.mark.parametrize(("running", "more"), [("uwsgi", 8), ("gunicorn", 6)])
+def test_a_server_that_takes_anothers_place_is_to_have_memory_for_all_its_workers(monkeypatch, running, more):
+    notes = {f"{gunicorn.READY}/{pid}": '{"threads": 1}' for pid in (8, 9)} if running == "gunicorn" else {}
+    machine = SimpleNamespace(
+        main_pid=lambda unit: 7 if unit == running else 0, children=lambda pid: [8, 9] if pid else [],
+        text_of=lambda path: notes.get(path, ""), rss_bytes=lambda pid: 100 << 20, memory_available=lambda: 700 << 20,
+    )  # fmt: skip
+    refusal = SERVICES["gunicorn"].limits(machine, {"uwsgi_processes": 8})
+    assert refusal.startswith(f"uwsgi_processes=8 needs about {more}00 MiB more memory (100 MiB a process)")
+    assert SERVICES["gunicorn"].limits(machine, {"uwsgi_processes": 5}) == ""
 
 
 def test_postgresql_has_a_connection_for_each_thread_twice_or_says_so():

@@ -13,7 +13,7 @@ CONFIG, READY = "/etc/gunicorn/stacklab.py", "/run/gunicorn/ready"
 
 def told(machine: Machine) -> dict[int, dict[str, Any]]:
     """{pid: {"threads": …, "database": …}} of each worker that has loaded the site."""
-    notes = {child: machine.note(f"{READY}/{child}") for child in machine.children(machine.main_pid("gunicorn"))}
+    notes = {child: machine.text_of(f"{READY}/{child}") for child in machine.children(machine.main_pid("gunicorn"))}
     return {pid: json.loads(note) for pid, note in notes.items() if note}
 
 

@@ -21,7 +21,7 @@ def listed(machine: Machine) -> list[dict[str, Any]]:
 
 def told(machine: Machine) -> dict[int, dict[str, Any]]:
     """{pid: {"threads": …, "database": …}} of each worker."""
-    note = machine.note(TOLD)  # by the master, as it loaded the site (provision/files/uwsgi_environment.py)
+    note = machine.text_of(TOLD)  # by the master, as it loaded the site (provision/files/uwsgi_environment.py)
     database = json.loads(note)["database"] if note else None
     return {worker["pid"]: {"threads": len(worker["cores"]), "database": database} for worker in listed(machine)}
 

@@ -37,9 +37,11 @@ def wsgi_server(
 
     def limits(machine: Machine, settings: Mapping[str, Any]) -> str:
         now, wanted = list(told(machine)), settings["uwsgi_processes"]
-        if not now or wanted <= len(now):
+        # Before it has any, those of the server whose place it takes say what one needs.
+        known = now or [pid for server in WSGI_SERVERS for pid in machine.children(machine.main_pid(server))]
+        if not known or wanted <= len(now):
             return ""
-        each, available = max(map(machine.rss_bytes, now)), machine.memory_available()
+        each, available = max(map(machine.rss_bytes, known)), machine.memory_available()
         needed = (wanted - len(now)) * each
         if needed <= available * 0.8:
             return ""
