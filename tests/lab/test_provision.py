@@ -234,17 +234,24 @@ def test_after_a_boot_the_stack_serves_with_the_settings_it_had(lab, at_defaults
     assert site() == (200, b"ok\n")
 
 
-def test_instances_start_by_the_old_unit_where_a_power_cut_ended_a_change_of_it(lab, at_defaults, site):
+def test_servers_start_by_the_old_units_where_a_power_cut_ended_a_change_of_them(lab, at_defaults, site):
     host = at_defaults
-    # systemd reads the new unit at boot, before the old one is back.
+    for server in ("gunicorn", "uwsgi"):  # which leaves what gunicorn needs to start
+        stack.apply(host, StackSettings(wsgi_server=server))
+    # systemd reads the new units at boot, before the old ones are back.
     host.run(
         """cd /etc/systemd/system && cp -p daphne@.service .daphne@.service.stacklab-old
         sed -i 's/-e ssl:.*pem /-e tcp:$$((8442 + %i)):interface=127.0.0.1 /' daphne@.service && grep -q 'e tcp:' daphne@.service
-        echo '{"old": {"'$PWD'/daphne@.service": "'$PWD'/.daphne@.service.stacklab-old"}, "units": []}' \
+        cp -p stacklab.target .stacklab.target.stacklab-old
+        sed -i 's/uwsgi/gunicorn/' stacklab.target && grep -q gunicorn.service stacklab.target
+        echo '{"old": {"'$PWD'/daphne@.service": "'$PWD'/.daphne@.service.stacklab-old",
+            "'$PWD'/stacklab.target": "'$PWD'/.stacklab.target.stacklab-old"}, "units": []}' \
             > /var/lib/stacklab/commit/journal.json""",
         sudo=True,
     )
-    assert booted(lab)["daphne_instances"] == 3
+    seen = booted(lab)
+    assert (seen["daphne_instances"], seen["wsgi_server"]) == (3, "uwsgi") and "gunicorn" not in seen["units"]
+    assert host.run("systemctl show -P ActiveState gunicorn").strip() == "inactive"
     assert "daphne -e ssl:" in host.run("cat /proc/$(systemctl show -P MainPID daphne@1)/cmdline | tr '\\0' ' '", sudo=True)
     assert site() == (200, b"ok\n")
 
