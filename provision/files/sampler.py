@@ -34,7 +34,7 @@ FORMAT = 1
 CGROUPS = "/sys/fs/cgroup"
 NGINX_STATUS = ("127.0.0.1", 8080), "/nginx_status"
 UWSGI_STATS = "/run/uwsgi/stats.sock"
-WSGI_SOCKETS = {"uwsgi": b"/run/uwsgi/stacklab.sock", "gunicorn": b"/run/gunicorn/stacklab.sock"}
+WSGI_SOCKETS = {b"/run/uwsgi/stacklab.sock": "uwsgi", b"/run/gunicorn/stacklab.sock": "gunicorn"}
 PROBE_TIMEOUT_S = 1.0
 MEMORY_SHARE = 0.02
 SILENT_S = 60.0
@@ -213,21 +213,22 @@ ATTRIBUTE_NAME, ATTRIBUTE_QUEUE = 0, 4
 HEADER, ANSWER_BYTES = struct.Struct("=IHHII"), 16
 
 
-def listen_queue(path):
-    """Connections that wait to be accepted on the unix socket `path` (bytes); None if nobody listens there."""
+def listen_queues(paths):
+    """{path: connections that wait to be accepted there} of the unix sockets `paths` (bytes) on which somebody listens."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(PROBE_TIMEOUT_S)
         request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, LISTENING, 0, SHOW_NAME | SHOW_QUEUE, 0, 0)
         netlink.send(HEADER.pack(HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, DUMP, 1, 0) + request)
-        found = None
+        found = collections.Counter()
         while True:
             for kind, message in netlink_messages(netlink.recv(65536)):
                 if kind in (NLMSG_DONE, NLMSG_ERROR):
                     return found
                 attributes = netlink_attributes(message[ANSWER_BYTES:])
-                if attributes.get(ATTRIBUTE_NAME, b"").rstrip(b"\0") == path:
+                path = attributes.get(ATTRIBUTE_NAME, b"").rstrip(b"\0")
+                if path in paths:
                     waiting, _backlog = struct.unpack("=II", attributes[ATTRIBUTE_QUEUE])
-                    found = (found or 0) + waiting
+                    found[path] += waiting
 
 
 def netlink_messages(data):
@@ -249,8 +250,8 @@ def netlink_attributes(data):
 
 
 def queue_gauges():
-    waiting = {name: listen_queue(path) for name, path in WSGI_SOCKETS.items()}
-    return {f"{name}_listen_queue": count for name, count in waiting.items() if count is not None}
+    waiting = listen_queues(WSGI_SOCKETS)
+    return {f"{WSGI_SOCKETS[path]}_listen_queue": count for path, count in waiting.items()}
 
 
 # -- sampling -----------------------------------------------------------------------------------

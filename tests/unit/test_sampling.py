@@ -74,20 +74,22 @@ def test_cpu_of_a_restarted_unit_goes_on_from_where_it_was(sampler):
     assert readings == [1.0, 2.0, 2.5, 2.75, 2.75]
 
 
-def test_the_listen_queue_is_the_true_number_of_waiting_connections(sampler, tmp_path):
-    path = str(tmp_path / "app.sock")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen(10)
+def test_the_listen_queue_of_each_server_is_the_true_number_of_waiting_connections(sampler, tmp_path, monkeypatch):
+    paths = {name: str(tmp_path / f"{name}.sock") for name in ("uwsgi", "gunicorn")}
+    monkeypatch.setattr(sampler, "WSGI_SOCKETS", {path.encode(): name for name, path in paths.items()})
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as other:
+        for each, name in ((server, "gunicorn"), (other, "uwsgi")):
+            each.bind(paths[name])
+            each.listen(10)
         clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
         for client in clients:
-            client.connect(path)
-        assert sampler.listen_queue(path.encode()) == 3
+            client.connect(paths["gunicorn"])
+        assert sampler.queue_gauges() == {"gunicorn_listen_queue": 3, "uwsgi_listen_queue": 0}
         server.accept()
-        assert sampler.listen_queue(path.encode()) == 2
+        assert sampler.queue_gauges() == {"gunicorn_listen_queue": 2, "uwsgi_listen_queue": 0}
         for client in clients:
             client.close()
-    assert sampler.listen_queue(path.encode()) is None
+    assert sampler.queue_gauges() == {}
 
 
 def test_a_slow_reader_never_holds_up_the_readings_and_is_told_what_it_missed(sampler, monkeypatch):

@@ -48,6 +48,16 @@ def test_visit_writes_a_row_and_each_has_its_number(get):
     assert first["database"] == second["database"] == "sqlite" and second["visit"] == first["visit"] + 1
 
 
+def test_only_the_latest_visits_are_kept(get, monkeypatch):
+    from pages.models import Visit
+
+    monkeypatch.setattr(Visit, "KEPT", 3)
+    Visit.objects.bulk_create(Visit(pk=number) for number in (*range(9_990, 10_000), 19_996, 19_997, 19_999))
+    assert get("/visit/").json()["visit"] == 20_000
+    assert sorted(Visit.objects.values_list("pk", flat=True)) == [19_999, 20_000]
+    Visit.objects.all().delete()
+
+
 def test_db_reads_the_rows_that_the_migration_wrote(get):
     answer = get("/db/").json()
     assert len(answer["sensors"]) == 10 and len(answer["last_hour"]) == 60
