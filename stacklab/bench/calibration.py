@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stacklab.bench.comparison import SLICE_S
 from stacklab.bench.experiment import bench
 from stacklab.bench.found import going_back
-from stacklab.bench.onsite import load_on
-from stacklab.bench.plan import BLOCKS, Experiment, Planned, Point
+from stacklab.bench.onsite import made_on
+from stacklab.bench.plan import BLOCKS, SLICE_S, Experiment, Planned, Point
 from stacklab.bench.slices import BETWEEN_SLICES_S, Slicer, slicing
 from stacklab.errors import LabError
 from stacklab.files import RESULTS
@@ -47,7 +46,9 @@ def calibrate(
     """
     folder = root / FOLDER / time.strftime("%Y-%m-%d-%H%M%S")
     with bench(lab, root, "fab calibrate") as on, going_back(on.host) as settings:
-        points = tuple(Point(label, settings, load_on(LOAD, on.site)) for label in "AB")
+        load, said = made_on(LOAD, on.site)
+        on = on.noting(*said)
+        points = tuple(Point(label, settings, load) for label in "AB")
         sizes = QUICK if quick else {"slice_s": SLICE_S}
         plan = Experiment(name=folder.name, points=points, repeats=1000, seed=SEED, **sizes)
         blocks: list[Run] = []

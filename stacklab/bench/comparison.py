@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from stacklab.bench.experiment import bench, guessed_s, measure, site_under
 from stacklab.bench.found import going_back
 from stacklab.bench.load import Progress
-from stacklab.bench.onsite import instead, load_on
-from stacklab.bench.plan import Experiment, Planned, Point, block_name
+from stacklab.bench.onsite import made_on
+from stacklab.bench.plan import SLICE_S, Experiment, Planned, Point, block_name
 from stacklab.bench.resume import open_plan, set_aside
 from stacklab.bench.slices import BETWEEN_SLICES_S, slicing
 from stacklab.errors import SettingsError
@@ -27,7 +27,6 @@ from stacklab.workload import HttpLoad
 if TYPE_CHECKING:
     from stacklab.study.paired import MetricVerdict
 
-SLICE_S = 3.0
 BETWEEN_RUNS_S = 8.0  # new processes, the sampler, rows to disk: for estimates
 HTTP_METRICS = (
     "throughput_per_s", "p50_s", "p95_s", "p99_s", "error_share", "cpu_s_per_1000_requests", "cpu_s_nginx_per_1000_requests",
@@ -103,8 +102,8 @@ def compare(
     what is whole is judged. SettingsError where the budget is too short for one block; the settings found are back.
     """
     site = site_under(lab)
-    asked, (a, b) = (a, b), (replace(point, workload=load_on(point.workload, site)) for point in (a, b))
-    said = [instead(was.workload, point.workload, site) for was, point in zip(asked, (a, b), strict=True)]
+    made = [made_on(point.workload, site) for point in (a, b)]
+    a, b = (replace(point, workload=load) for point, (load, _) in zip((a, b), made, strict=True))
     sliced = all(isinstance(point.workload, HttpLoad) and not point.workload.requests_per_s for point in (a, b))
     name = re.sub(r"[^a-z0-9]+", "-", f"{a.label}-or-{b.label}".lower()).strip("-") + ("" if site.is_labs else f"@{site.name}")
     plan = Experiment(name=name, points=(a, b), repeats=1000, seed=seed, slice_s=SLICE_S if sliced else None)
@@ -115,7 +114,7 @@ def compare(
         raise SettingsError(f"budget_s={budget_s:g} is too short: one block of these two takes about {each_s:.0f} s")
     folder = root / "compare" / name
     with bench(lab, root, f"compare {name}") as on, going_back(on.host):
-        on = on.noting(*dict.fromkeys(filter(None, said)))
+        on = on.noting(*dict.fromkeys(line for _, said in made for line in said))
         if fresh:
             set_aside(name, folder.parent)
         open_plan(plan, folder, on.lab.name, on.environment)

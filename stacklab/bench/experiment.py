@@ -24,7 +24,7 @@ from stacklab.bench.found import go_back, going_back, left_behind
 from stacklab.bench.load import Progress, from_networks, run_load
 from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
-from stacklab.bench.onsite import instead, load_on, on_site
+from stacklab.bench.onsite import made_on, on_site
 from stacklab.bench.plan import Experiment, Planned
 from stacklab.bench.resume import open_plan, require_disk, set_aside
 from stacklab.bench.sampling import sampling
@@ -206,9 +206,8 @@ def measure(
     and noted. The run goes to `folder`/`name` (by default results/adhoc/<time>). Raises ApplyError, LoadError,
     LabNotRunning; nothing is saved then.
     """
-    asked, workload = workload, load_on(workload, on.site)
-    if said := instead(asked, workload, on.site):
-        on = on.noting(said)
+    workload, said = made_on(workload, on.site)
+    on = on.noting(*said)
     if isinstance(workload, Look):
         return look_at(on, settings, workload, folder=folder, name=name, point=point, repeat=repeat, position=position)
     on.hold.take()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stacklab.bench.events import Event
 from stacklab.bench.improvements import improvement_outages, improvements
-from stacklab.bench.plan import CHAT, Experiment, Point, named
-from stacklab.bench.servers import SLOPE_RAMP_S, servers
+from stacklab.bench.plan import CHAT, SLICE_S, SLOPE_RAMP_S, Experiment, Point, named
+from stacklab.bench.servers import servers
 from stacklab.errors import SettingsError
 from stacklab.settings import BALANCE_METHODS, DATABASES, WSGI_SERVERS, StackSettings
 from stacklab.stack.limits import raised_for
@@ -40,7 +40,7 @@ def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) 
         for connections, processes in itertools.product((1024, 4000), (5, 10)):
             settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
             points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
-    return named("eight-cases", points, quick, repeats, seed, slice_s=3.0)
+    return named("eight-cases", points, quick, repeats, seed, slice_s=SLICE_S)
 
 
 def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -189,7 +189,7 @@ def connections_limit(quick: bool = False, repeats: int | None = None, seed: int
     """Where nginx's connections bind: 100 users, who take two each, against 128 of them and against 4000. In slices."""
     load = HttpLoad(users=100)
     points = [Point(f"{n} connections", StackSettings(nginx_worker_connections=n), load) for n in (128, 4000)]
-    return named("connections-limit", points, quick, repeats, seed, slice_s=3.0)
+    return named("connections-limit", points, quick, repeats, seed, slice_s=SLICE_S)
 
 
 def nginx_workers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -197,36 +197,39 @@ def nginx_workers(quick: bool = False, repeats: int | None = None, seed: int = 1
     load = HttpLoad(users=100, path="/healthz")
     counts = (1, 2, 4) if quick else (1, 2, 4, 8)
     points = [Point(f"{n} workers", StackSettings(nginx_worker_processes=n), load) for n in counts]
-    return named("nginx-workers", points, quick, repeats, seed, slice_s=3.0)
+    return named("nginx-workers", points, quick, repeats, seed, slice_s=SLICE_S)
+
+
+COMPUTES_AND_WAITS = ("/", "/io/?ms=50")
+
+
+def _on_pages(
+    name: str, pages: Sequence[str], cases: Mapping[str, StackSettings], quick: bool, repeats: int | None, seed: int
+) -> Experiment:
+    """Each of these settings, by label, on each of these pages, under fifty users. In slices."""
+    points = [
+        Point(f"{page}, {label}", settings, HttpLoad(users=50, path=page)) for page in pages for label, settings in cases.items()
+    ]
+    return named(name, points, quick, repeats, seed, slice_s=SLICE_S)
 
 
 def uwsgi_workers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """Five processes, ten, and five of two threads each, on a page that computes and on one that waits. In slices."""
-    points = [
-        Point(f"{path}, {processes} × {threads}", StackSettings(uwsgi_processes=processes, uwsgi_threads=threads),
-              HttpLoad(users=50, path=path))
-        for path in ("/", "/io/?ms=50")
-        for processes, threads in ((5, 1), (10, 1), (5, 2))
-    ]  # fmt: skip
-    return named("uwsgi-workers", points, quick, repeats, seed, slice_s=3.0)
+    counts = ((5, 1), (10, 1), (5, 2))
+    cases = {f"{n} × {threads}": StackSettings(uwsgi_processes=n, uwsgi_threads=threads) for n, threads in counts}
+    return _on_pages("uwsgi-workers", COMPUTES_AND_WAITS, cases, quick, repeats, seed)
 
 
 def wsgi_servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """uWSGI and gunicorn, each with five processes, on a page that computes and on one that waits. In slices."""
-    points = [
-        Point(f"{path}, {server}", StackSettings(wsgi_server=server), HttpLoad(users=50, path=path))
-        for path in ("/", "/io/?ms=50") for server in WSGI_SERVERS
-    ]  # fmt: skip
-    return named("wsgi-servers", points, quick, repeats, seed, slice_s=3.0)
+    cases = {server: StackSettings(wsgi_server=server) for server in WSGI_SERVERS}
+    return _on_pages("wsgi-servers", COMPUTES_AND_WAITS, cases, quick, repeats, seed)
 
 
 def databases(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
     """sqlite and PostgreSQL, under a page that reads and one that writes. In slices."""
-    points = [
-        Point(f"{path}, {database}", StackSettings(database=database), HttpLoad(users=50, path=path))
-        for path in ("/db/", "/visit/") for database in DATABASES
-    ]  # fmt: skip
-    return named("databases", points, quick, repeats, seed, slice_s=3.0)
+    cases = {database: StackSettings(database=database) for database in DATABASES}
+    return _on_pages("databases", ("/db/", "/visit/"), cases, quick, repeats, seed)
 
 
 def one_process(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

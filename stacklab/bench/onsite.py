@@ -13,7 +13,11 @@ from stacklab.site import FILE, Site
 from stacklab.stack.change import fitting, require_effect
 from stacklab.workload import HttpLoad, Look, Workload
 
-ON_SOCKETS = ("clients_held", "socket_shares", "most_clients", "server_stops")  # looks with clients of their own
+NEEDS: dict[str, tuple[str, ...]] = {
+    "clients_held": ("sockets",), "daphne_processes": (), "sync_threads": ("the lab's pages",), "starts": (),
+    "socket_shares": ("sockets",), "most_clients": ("sockets", "talk"), "server_stops": ("sockets",),
+}  # fmt: skip
+"""{sight: what a look at it asks of a site, besides a Daphne}."""
 
 
 def load_on(workload: Workload, site: Site) -> Workload:
@@ -30,12 +34,15 @@ def load_on(workload: Workload, site: Site) -> Workload:
                 f"the site {site.name} has no Daphne to look at: its {FILE} names no asgi; 'fab provision --site lab' goes back "
                 "to the lab's own"
             )
-        if workload.sight == "sync_threads" and not site.is_labs:
-            raise LabError(f"sync_threads looks at /io/ and /pool/ of the lab's own site, and {site.name} is under test")
-        if workload.sight in ON_SOCKETS:
+        needs = NEEDS[workload.sight]
+        if "the lab's pages" in needs and not site.is_labs:
+            raise LabError(f"{workload.sight} looks at /io/ and /pool/ of the lab's own site, and {site.name} is under test")
+        if "sockets" in needs:
             site.chat_path("")  # or the error that there is none
-        if workload.sight == "most_clients" and not (site.is_labs or site.chat):
-            raise LabError(f"most_clients needs clients that talk: how to on {site.name} is not known ([chat] in its {FILE})")
+        if "talk" in needs and not (site.is_labs or site.chat):
+            raise LabError(
+                f"{workload.sight} needs clients that talk: how to on {site.name} is not known ([chat] in its {FILE})"
+            )
         return workload
     site.chat_path("")  # or the error that there is none
     if site.is_labs:
@@ -58,28 +65,36 @@ def instead(asked: Workload, made: Workload, site: Site) -> str | None:
     return f"On {site.name} {heard}, not in {asked.rooms} rooms."
 
 
+def made_on(workload: Workload, site: Site) -> tuple[Workload, list[str]]:
+    """What is measured of `workload` on `site`, and the line that a run is to note of it where that is not what was asked."""
+    made = load_on(workload, site)
+    return made, [said] if (said := instead(workload, made, site)) else []
+
+
 def on_site(plan: Experiment, site: Site) -> tuple[Experiment, list[str]]:
     """The experiment as it is measured on `site`, under a name of its own, and what is otherwise than planned, a line each.
 
     A page that is asked in another's place is named in the labels, and what is measured in place of what was asked in the
     notes; points that are the same then are measured once.
-    A point with settings of the lab's own chat, or that `load_on` refuses, is left out; SettingsError says so where none is
-    left. Twice does no harm.
+    The database is the site's own, but in a plan that compares databases: of that the other one's points are left out. So is
+    a point with settings of the lab's own chat, or that `load_on` refuses; SettingsError says so where none is left. Twice
+    does no harm.
     """
     if site.is_labs:
         return plan, []
     points: dict[tuple, Point] = {}
+    compares_databases = len({point.settings.database for point in plan.points}) > 1
     notes, said = dict.fromkeys(plan.notes), {}
     for point in plan.points:
-        settings = fitting(point.settings, site)
+        settings = point.settings if compares_databases else fitting(point.settings, site)
         try:
             require_effect(site, settings)
-            load = load_on(point.workload, site)
+            load, lines = made_on(point.workload, site)
         except LabError as refusal:
             said[f"Left out: {point.label}. {refusal}"] = None
             continue
-        if (line := instead(point.workload, load, site)) is not None:
-            notes[line] = said[line] = None
+        notes |= dict.fromkeys(lines)
+        said |= dict.fromkeys(lines)
         label = _renamed(point.label, point.workload, load)
         points.setdefault((settings, load, point.events), replace(point, label=label, settings=settings, workload=load))
     if not points:

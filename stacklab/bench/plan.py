@@ -102,7 +102,8 @@ class Experiment:
 
 # With nginx's limit at 1024 the 512th chat client is refused, whatever stands behind it: a proxied client takes two.
 CHAT = StackSettings(nginx_worker_connections=4096)
-BLOCKS, QUICK_BLOCKS = 18, 5  # of slices
+BLOCKS, QUICK_BLOCKS, SLICE_S = 18, 5, 3.0  # of slices
+SLOPE_RAMP_S = 12  # memory is read every two seconds: fewer readings while sockets open make no slope
 
 
 def named(

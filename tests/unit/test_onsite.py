@@ -1,12 +1,18 @@
 """Loads and experiments on somebody's site: what is asked in place of what it has not, and what is refused."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from stacklab.bench import calibration, comparison, looks
+from stacklab.bench.experiment import Bench
 from stacklab.bench.experiments import EXPERIMENTS, balancing, channel_layers, databases, failover, uwsgi_workers
-from stacklab.bench.onsite import instead, load_on, on_site
+from stacklab.bench.onsite import NEEDS, instead, load_on, on_site
+from stacklab.bench.plan import Point
 from stacklab.errors import LabError, SettingsError
+from stacklab.settings import StackSettings
 from stacklab.site import LAB, Chat, Site
 from stacklab.workload import ChatLoad, HttpLoad, Look
 
@@ -131,10 +137,53 @@ def test_who_hears_a_message_decides_the_rooms(chat, rooms, per_s, said):
     assert load_on(made, site) == made
 
 
-def test_a_sites_own_database_is_the_one_that_is_measured_and_another_is_left_out():
-    there = replace(PLAIN, database="postgresql")
+@pytest.mark.parametrize(("own", "other"), [("sqlite", "postgresql"), ("postgresql", "sqlite")])
+def test_a_sites_own_database_is_the_one_that_is_measured_and_another_is_left_out(own, other):
+    there = replace(PLAIN, database=own)
     plan, said = on_site(uwsgi_workers(quick=True), there)
-    assert {point.settings.database for point in plan.points} == {"postgresql"}
-    plan, said = on_site(databases(quick=True), PLAIN)
-    assert {point.settings.database for point in plan.points} == {"sqlite"}
-    assert any("database='postgresql' would have no effect: plain has 'sqlite'" in line for line in said)
+    assert {point.settings.database for point in plan.points} == {own} and len(plan.points) == 3
+    plan, said = on_site(databases(quick=True), there)
+    assert [(point.label, point.settings.database) for point in plan.points] == [(f"/hello/, {own}", own)]
+    refusals = [line for line in said if line.startswith("Left out: ")]
+    assert len(refusals) == 2 and all(
+        f", {other}. database={other!r} would have no effect: plain has {own!r}" in line for line in refusals
+    )
+    assert on_site(plan, there) == (plan, [])
+
+
+def test_each_look_there_is_says_what_it_needs():
+    assert set(NEEDS) == set(looks.SIGHTS)
+
+
+class Begun(Exception):
+    """A measurement would begin now."""
+
+
+@pytest.fixture
+def noted(monkeypatch):
+    """`noted(measure)`: what the slices that it would measure on the site PLAIN say beside, and the pages they ask."""
+    on = Bench(SimpleNamespace(name="lab"), None, None, None, {"notes": ["one computer"]}, None, (), PLAIN)
+
+    def slicing(on, plan, folder, on_slice):
+        raise Begun(on.environment["notes"], [point.workload.path for point in plan.points])
+
+    for module in (comparison, calibration):
+        monkeypatch.setattr(module, "bench", lambda *_: nullcontext(on))
+        monkeypatch.setattr(module, "going_back", lambda host: nullcontext(StackSettings()))
+        monkeypatch.setattr(module, "slicing", slicing)
+    monkeypatch.setattr(comparison, "site_under", lambda lab: PLAIN)
+    monkeypatch.setattr(comparison, "calibration_for", lambda *_: None)
+
+    def begun(measure):
+        with pytest.raises(Begun) as told:
+            measure()
+        return told.value.args
+
+    return begun
+
+
+def test_a_comparison_and_a_calibration_note_once_what_they_asked_instead(noted, tmp_path):
+    a, b = (Point(label, StackSettings(), HttpLoad(path="/")) for label in "ab")
+    asked = ["one computer", instead(HttpLoad(path="/"), HttpLoad(path="/hello/"), PLAIN)], ["/hello/"] * 2
+    assert noted(lambda: comparison.compare(a, b, None, root=tmp_path)) == asked
+    assert noted(lambda: calibration.calibrate(None, root=tmp_path)) == asked
