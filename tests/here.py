@@ -3,16 +3,20 @@
 import socket
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+Seen = TypeVar("Seen")
 
 _taken: dict[str, socket.socket] = {}
 
 
-def wait_until(holds: Callable[[], object], what: str, within_s: float = 60) -> None:
-    """Wait until `holds()`; AssertionError, which says what was waited for, if it never does."""
+def wait_until(holds: Callable[[], Seen], what: str, within_s: float = 60) -> Seen:
+    """Wait until `holds()`, and return what it saw; AssertionError, which says what was waited for, if it never does."""
     end_s = time.monotonic() + within_s
-    while not holds():
+    while not (seen := holds()):
         assert time.monotonic() < end_s, f"not within {within_s:g} s: {what}"
         time.sleep(0.05)
+    return seen
 
 
 def take(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab.bench.load import from_networks, run_load
 from stacklab.bench.onsite import load_on
-from stacklab.bench.plan import Experiment, Point, named
+from stacklab.bench.plan import SLOPE_RAMP_S, Experiment, Point, named
 from stacklab.bench.room import Room
 from stacklab.errors import LoadError
 from stacklab.labs.host import Host
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 P95_S, DELIVERED = 0.25, 0.99  # what a load must keep to be borne
 FIRST, MOST = 100, 3200  # clients that the search begins with, and never goes beyond
 BORNE = ChatLoad(clients=FIRST, rooms=FIRST // 10, messages_per_s=0.5, duration_s=6, ramp_s=4)
-SLOPE_RAMP_S = 12  # memory is read every two seconds: fewer readings while sockets open make no slope
 STOPPED_UNDER = 60  # sockets, in rooms of ten
 
 
@@ -87,7 +86,7 @@ def most_clients(on: Bench, settings: StackSettings, look: Look) -> list[dict[st
             except LoadError as error:
                 if not rows:
                     raise
-                failed = {"error": str(error)}
+                failed = {"error": error.args[0]}  # a sentence, without the generator's log
             rows.append({"clients": clients} | _borne(Path(out), clients) | failed)
         return rows[-1]["borne"]
 
@@ -129,20 +128,21 @@ def _of_the_generator(trial: dict[str, Any]) -> str | None:
 
 
 def server_stops(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
-    """`systemctl stop` of the one instance under open sockets. One row a client: number, code (1006: none came), still open;
-    last, stop_s."""
+    """`systemctl stop` of the one instance under open sockets. One row a socket: number, code (1006: none came; None: it is
+    open still); last, stop_s, and `problem` where clients were refused before.
+    """
     unit = f"{settings.asgi_server}@1"
     try:
         with Room(on.host.url, on.ca, on.site) as room:
-            for number in range(STOPPED_UNDER):
-                room.enter(f"stop-{number % 6}")
+            refused = [error for number in range(STOPPED_UNDER) if (error := room.enter(f"stop-{number % 6}"))]
             room.say_something()
             stop_s = _stop(on.host, unit)
             codes = room.ends()
     finally:
         on.host.run(f"systemctl start {unit}", sudo=True, timeout_s=600)
-    rows = [{"number": number, "code": code, "open": code is None} for number, code in enumerate(codes, start=1)]
-    return [*rows, {"unit": unit, "stop_s": stop_s}]
+    rows = [{"number": number, "code": code} for number, code in enumerate(codes, start=1)]
+    problem = f"{len(refused)} of {STOPPED_UNDER} clients were refused before the stop: {refused[0]}." if refused else None
+    return [*rows, {"stop_s": stop_s} | ({"problem": problem} if problem else {})]
 
 
 def _stop(host: Host, unit: str) -> float:

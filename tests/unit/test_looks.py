@@ -1,17 +1,18 @@
 """Clients at the desk's own pace, and what is looked at with them, against a local chat server."""
 
 import socket
-import time
 from types import SimpleNamespace
 
 import pytest
 from certificates import make_ca
 from chat_site import ChatSite
+from here import wait_until
 
 from stacklab.bench import looks
 from stacklab.bench import room as room_module
 from stacklab.bench.looks import gained
 from stacklab.bench.room import Room
+from stacklab.runs.seen import read_seen
 from stacklab.settings import StackSettings
 from stacklab.site import LAB
 from stacklab.workload import Look
@@ -28,9 +29,7 @@ def test_clients_come_in_stay_and_speak(site, certificates):
         assert [room.enter("a"), room.enter("b")] == [None, None]
         room.say_something()
         assert room.held() == 2
-    end_s = time.monotonic() + 10
-    while not site.heard and time.monotonic() < end_s:  # what was sent may still be on its way
-        time.sleep(0.05)
+    wait_until(lambda: site.heard, "what was sent arrives")
     assert {frame["text"] for frame in site.heard} == {"look"} and site.origins == {site.url}
 
 
@@ -41,10 +40,7 @@ def test_who_is_refused_or_loses_the_socket_is_not_held(site, certificates):
         assert "503" in room.enter("a")
         assert room.enter("b") is None
         room.say_something()  # the first is closed for it
-        end_s = time.monotonic() + 10
-        while room.held() > 1 and time.monotonic() < end_s:
-            time.sleep(0.05)
-        assert room.held() == 1
+        wait_until(lambda: room.held() == 1, "the end of the first is noticed")
 
 
 def test_how_each_socket_ended_is_told_apart(site, certificates, monkeypatch):
@@ -75,6 +71,19 @@ def test_clients_are_tried_past_the_limit_or_until_enough_were_refused(site, cer
     on = SimpleNamespace(host=SimpleNamespace(url=site.url), ca=certificates[0], site=LAB)
     rows = looks.SIGHTS["clients_held"](on, StackSettings(nginx_worker_connections=64), Look(sight="clients_held"))
     assert rows[-1] == {"held": held} and len(rows) == tried + 1
+
+
+def test_what_a_look_says_against_itself_is_a_reason_not_to_decide_by_it(tmp_path, monkeypatch):
+    rows = [{"number": 1}, {"number": 2, "problem": "It may be the generator."}]
+    settings = StackSettings()
+    monkeypatch.setitem(looks.SIGHTS, "starts", lambda on, settings, look: rows)
+    monkeypatch.setattr(looks, "stack", SimpleNamespace(
+        apply=lambda host, settings, anew: SimpleNamespace(observed={}), current=lambda host: settings,
+    ))  # fmt: skip
+    on = SimpleNamespace(host=None, environment={}, hold=SimpleNamespace(take=lambda: None, problems=["Another measured."]))
+    run = looks.look_at(on, settings, Look(), folder=tmp_path, name="one", point="", repeat=1, position=1)
+    assert run.validity.reasons == ("Another measured.", "It may be the generator.") and not run.validity.valid
+    assert read_seen(run.path) == rows
 
 
 def test_a_log_that_is_new_counts_from_its_first_line():

@@ -1,6 +1,7 @@
 """Servers side by side: the plan, the bounded search, and the tables and the picture made from synthetic runs."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -122,7 +123,9 @@ def test_a_load_that_fails_is_not_borne_and_does_not_end_the_search(searching):
         if clients > 200:
             if not by_itself:
                 tables(out, clients, connected=0)
-            raise LoadError("not one client came into its room" if not by_itself else "Locust ended with exit code 1")
+            if by_itself:
+                raise LoadError("Locust ended with exit code 1", log="a traceback\nof many lines")
+            raise LoadError("not one client came into its room")
         tables(out, clients)
 
     rows, _ = searching(lambda clients, out: load(clients, out, by_itself=False))
@@ -155,6 +158,24 @@ def test_what_a_server_loads_with_its_first_sockets_is_not_their_memory():
     assert np.isnan(bytes_per_socket(memory[:0]))
 
 
+@pytest.mark.parametrize("let_in", [60, 58, 0])
+def test_a_stop_under_fewer_sockets_than_were_to_be_open_says_so(let_in, monkeypatch):
+    class Room:
+        asked = 0
+        say_something, ends = (lambda self: None), (lambda self: [1012] * let_in)
+
+        def enter(self, room):
+            self.asked += 1
+            return f"refused {self.asked}" if self.asked > let_in else None
+
+    monkeypatch.setattr(module, "Room", lambda *_: nullcontext(Room()))
+    on = SimpleNamespace(host=SimpleNamespace(url="", run=lambda *_, **__: "0.25"), ca=None, site=LAB)
+    *sockets, last = module.server_stops(on, StackSettings(), Look(sight="server_stops"))
+    assert len(sockets) == let_in and last["stop_s"] == 0.25
+    said = f"{60 - let_in} of 60 clients were refused before the stop: refused {let_in + 1}."
+    assert last.get("problem") == (said if let_in < 60 else None)
+
+
 @pytest.fixture
 def looked(tmp_path):
     """A folder as `look_at` leaves it: what was seen of a stop, and of a search."""
@@ -167,8 +188,7 @@ def looked(tmp_path):
 
 
 def test_a_stop_and_a_search_in_numbers(looked):
-    rows = [{"number": n, "code": code, "open": code is None} for n, code in enumerate([1012, 1012, 1006, None])]
-    rows.append({"unit": "uvicorn@1", "stop_s": 0.4})
+    rows = [*({"number": n, "code": code} for n, code in enumerate([1012, 1012, 1006, None])), {"stop_s": 0.4}]
     about = {"kind": "look", "settings": SimpleNamespace(asgi_server="uvicorn"), "validity": Validity()}
     run = SimpleNamespace(path=looked(rows), workload=Look(sight="server_stops"), **about)
     assert summarize_look(run) == {"stop_s": 0.4, "told_share": 0.5}
