@@ -83,7 +83,7 @@ def latency_by_room_size(messages: pd.DataFrame, ax: Axes | None = None) -> Axes
         return ax
     handles = []
     for number, (label, mine) in enumerate(drawing.cases_of(counted)):
-        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[(number + number // 8) % 8]
+        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], drawing.marker(number)
         each = mine.groupby(["experiment", "run", "room"], observed=True)
         p95 = lambda values: values.quantile(0.95)  # noqa: E731
         rooms = each.agg(valid=("valid", "first"), deliveries=("n", "size"), p95_s=("latency_s", p95))

@@ -28,7 +28,6 @@ PERCENTILE_STYLES = {"p50": ("#0072B2", "o"), "p95": ("#E69F00", "s"), "p99": ("
 PERCENTILE_NAMES = {"p50": "median", "p95": "95th percentile", "p99": "99th percentile"}
 MANY_INSTANCES = 4  # more Daphnes than this are drawn as one area
 BIN_S = 0.5  # the sampling interval: runs are averaged in bins of it
-KIB, MIB = 1 << 10, 1 << 20
 CHARACTERS_PER_INCH = 11  # of tick labels
 
 
@@ -209,6 +208,11 @@ def percentile_handles() -> list[Line2D]:
 def line(valid: bool, number: int = 0) -> str:
     """The style of a run's line: dashed where it was disturbed; else by the number of its case, once the colours are through."""
     return ("-", ":", "-.")[number // len(OKABE_ITO) % 3] if valid else "--"
+
+
+def marker(number: int) -> str:
+    """The mark of a case by its number: once the colours are through, each of them with another."""
+    return "os^Dv<>p"[(number + number // len(OKABE_ITO)) % 8]
 
 
 def marks(ax: Axes, x: pd.Series, y: pd.Series, valid: pd.Series, colour: str, marker: str) -> None:

@@ -19,10 +19,11 @@ from matplotlib.ticker import PercentFormatter
 from stacklab.stack.services import SERVICE_COLOURS, number_of
 from stacklab.study import drawing
 from stacklab.study.analysis import bytes_per_socket, open_at, while_opening
-from stacklab.study.drawing import FAILED, GRID, INK, KIB, MIB, MUTED, OKABE_ITO, PERCENTILE_STYLES
+from stacklab.study.drawing import FAILED, GRID, INK, MUTED, OKABE_ITO, PERCENTILE_STYLES
 from stacklab.study.paired import UNDECIDED
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import MARGIN, NO_DIFFERENCE, NOT_TESTED, Judgement, as_claimed, least_as_claimed
+from stacklab.study.words import KIB, MIB
 
 DAPHNE_CPU = "cpu_s_daphne_per_1000_deliveries"
 CLAIMS_SHOWN = (0.2, 5.0)
@@ -136,11 +137,11 @@ def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes
     shares = np.linspace(0, 1, 501)
     handles = []
     for number, (label, rows) in enumerate(drawing.cases_of(good)):
-        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        colour, style = OKABE_ITO[number % len(OKABE_ITO)], drawing.line(True, number)
         for (_, valid), run in rows.groupby(["run", "valid"], observed=True):
             quantiles = np.quantile(run["response_s"].to_numpy(dtype=float), shares) * 1000
-            ax.plot(np.maximum(quantiles, 0.01), shares, color=colour, linewidth=1.3, linestyle=drawing.line(valid))
-        handles.append(Line2D([], [], color=colour, linewidth=2.5, label=label))
+            ax.plot(np.maximum(quantiles, 0.01), shares, color=colour, linewidth=1.3, linestyle=drawing.line(valid, number))
+        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.5, label=label))
     drawing.log_axis(ax.xaxis)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set(ylim=(0, 1.01), xlabel="response time, ms")
@@ -282,7 +283,7 @@ def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
         return ax
     handles = []
     for number, (label, rows) in enumerate(drawing.cases_of(sockets)):
-        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^Dv<>p"[number % 8]
+        colour, marker, style = OKABE_ITO[number % len(OKABE_ITO)], drawing.marker(number), drawing.line(True, number)
         runs = [run for _, run in rows.groupby(["experiment", "run"], observed=True)]
         rows = pd.concat([while_opening(run) for run in runs])
         drawing.marks(ax, rows["sockets"], rows["pss_bytes"] / MIB, rows["valid"], colour, marker)
@@ -291,9 +292,9 @@ def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
         if len(slopes):
             ends = np.array([0, rows["sockets"].max()])
             line = rows["pss_bytes"].mean() + slopes.median() * (ends - rows["sockets"].mean())
-            ax.plot(ends, line / MIB, color=colour, linewidth=1.5)
+            ax.plot(ends, line / MIB, color=colour, linestyle=style, linewidth=1.5)
             words += f"\n{slopes.median() / KIB:,.0f} KiB a socket"
-        handles.append(Line2D([], [], color=colour, marker=marker, linewidth=1.5, label=words))
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle=style, linewidth=1.5, label=words))
     ax.set(xlabel="open sockets")
     ax.set_ylim(bottom=0)
     drawing.legend(ax, [*handles, *drawing.disturbed_handle(sockets)])

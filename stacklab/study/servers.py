@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ def costs(runs: Sequence[Run]) -> pd.DataFrame:
         bytes_each = run.once("bytes per socket", lambda run=run: analysis.bytes_per_socket(analysis.sockets([run])))
         rows.append({
             "server": run.settings.asgi_server, "layer": run.settings.channel_layer, "room_size": load.clients // load.rooms,
-            "tls": run.settings.daphne_tls, "valid": run.validity.valid, "kib_per_connection": bytes_each / drawing.KIB,
+            "tls": run.settings.daphne_tls, "valid": run.validity.valid, "kib_per_connection": bytes_each / words.KIB,
             "cpu_us_per_delivery": row.get("cpu_s_daphne_per_1000_deliveries", np.nan) * 1000,
             "latency_p95_ms": row.get("latency_p95_s", np.nan) * 1000,
             "lost_per_mille": 1000 * (1 - row.get("delivered_share", np.nan)),
@@ -89,20 +89,24 @@ def side_by_side(runs: Sequence[Run]) -> list[dict[str, str]]:
             line |= {name: _median(tls, column) for column, name in COSTS.items()}
             line |= {"Memory without TLS, KiB": _median(plain, "kib_per_connection")} if len(plain) else {}
         if len(bound) and (mine := bound[bound["server"] == server]).size:
-            line["Clients of one instance with p95 ≤ 250 ms"] = _median(mine, "clients_borne")
+            line["Clients of one instance with p95 ≤ 250 ms"] = _median(mine, "clients_borne", "{:,.0f}".format)
         if len(stop) and (mine := stop[stop["server"] == server]).size:
             codes = sum(sound(mine)["codes"], Counter())
             line |= {"Stops in, s": _median(mine, "stop_s")}
-            line |= {"Close codes": ", ".join(f"{code} × {count}" for code, count in codes.most_common())}
+            line |= {"Close codes": ", ".join(f"{code} × {count}" for code, count in codes.most_common()) + _disturbed(mine)}
         lines += [line] if len(line) > 1 else []
     columns = dict.fromkeys(name for line in lines for name in line)
     return [dict.fromkeys(columns, words.NOTHING) | line for line in lines]
 
 
-def _median(rows: pd.DataFrame, column: str) -> str:
-    if rows[column].isna().all():
-        return words.NOTHING
-    return words.number(sound(rows)[column].median()) + ("" if rows["valid"].any() else f" ({len(rows)} disturbed)")
+def _median(rows: pd.DataFrame, column: str, written: Callable[[float], str] = words.number) -> str:
+    telling = rows.dropna(subset=column)
+    return written(sound(telling)[column].median()) + _disturbed(telling) if len(telling) else words.NOTHING
+
+
+def _disturbed(rows: pd.DataFrame) -> str:
+    """What stands behind that which no sound run tells."""
+    return "" if rows["valid"].any() else f" ({len(rows)} disturbed)"
 
 
 def text(runs: Sequence[Run]) -> str:
@@ -145,7 +149,7 @@ def _case_words(layer: str, room_size: int, tls: bool) -> str:
 
 def _bar(ax, place: float, rows: pd.DataFrame, column: str, server: str) -> None:
     """The sound runs' median as a bar, each run as a dot, hollow where it was disturbed."""
-    if not len(rows) or rows[column].isna().all():
+    if not len(rows) or not len(rows := rows.dropna(subset=column)):
         return
     width = 0.18 if "layer" in rows else 0.6
     ax.bar(place, sound(rows)[column].median(), width=width, color=SERVICE_COLOURS[server], alpha=0.75)

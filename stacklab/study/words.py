@@ -17,7 +17,7 @@ from stacklab.study.summary import METRIC_NAMES, PERCENTILES
 from stacklab.study.verdicts import NOT_TESTED, Judgement
 from stacklab.workload import ChatLoad
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 MOST_FILES = 16  # of which a report repeats what they say of themselves
 NOTHING = "–"
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",

@@ -1,6 +1,7 @@
 """Every picture shows what the table says, tells disturbed runs apart, and says so when there is nothing to show."""
 
 import inspect
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,8 +11,9 @@ import synthetic
 from matplotlib.colors import to_hex
 
 from stacklab import study
+from stacklab.runs.results import Validity
 from stacklab.settings import StackSettings
-from stacklab.study import plots, servers
+from stacklab.study import crowdplots, plots, servers
 from stacklab.workload import ChatLoad, HttpLoad
 
 
@@ -161,6 +163,30 @@ def test_dots_are_at_the_summarys_values_in_milliseconds(cases):
 def test_valid_runs_need_no_word_on_disturbed_ones(cases):
     sound = [run for run in cases if run.validity.valid]
     assert "disturbed run" not in legend(plots.response_times_by_case(study.summarize(sound)))
+
+
+@pytest.mark.parametrize(("why", "line", "hollow"), [((), "-", False), (("Steal.",), "--", True)])
+def test_a_disturbed_run_is_drawn_so(cases, chats, why, line, hollow):
+    http, chat = ([replace(runs[0], validity=Validity(why))] for runs in (cases, chats))
+    for draw in (plots.latency_distribution, plots.percentiles_to_the_tail):
+        assert [drawn.get_linestyle() for drawn in draw(study.requests(http)).lines] == [line], draw.__name__
+    for ax in (plots.client_vs_server(study.summarize(http)), plots.memory_per_socket(study.sockets(chat))):
+        shown = [marks for marks in ax.collections if len(marks.get_offsets())]
+        assert shown and all((len(marks.get_facecolor()) == 0) == hollow for marks in shown)
+        assert ("disturbed run" in legend(ax)) == hollow
+
+
+def test_twenty_cases_are_drawn_in_twenty_ways(cases, tmp_path):
+    chat = [synthetic.chat_run(tmp_path, "run", workload=ChatLoad(clients=60, rooms=6, duration_s=4, ramp_s=14))]
+    for draw, table in (
+        (plots.latency_distribution, study.requests(cases[:1])), (plots.percentiles_to_the_tail, study.requests(cases[:1])),
+        (plots.memory_per_socket, study.sockets(chat)), (crowdplots.latency_by_room_size, study.messages(chat)),
+    ):  # fmt: skip
+        ax = draw(pd.concat([table.assign(point=f"case {n:02}") for n in range(20)]))
+        of = lambda line: (line.get_color(), line.get_marker(), line.get_linestyle())  # noqa: E731
+        assert len({of(handle) for handle in ax.get_legend().legend_handles}) == 20, draw.__name__
+        lines = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
+        assert len(lines) == len(ax.lines), f"{draw.__name__}: each line is as its case's"
 
 
 def test_throughput_names_the_failures(cases):

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from stacklab.bench import servers as module
 from stacklab.bench.comparison import CHAT_METRICS
@@ -18,12 +20,13 @@ from stacklab.errors import LoadError
 from stacklab.runs.results import Validity
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.site import LAB, Chat, Site
+from stacklab.stack.services import SERVICE_COLOURS
 from stacklab.study import words
 from stacklab.study.analysis import bytes_per_socket
 from stacklab.study.looks import summarize_look
 from stacklab.study.paired import look
 from stacklab.study.report import without_empty, write_report
-from stacklab.study.servers import bounds, costs, side_by_side, stops, text
+from stacklab.study.servers import COSTS, _bar, _median, bounds, costs, picture, side_by_side, stops, text
 from stacklab.study.summary import summarize
 from stacklab.workload import ChatLoad, Look
 
@@ -197,11 +200,16 @@ def test_a_stop_and_a_search_in_numbers(looked):
     ]
     [line] = side_by_side([run, run])
     assert (line["Stops in, s"], line["Close codes"]) == ("0.40", "1012 × 4, 1006 × 2, still open × 2"), "of all repeats"
+    run.validity = Validity(("Refused.",))
+    [line] = side_by_side([run])
+    assert line["Close codes"] == "1012 × 2, 1006 × 1, still open × 1 (1 disturbed)"
     trials = [{"clients": n, "borne": n < 300, "p95_s": 0.1, "generator_cores": n / 1000} for n in (100, 200, 400)]
     run = SimpleNamespace(path=looked(trials), workload=Look(sight="most_clients"), **about)
     assert bounds([run]).to_dict("records") == [
         {"server": "uvicorn", "valid": True, "clients_borne": 200, "first_not_borne": 400}
     ]
+    run = SimpleNamespace(path=looked([{"clients": 75, "borne": True}]), workload=Look(sight="most_clients"), **about)
+    assert side_by_side([run])[0]["Clients of one instance with p95 ≤ 250 ms"] == "75", "nobody is half a client"
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +241,25 @@ def test_the_disturbed_speak_only_where_nobody_else_does(measured):
     assert alone.endswith(" (2 disturbed)")
     both = side_by_side([sound, replace(granian, settings=sound.settings, validity=Validity(("Steal.",)))])
     assert both == side_by_side([sound])
+
+
+def test_a_disturbed_run_moves_no_bar_but_stands_there_hollow(measured):
+    sound, _, granian, _ = measured
+    disturbed = replace(granian, settings=sound.settings, validity=Validity(("Steal.",)))
+    for runs, dots in (([sound, granian], ["#222222"]), ([sound, disturbed, granian], ["#222222", "white"])):
+        ax = next(ax for ax in picture(runs).axes if ax.get_title(loc="left") == COSTS["cpu_us_per_delivery"])
+        bar = next(bar for bar in ax.patches if bar.get_facecolor()[:3] == to_rgb(SERVICE_COLOURS["daphne"]))
+        assert bar.get_height() == pytest.approx(costs([sound])["cpu_us_per_delivery"].item())
+        assert [line.get_markerfacecolor() for line in ax.lines if line.get_xdata()[0] == bar.get_center()[0]] == dots
+
+
+def test_where_no_sound_run_has_a_figure_the_disturbed_one_speaks():
+    rows = pd.DataFrame({"valid": [True, False], "kib_per_connection": [np.nan, 5.0]})
+    assert [_median(some, "kib_per_connection") for some in (rows, rows[:1])] == ["5.00 (1 disturbed)", words.NOTHING]
+    ax = Figure().subplots()
+    _bar(ax, 0, rows, "kib_per_connection", "daphne")
+    _bar(ax, 1, rows[:1], "kib_per_connection", "daphne")
+    assert [bar.get_height() for bar in ax.patches] == [5.0]
 
 
 def test_what_instances_cost_is_told_and_compared_whatever_their_server(measured):
