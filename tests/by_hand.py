@@ -6,11 +6,7 @@ many, on the same ports, with the same environment, behind the same nginx.
 
 from __future__ import annotations
 
-import random
-import time
 from pathlib import Path
-
-import numpy as np
 
 from stacklab import stack
 from stacklab.bench.experiment import Bench, bench
@@ -19,8 +15,9 @@ from stacklab.labs import Lab
 from stacklab.labs.host import Host
 from stacklab.settings import FIRST_DAPHNE_PORT, StackSettings
 from stacklab.stack.render import PEM
-from stacklab.study.paired import ONE_LOOK_ERROR, interval
 from stacklab.workload import ChatLoad
+from tests.here import wait_until
+from tests.peers import in_turn
 
 CHAT = ChatLoad(clients=100, rooms=10, messages_per_s=1, duration_s=10, ramp_s=3)
 PAIRS = 8
@@ -34,38 +31,34 @@ for port in PORTS; do
     STACKLAB_INSTANCE=by-hand@$port setsid setpriv --reuid daphne --regid daphne --groups daphne,stacklab,redis \
         /opt/stacklab/site/venv/bin/daphne -e ssl:$port:interface=127.0.0.1:privateKey=PEM:certKey=PEM ASGI \
         >/dev/null 2>&1 </dev/null &
+    echo $!
 done
 """
 
 
 def against_by_hand(lab: Lab, folder: Path, pairs: int = PAIRS) -> tuple[float, float, float]:
-    """The CPU time of the units' Daphnes to that of those started by hand, runs in turn: the ratio and its interval."""
-    lot, ratios = random.Random(1), []
+    """The CPU time of the units' Daphnes to that of those started by hand, in turn: the ratio and its interval."""
     with bench(lab, folder, "the benchmark") as on:
-        try:
-            for _ in range(pairs):
-                cpu_s = {}
-                for who in lot.sample(["unit", "hand"], 2):
-                    (_by_unit if who == "unit" else _by_hand)(on.host)
-                    cpu_s[who] = _cost_s(on, folder)
-                    on.host.run(f"kill {' '.join(_pids(on.host))}" if who == "hand" else f"systemctl stop {UNITS}", sudo=True)
-                ratios.append(np.log(cpu_s["unit"] / cpu_s["hand"]))
-        finally:
-            _by_unit(on.host)
-    return tuple(np.exp(interval(np.array(ratios), ONE_LOOK_ERROR)))
+        return in_turn(pairs, lambda: _by_unit(on, folder), lambda: _by_hand(on, folder))["cpu_s"]
 
 
-def _by_unit(host: Host) -> None:
-    host.run(f"systemctl start {UNITS}; systemctl reload nginx", sudo=True, timeout_s=120)
+def _by_unit(on: Bench, folder: Path) -> dict[str, float]:
+    on.host.run(f"systemctl restart {UNITS}; systemctl reload nginx", sudo=True, timeout_s=120)
+    return _cost(on, folder)
 
 
-def _by_hand(host: Host) -> None:
-    asgi = stack.site_of(host).asgi
+def _by_hand(on: Bench, folder: Path) -> dict[str, float]:
+    """Started, measured and ended, whatever happens: the units have their ports again."""
+    asgi = stack.site_of(on.host).asgi
     script = BY_HAND.replace("UNITS", UNITS).replace("PORTS", " ".join(map(str, PORTS))).replace("ASGI", asgi).replace("PEM", PEM)
-    host.run("bash", sudo=True, input=script)
-    while len(_pids(host)) < len(PORTS):
-        time.sleep(0.2)
-    host.run("systemctl reload nginx", sudo=True)
+    started = " ".join(on.host.run("bash", sudo=True, input=script).split())
+    try:
+        wait_until(lambda: len(_pids(on.host)) == len(PORTS), "the Daphnes started by hand listen")
+        on.host.run("systemctl reload nginx", sudo=True)
+        return _cost(on, folder)
+    finally:
+        ended = f"for pid in {started}; do timeout 30 tail --pid=$pid -f /dev/null; done"
+        on.host.run(f"kill {started}; {ended}; systemctl start {UNITS}", sudo=True, timeout_s=120)
 
 
 def _pids(host: Host) -> list[str]:
@@ -75,13 +68,13 @@ def _pids(host: Host) -> list[str]:
     return said.split()
 
 
-def _cost_s(on: Bench, folder: Path) -> float:
+def _cost(on: Bench, folder: Path) -> dict[str, float]:
     """CPU seconds of those who listen there, of one load of chat."""
     out = folder / "by-hand"
     out.mkdir(exist_ok=True)
     before = _cpu_s(on.host)
     run_load(CHAT, on.host.url, out, on.ca, cpus=on.generator_cpus, client_addresses=on.client_addresses)
-    return _cpu_s(on.host) - before
+    return {"cpu_s": _cpu_s(on.host) - before}
 
 
 def _cpu_s(host: Host) -> float:

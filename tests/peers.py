@@ -6,10 +6,11 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from stacklab.bench.experiment import Bench, bench, measure
 from stacklab.labs import Lab
@@ -44,27 +45,28 @@ def runs_of_both(lab: Lab, folder: Path) -> dict[str, Run]:
         }
 
 
-def against_wrk(lab: Lab, folder: Path, pairs: int = PAIRS) -> dict[str, tuple[float, float, float]] | None:
-    """The lab's client to wrk on the same load, runs in turn, in an order drawn by lot: {metric: ratio and its interval}.
+def in_turn(
+    pairs: int, one: Callable[[], dict[str, float]], other: Callable[[], dict[str, float]]
+) -> dict[str, tuple[float, float, float]]:
+    """What the one measures to what the other does, in pairs, each in an order drawn by lot: {metric: ratio and its interval}."""
+    lot, found = random.Random(1), {one: [], other: []}
+    for _ in range(pairs):
+        for way in lot.sample([one, other], 2):
+            found[way].append(way())
+    ratios = np.log(pd.DataFrame(found[one]) / pd.DataFrame(found[other]))
+    return {metric: tuple(np.exp(interval(ratios[metric].to_numpy(), ONE_LOOK_ERROR))) for metric in ratios}
 
-    None where there is no wrk.
-    """
+
+def against_wrk(lab: Lab, folder: Path) -> dict[str, tuple[float, float, float]] | None:
+    """The lab's client to wrk on the same load, as `in_turn` has it; None where there is no wrk."""
     if shutil.which("wrk") is None:
         return None
-    found = {"throughput_per_s": [], "p50_s": []}
-    lot = random.Random(1)
     with bench(lab, folder, "the benchmark") as on:
-        for pair in range(pairs):
-            one = {}
-            for who in lot.sample(["lab", "wrk"], 2):
-                one[who] = _lab(on, folder, pair) if who == "lab" else _wrk(on)
-            for metric, ratios in found.items():
-                ratios.append(np.log(one["lab"][metric] / one["wrk"][metric]))
-    return {metric: tuple(np.exp(interval(np.array(ratios), ONE_LOOK_ERROR))) for metric, ratios in found.items()}
+        return in_turn(PAIRS, lambda: _lab(on, folder), lambda: _wrk(on))
 
 
-def _lab(on: Bench, folder: Path, pair: int) -> dict[str, float]:
-    rows = measure(on, StackSettings(), CLOSED, folder=folder / "peers", name=f"pair-{pair}").table("requests").query("~warmup")
+def _lab(on: Bench, folder: Path) -> dict[str, float]:
+    rows = measure(on, StackSettings(), CLOSED, folder=folder / "peers").table("requests").query("~warmup")
     seconds = (rows["start_s"] + rows["duration_s"]).max() - rows["start_s"].min()
     return {"throughput_per_s": len(rows) / seconds, "p50_s": rows["duration_s"].median()}
 

@@ -1,0 +1,33 @@
+"""What `make benchmark` measures in turn, without a lab."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests import by_hand, peers
+
+
+def test_in_turn_tells_the_one_to_the_other_in_an_order_by_lot():
+    order, values = [], {"one": iter(range(1, 100)), "other": iter(range(1, 100))}
+
+    def way(name, factor):
+        return lambda: order.append(name) or {"s": factor * next(values[name])}
+
+    (ratio, low, high) = peers.in_turn(12, way("one", 2), way("other", 1))["s"]
+    assert [ratio, low, high] == pytest.approx([2] * 3), "each by its own pair"
+    pairs = {tuple(order[at : at + 2]) for at in range(0, 24, 2)}
+    assert pairs == {("one", "other"), ("other", "one")}
+
+
+@pytest.mark.parametrize("fails", ["wait_until", "_cost"])
+def test_what_was_started_by_hand_is_ended_and_the_units_are_back_whatever_fails(monkeypatch, tmp_path, fails):
+    def refuse(*_):
+        raise AssertionError("not within 60 s")
+
+    ran = []
+    host = SimpleNamespace(run=lambda command, **_: ran.append(command) or "7\n8\n9\n")
+    monkeypatch.setattr(by_hand.stack, "site_of", lambda host: SimpleNamespace(asgi="config.asgi:application"))
+    monkeypatch.setattr(by_hand, fails, refuse)
+    with pytest.raises(AssertionError, match="not within"):
+        by_hand._by_hand(SimpleNamespace(host=host), tmp_path)
+    assert ran[-1].startswith("kill 7 8 9;") and ran[-1].endswith(f"systemctl start {by_hand.UNITS}")
