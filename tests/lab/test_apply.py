@@ -4,11 +4,11 @@ import json
 import re
 import socket
 import ssl
-import time
 from collections import Counter
 
 import pytest
 import websocket
+from here import wait_until
 from strangers import Site
 from under_load import CHANGES, changes_under_load
 
@@ -223,9 +223,7 @@ def test_a_worker_that_a_reload_left_is_shown_and_serves_its_sockets_for_a_bound
     at_defaults.run(reload, sudo=True)
     sockets.append(chat())
     at_defaults.run(reload, sudo=True)
-    end = time.monotonic() + 30
-    while left():
-        assert time.monotonic() < end, "the bound ends the worker"
+    wait_until(lambda: not left(), "the bound ends the worker", 30)
     sockets[1].shutdown()
 
 

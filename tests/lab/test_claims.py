@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from here import wait_until
 
 from stacklab import stack
 from stacklab.bench.events import Event
@@ -94,10 +95,7 @@ def test_what_stands_still_goes_on_also_if_the_desk_is_gone(lab, host):
     time.sleep(1.5)
     assert any("T" in state for state in standing(host))
     own.close()  # as when the desk dies
-    end_s = time.monotonic() + 15
-    while any("T" in state for state in standing(host)) and time.monotonic() < end_s:
-        time.sleep(0.3)
-    assert not any("T" in state for state in standing(host))
+    wait_until(lambda: not any("T" in state for state in standing(host)), "it goes on", 15)
 
 
 def _until_it_breaks(host) -> None:

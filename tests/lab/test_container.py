@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from here import wait_until
 
 from stacklab.errors import HostError, HostRefused, LabError, LabNotRunning
 from stacklab.files import ROOT
@@ -271,10 +272,7 @@ def test_a_machine_that_powers_itself_off_counts_as_halted(other):
         host.run("systemctl poweroff", sudo=True)
     except (HostError, LabNotRunning):
         pass  # the connection may break before the command's end is told
-    deadline = time.monotonic() + 20
-    while other.status()["state"] == "running" and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert other.status()["state"] == "halted"
+    wait_until(lambda: other.status()["state"] == "halted", "it is halted", 20)
     other.up().run("true")
 
 

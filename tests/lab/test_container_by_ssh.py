@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-import time
 
 import pytest
+from here import wait_until
 
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.labs import open_lab
@@ -88,8 +88,7 @@ def test_a_key_with_a_passphrase_is_used_where_the_agent_holds_it(lab, home, tmp
     socket = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
     try:
-        while not socket.exists():
-            time.sleep(0.05)
+        wait_until(socket.exists, "the agent listens")
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         subprocess.run(["ssh-add", "-q", home / "key"], check=True, stderr=subprocess.DEVNULL)
         subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", home / "key"], check=True, stdout=subprocess.DEVNULL)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from here import wait_until
 
 from stacklab import stack
 from stacklab.bench.experiment import run_experiment
@@ -71,18 +72,11 @@ def samplers(host) -> str:
     return host.run("pgrep -f '[f]iles/sampler.py' || true")
 
 
-def wait_until(true, timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
-
-
 def under_load(child: subprocess.Popen, folder: Path, runs: int) -> None:
     """Returns in the middle of the load of run number `runs`."""
     for _ in range(runs):
         assert child.stdout.readline() == "run\n", child.communicate()[1]
-    wait_until(lambda: generators(folder))
+    wait_until(lambda: generators(folder), "the load begins")
     time.sleep(1.5)
     assert generators(folder)
 
@@ -94,8 +88,8 @@ def test_kill_9_of_the_desk_leaves_nothing_running_and_the_next_start_goes_on(at
     under_load(child, tmp_path, runs=2)
     child.kill()
     child.communicate()
-    wait_until(lambda: not generators(tmp_path), 15)
-    wait_until(lambda: not samplers(host), 30)
+    wait_until(lambda: not generators(tmp_path), "no generator is left", 15)
+    wait_until(lambda: not samplers(host), "no sampler is left", 30)
     assert stack.current(host) in [point.settings for point in PLAN.points], "it could not put them back"
 
     runs = run_experiment(PLAN, lab, tmp_path)
@@ -130,7 +124,7 @@ def test_ctrl_c_is_answered_in_one_line(at_defaults, lab, tmp_path):
     command = [Path(sys.executable).with_name("fab"), "experiment", "eight-cases", "--quick"]
     environment = os.environ | {"STACKLAB_LAB": lab.name, "STACKLAB_RESULTS": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: generators(tmp_path))
+    wait_until(lambda: generators(tmp_path), "the load begins")
     time.sleep(1)
     child.send_signal(signal.SIGINT)
     out, said = child.communicate(timeout=60)

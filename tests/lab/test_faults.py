@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from fabric.main import program
+from here import wait_until
 
 from stacklab import stack
 from stacklab.errors import ApplyError, LabError, LabNotRunning
@@ -150,9 +151,7 @@ def test_a_port_that_is_taken_puts_the_old_settings_back(at_defaults, site, refu
     listen = "import socket, time; s = socket.create_server(('127.0.0.1', 8446)); time.sleep(600)"
     at_defaults.run(f'systemd-run -q --unit=squatter python3 -c "{listen}"', sudo=True)
     try:
-        end = time.monotonic() + 10
-        while ":8446" not in at_defaults.run("ss -tlnH"):
-            assert time.monotonic() < end
+        wait_until(lambda: ":8446" in at_defaults.run("ss -tlnH"), "the port is taken")
         # The squatter is seen as a port of Daphne's: compare what matters.
         before = at_defaults.run(PROCESSES), at_defaults.run(CONFIG, sudo=True)
         said = refused("set", "--daphne-instances", "4")
@@ -192,17 +191,9 @@ def test_a_full_disk_is_named_and_changes_nothing(at_defaults, site, refused, fo
 # ---------------------------------------------------------------- cut off
 
 
-def wait_until(true, timeout_s: float = 60):
-    end = time.monotonic() + timeout_s
-    while not (seen := true()):
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
-    return seen
-
-
 def settled(host) -> StackSettings:
     """The settings in force once no change is under way; what runs is what is applied."""
-    state = wait_until(lambda: (state := stack.state(host)) and not state["changing"] and state)
+    state = wait_until(lambda: (state := stack.state(host)) and not state["changing"] and state, "no change is under way")
     assert not state["unfinished"]
     settings = StackSettings.from_dict(state["applied"]["settings"])
     seen = state["observed"]
@@ -231,7 +222,7 @@ def test_ssh_cut_in_the_middle_ends_in_the_old_or_the_new_state(lab, at_defaults
 
     thread = threading.Thread(target=change)
     thread.start()
-    wait_until(lambda: stack.state(at_defaults)["changing"] or not thread.is_alive())
+    wait_until(lambda: stack.state(at_defaults)["changing"] or not thread.is_alive(), "the change begins")
     time.sleep(after_s)
     was_alive = thread.is_alive()
     if cut == "here":
@@ -297,7 +288,7 @@ def test_the_recovery_being_killed_too_is_mended_by_the_next_change(at_defaults,
     state = stack.state(at_defaults)
     assert state["unfinished"] and not state["changing"]
     # `systemctl reload` comes back before the new workers are there; until then an observation says "not known".
-    wait_until(lambda: stack.observe(at_defaults)["nginx_worker_connections"] == 10240)
+    wait_until(lambda: stack.observe(at_defaults)["nginx_worker_connections"] == 10240, "nginx took it")
     stack.apply(at_defaults, StackSettings(uwsgi_processes=3))
     assert settled(at_defaults) == StackSettings(uwsgi_processes=3)
     assert site() == (200, b"ok\n")
@@ -340,7 +331,7 @@ def test_status_tells_of_a_change_under_way(lab, at_defaults, fab):
     other = lab.web()
     thread = threading.Thread(target=stack.apply, args=(other, StackSettings(uwsgi_processes=3)))
     thread.start()
-    wait_until(lambda: stack.state(at_defaults)["changing"])
+    wait_until(lambda: stack.state(at_defaults)["changing"], "the change begins")
     thread.join()
     other.close()
     shown = fab("status")
@@ -384,7 +375,7 @@ def test_ctrl_c_while_settings_change_stops_the_waiting_not_the_change(at_defaul
     command = [Path(sys.executable).with_name("fab"), "set", "--uwsgi-processes", "3"]
     environment = os.environ | {"STACKLAB_LAB": lab.name}
     child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: stack.state(at_defaults)["changing"])
+    wait_until(lambda: stack.state(at_defaults)["changing"], "the change begins")
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=30)
     assert child.returncode == 130 and "Traceback" not in said and said.count("\n") == 1

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from here import wait_until
 
 from stacklab import stack
 from stacklab.bench.experiment import bench, measure
@@ -51,18 +51,11 @@ def measurer(lab, tmp_path):
         child.communicate()
 
 
-def wait_until(true, timeout_s: float = 30) -> None:
-    end = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
-
-
 def test_the_second_measurer_is_told_of_the_first_from_wherever_and_a_kill_gives_the_lab_back(
     at_defaults, lab, measurer, checkout
 ):
     first = measurer(*SLOW, "2000")
-    wait_until(lambda: measured_by(at_defaults))
+    wait_until(lambda: measured_by(at_defaults), "the first measures")
     named = rf"the lab {lab.name} is being measured by \S+ on \S+ from {re.escape(str(ROOT))} \(fab http\), for \d+ s now"
     for words, rest in (
         (SLOW + ("10",), "wait for it to end"),
@@ -76,7 +69,7 @@ def test_the_second_measurer_is_told_of_the_first_from_wherever_and_a_kill_gives
         assert re.fullmatch(rf"fab {words[0]}: {named}; {rest}\n", said), said
     assert first.poll() is None and stack.current(at_defaults) == StackSettings()
     first.send_signal(signal.SIGKILL)
-    wait_until(lambda: measured_by(at_defaults) is None, 10)
+    wait_until(lambda: measured_by(at_defaults) is None, "the lab is given back", 10)
     third = measurer(*SLOW, "10", cwd=checkout)
     out, said = third.communicate(timeout=60)
     assert third.returncode == 0, said
@@ -85,9 +78,9 @@ def test_the_second_measurer_is_told_of_the_first_from_wherever_and_a_kill_gives
 def test_after_a_kill_another_desk_goes_back_to_the_settings_found(at_defaults, lab, measurer, checkout):
     stack.apply(at_defaults, StackSettings(uwsgi_threads=2))
     first = measurer("chat", "--clients", "2000", "--rooms", "20", "--ramp-s", "60")  # which raises settings for itself
-    wait_until(lambda: stack.current(at_defaults) != StackSettings(uwsgi_threads=2))
+    wait_until(lambda: stack.current(at_defaults) != StackSettings(uwsgi_threads=2), "settings are raised")
     first.send_signal(signal.SIGKILL)
-    wait_until(lambda: left_behind(lab))
+    wait_until(lambda: left_behind(lab), "the lab is given back")
     second = measurer(*SLOW, "10", cwd=checkout)
     out, said = second.communicate(timeout=120)
     assert second.returncode == 0, said

@@ -6,6 +6,7 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
+from here import wait_until
 
 from stacklab.bench.sampling import sampling
 
@@ -28,13 +29,6 @@ def tables(folder):
 
 def samplers_on(host) -> list[str]:
     return host.run("pgrep -f '^python3 -I /opt/stacklab/provision/files/sampler.py' || true").split()
-
-
-def wait_until_gone(host, within_s: float = 10) -> None:
-    deadline_s = time.monotonic() + within_s
-    while samplers_on(host) and time.monotonic() < deadline_s:
-        time.sleep(0.2)
-    assert samplers_on(host) == []
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +107,13 @@ def test_an_instance_that_goes_and_comes_back_goes_on_from_its_cpu(host, tmp_pat
 def test_the_sampler_is_gone_after_the_block(host, tmp_path):
     with sampling(host, tmp_path):
         assert len(samplers_on(host)) == 1
-    wait_until_gone(host)
+    wait_until(lambda: not samplers_on(host), "the sampler is gone", 10)
 
 
 def test_ctrl_c_leaves_no_sampler_on_the_host(host, tmp_path):
     with pytest.raises(KeyboardInterrupt), sampling(host, tmp_path):
         raise KeyboardInterrupt
-    wait_until_gone(host)
+    wait_until(lambda: not samplers_on(host), "the sampler is gone", 10)
 
 
 def test_sampling_survives_a_cut_ssh_connection_and_says_so(lab, host, tmp_path):
@@ -133,7 +127,7 @@ def test_sampling_survives_a_cut_ssh_connection_and_says_so(lab, host, tmp_path)
             assert samplers_on(host) not in ([], first)
     finally:
         watched.close()
-    wait_until_gone(host)
+    wait_until(lambda: not samplers_on(host), "the sampler is gone", 10)
     assert any("interrupted" in problem for problem in watch.problems)
     resources, _ = tables(tmp_path)
     assert resources.time_s.max() - resources.time_s.min() > 3.5

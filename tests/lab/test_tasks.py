@@ -9,11 +9,11 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from here import wait_until
 
 from stacklab.files import ROOT
 from stacklab.settings import StackSettings
@@ -88,19 +88,15 @@ def test_logs_follows_until_it_is_stopped(host, lab):
     reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)
     reader.start()
     following = "pgrep -f '[j]ournalctl .* -f -u uwsgi' || true"
-    end = time.monotonic() + 30
-    while not host.run(following) and time.monotonic() < end:
-        time.sleep(0.1)
-    host.run("systemctl reload uwsgi", sudo=True)
-    while not lines and time.monotonic() < end:
-        time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
+    try:
+        wait_until(lambda: host.run(following), "it follows")
+        host.run("systemctl reload uwsgi", sudo=True)
+        wait_until(lambda: lines, "a line comes")
+    finally:
+        child.send_signal(signal.SIGINT)
     assert child.wait(15) == 130
     assert child.stderr.read() == "fab logs: stopped\n"
-    assert lines
-    while host.run(following) and time.monotonic() < end + 10:
-        time.sleep(0.2)
-    assert host.run(following) == "", "nothing of it is left on the host"
+    wait_until(lambda: host.run(following) == "", "nothing of it is left on the host", 10)
 
 
 def test_a_load_is_measured_saved_exported_and_reported(at_defaults, fab, tmp_path):

@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from here import wait_until
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ["R&D (내 것)", "a [b] {c}; d", "it's \"so\" $HOME `id` \\n", "#1 100% *?"]
@@ -162,9 +163,7 @@ def test_what_was_skipped_in_any_part_of_make_test_is_told_again_at_the_end(chec
 
 def test_a_make_test_that_is_interrupted_has_its_desk_taken_away(checkout):
     with checkout.started("test", WAITS="tests.hosts") as make:
-        end = time.monotonic() + 60
-        while "tests.hosts" not in checkout.log.read_text() and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: "tests.hosts" in checkout.log.read_text(), "the desk is begun")
         os.killpg(make.pid, signal.SIGINT)
         assert make.wait(30)
     assert checkout.log.read_text().endswith("taken away\n")

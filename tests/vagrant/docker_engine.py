@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+from here import wait_until
 
 BASE = "stacklab-base:trixie"
 SUDO = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -89,9 +90,7 @@ class Engine:
         subprocess.run([*SUDO, "kill", "-KILL", (self.folder / "pid").read_text()], check=True)
         self._process.wait(PATIENCE_S)
         self._process = None
-        end = time.monotonic() + PATIENCE_S
-        while psutil.pid_exists(int(containerd)) and time.monotonic() < end:
-            time.sleep(0.1)
+        wait_until(lambda: not psutil.pid_exists(int(containerd)), "its containerd is gone")
 
     def make_base(self) -> None:
         """The base that `debian:trixie` would be: made from Debian's packages, since no registry is asked here."""

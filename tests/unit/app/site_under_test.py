@@ -9,13 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psutil
 import websocket
+from here import wait_until
 
 from stacklab.settings import StackSettings
 from stacklab.stack.render import render
@@ -114,7 +114,7 @@ class Daphne:
         """Start it and wait until it listens, as systemd does."""
         with self.errors.open("ab") as errors:
             self.process = subprocess.Popen(self._command, cwd=APP, env=self._environment, stderr=errors)
-        wait_until(self._listens, "the instance listens", START_S)
+        wait_until(self._listens, "the instance listens")
         return self
 
     def _listens(self) -> bool:
@@ -203,14 +203,6 @@ class Client:
 
     def close(self) -> None:
         self.socket.close()
-
-
-def wait_until(condition: Any, what: str, seconds: float = ANSWER_S) -> None:
-    """Poll until `condition()` is true."""
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 def free_base_port() -> int:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import websocket
-from site_under_test import wait_until
+from here import wait_until
 
 LAYERS = ["core", "pubsub"]
 

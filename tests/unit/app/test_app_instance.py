@@ -8,7 +8,8 @@ from contextlib import suppress
 import psutil
 import pytest
 from certificates import make_ca
-from site_under_test import Daphne, free_base_port, wait_until
+from here import wait_until
+from site_under_test import Daphne, free_base_port
 from websocket import ABNF
 
 MEGABYTE = 1024 * 1024
