@@ -16,9 +16,12 @@ import sysconfig
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from here import wait_until
+
+from tests.hosts.__main__ import try_out
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ["R&D (내 것)", "a [b] {c}; d", "it's \"so\" $HOME `id` \\n", "#1 100% *?"]
@@ -155,10 +158,19 @@ def test_make_test_ends_with_the_last_line_of_the_labs_tests(checkout):
     assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("= passed: -m pytest tests/lab")
 
 
-def test_what_was_skipped_in_any_part_of_make_test_is_told_again_at_the_end(checkout):
-    done = checkout.done("test", SKIPS="test_classroom")
-    told, last = done.stdout.splitlines()[-2:]
-    assert done.returncode == 0 and told == "SKIPPED [2] a.py:1: NO LAB HERE" and last.startswith("= passed: -m pytest tests/lab")
+@pytest.mark.parametrize("part", ["tests/unit", "tests.hosts", "test_classroom", "tests/lab"])
+def test_what_was_skipped_in_any_part_of_make_test_is_told_again_at_the_end(checkout, part):
+    done = checkout.done("test", SKIPS=part)
+    nothing, told, last = done.stdout.splitlines()[-3:]
+    assert done.returncode == 0 and (nothing, told) == ("", "SKIPPED [2] a.py:1: NO LAB HERE")
+    assert last.startswith("= passed: -m pytest tests/lab")
+
+
+def test_a_desk_tells_what_its_tests_skipped(capsys):
+    said = {"make test-unit": "...\nSKIPPED [2] a.py:1: NO BROWSER HERE\n=== 9 passed, 2 skipped in 3.00s ===\n"}
+    desk = SimpleNamespace(release="13", booted=contextlib.nullcontext, step=lambda command: said.get(command, "13.8\n3.13.5\n"))
+    assert try_out(desk, "make lab") == "| 13.8 | 3.13.5 | 0 | 9 passed, 2 skipped |"
+    assert capsys.readouterr().err == "SKIPPED [2] a.py:1: NO BROWSER HERE (on Debian 13)\n"
 
 
 def test_a_make_test_that_is_interrupted_has_its_desk_taken_away(checkout):
