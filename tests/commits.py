@@ -1,21 +1,24 @@
 """What did a change of the lab's own code cost its site? `python -m tests.commits BEFORE AFTER [BLOCKS]`, two commits.
 
 Each commit is cloned and has a lab of its own, both on this computer. Pages and chat are measured in turn, in an order by lot
-within each block, by that commit's own `fab`; what is printed is AFTER against BEFORE.
+within each block, by that commit's own `fab`; what is printed is AFTER against BEFORE. The runs are kept in results/commits/.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
 
-from stacklab.files import ROOT
+from stacklab.files import RESULTS, ROOT
 from stacklab.runs.results import read_run
 from stacklab.study.paired import ONE_LOOK_ERROR, look
 from stacklab.study.summary import summarize
@@ -32,10 +35,10 @@ BLOCKS = 12
 
 
 class Commit:
-    """A clone of the lab at `commit`, in `folder`, with a lab called `lab`."""
+    """A clone of the lab at `commit`, in `folder`, with a lab called `lab`; what it measures goes to `results`."""
 
-    def __init__(self, commit: str, folder: Path, lab: str) -> None:
-        self.folder, self.lab, self.results = folder, lab, folder / "results"
+    def __init__(self, commit: str, folder: Path, results: Path, lab: str) -> None:
+        self.folder, self.results, self.lab = folder, results, lab
         subprocess.run(["git", "clone", "-q", "--shared", "--no-checkout", ROOT, folder], check=True)
         subprocess.run(["git", "-C", folder, "checkout", "-q", commit], check=True)
 
@@ -54,25 +57,32 @@ class Commit:
         return new.parent
 
 
-def main(before: str, after: str, blocks: int = BLOCKS, seed: int = 1) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before")
+    parser.add_argument("after")
+    parser.add_argument("blocks", nargs="?", type=int, default=BLOCKS)
+    compare(**vars(parser.parse_args()))
+
+
+def compare(before: str, after: str, blocks: int, seed: int = 1) -> None:
     lot, found = random.Random(seed), {kind: [] for kind in LOADS}
-    with tempfile.TemporaryDirectory(prefix="stacklab-commits-") as folder:
+    kept = RESULTS / "commits" / time.strftime("%Y-%m-%d-%H%M%S")
+    with ExitStack() as ends:
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="stacklab-commits-")))
         sides = {
-            "A": Commit(before, Path(folder) / "before", "stacklab-before"),
-            "B": Commit(after, Path(folder) / "after", "stacklab-after"),
+            "A": Commit(before, folder / "before", kept / "before", "stacklab-before"),
+            "B": Commit(after, folder / "after", kept / "after", "stacklab-after"),
         }
-        try:
-            for commit in sides.values():
-                commit.fab("up", "provision")
-            for repeat in range(blocks):
-                turns = [(side, kind) for side in sides for kind in LOADS]
-                for side, kind in lot.sample(turns, len(turns)):
-                    run = read_run(sides[side].measured(*LOADS[kind]))
-                    row = summarize([run]).iloc[0].to_dict()
-                    found[kind].append(row | {"repeat": repeat, "side": side, "valid": run.validity.measurement == "sound"})
-        finally:
-            for commit in sides.values():
-                commit.fab("destroy")
+        for commit in sides.values():
+            ends.callback(commit.fab, "destroy")
+            commit.fab("up", "provision")
+        for repeat in range(blocks):
+            turns = [(side, kind) for side in sides for kind in LOADS]
+            for side, kind in lot.sample(turns, len(turns)):
+                run = read_run(sides[side].measured(*LOADS[kind]))
+                row = summarize([run]).iloc[0].to_dict()
+                found[kind].append(row | {"repeat": repeat, "side": side, "valid": run.validity.measurement == "sound"})
     for kind, rows in found.items():
         print(f"\n{kind}, {after} against {before}")
         for one in look(pd.DataFrame(rows), METRICS[kind], error=ONE_LOOK_ERROR):
@@ -82,4 +92,4 @@ def main(before: str, after: str, blocks: int = BLOCKS, seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:4]))
+    main()

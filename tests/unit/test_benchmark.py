@@ -1,10 +1,12 @@
-"""What `make benchmark` measures in turn, without a lab."""
+"""What `make benchmark` and `tests.commits` measure in turn, without a lab."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import pandas as pd
 import pytest
 
-from tests import by_hand, peers
+from tests import by_hand, commits, peers
 
 
 def test_in_turn_tells_the_one_to_the_other_in_an_order_by_lot():
@@ -31,3 +33,22 @@ def test_what_was_started_by_hand_is_ended_and_the_units_are_back_whatever_fails
     with pytest.raises(AssertionError, match="not within"):
         by_hand._by_hand(SimpleNamespace(host=host), tmp_path)
     assert ran[-1].startswith("kill 7 8 9;") and ran[-1].endswith(f"systemctl start {by_hand.UNITS}")
+
+
+@pytest.mark.parametrize(("fails", "blocks"), [("up", 0), ("destroy", 0), ("chat", 1)])
+def test_of_two_commits_both_labs_are_destroyed_whatever_fails(monkeypatch, tmp_path, fails, blocks):
+    def fab(commit, *words):
+        ran.append((commit.lab, words[0]))
+        if fails in words and commit.lab == "stacklab-after":
+            raise ChildProcessError
+        (commit.results / "adhoc" / str(len(ran))).mkdir(parents=True)
+        (commit.results / "adhoc" / str(len(ran)) / "run.json").touch()
+
+    ran, nothing = [], pd.DataFrame([{}])
+    for name, value in {"RESULTS": tmp_path, "read_run": Mock(), "summarize": lambda runs: nothing}.items():
+        monkeypatch.setattr(commits, name, value)
+    monkeypatch.setattr(commits.subprocess, "run", Mock())
+    monkeypatch.setattr(commits.Commit, "fab", fab)
+    with pytest.raises(ChildProcessError):
+        commits.compare("a", "b", blocks)
+    assert {lab for lab, word in ran if word == "destroy"} == {"stacklab-after", "stacklab-before"}
