@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from stacklab.study import drawing
 from stacklab.study.analysis import open_at
-from stacklab.study.drawing import FAILED, INK, OKABE_ITO, PERCENTILE_STYLES
+from stacklab.study.drawing import FAILED, INK, PERCENTILE_STYLES
 
 STEP_S = 0.1
 
@@ -59,7 +59,7 @@ def burst_spread(messages: pd.DataFrame, ax: Axes | None = None) -> Axes:
         return ax
     handles = []
     for number, (label, mine) in enumerate(drawing.cases_of(rows)):
-        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        colour = drawing.colour(number)
         for (_, _, valid), run in mine.groupby(["experiment", "run", "valid"], observed=True):
             style = drawing.line(valid, number)
             took_ms = np.sort((run["received_s"] - run["sent_s"].min()).dropna().to_numpy(dtype=float)) * 1000
@@ -83,7 +83,7 @@ def latency_by_room_size(messages: pd.DataFrame, ax: Axes | None = None) -> Axes
         return ax
     handles = []
     for number, (label, mine) in enumerate(drawing.cases_of(counted)):
-        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], drawing.marker(number)
+        colour, marker = drawing.colour(number), drawing.marker(number)
         each = mine.groupby(["experiment", "run", "room"], observed=True)
         p95 = lambda values: values.quantile(0.95)  # noqa: E731
         rooms = each.agg(valid=("valid", "first"), deliveries=("n", "size"), p95_s=("latency_s", p95))
@@ -105,7 +105,7 @@ def clients_over_time(connections: pd.DataFrame, ax: Axes | None = None, events:
         return drawing.nothing(ax, "No client was connected.")
     handles, last = [], opened["t_end_s"].max()
     for number, (label, mine) in enumerate(drawing.cases_of(opened)):
-        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        colour = drawing.colour(number)
         for (_, _, valid), run in mine.groupby(["experiment", "run", "valid"], observed=True):
             style = drawing.line(valid, number)
             begun = run["t_s"] + run["connect_s"]

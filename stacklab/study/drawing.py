@@ -205,6 +205,11 @@ def percentile_handles() -> list[Line2D]:
     ]
 
 
+def colour(number: int) -> str:
+    """The colour of a case by its number; `line` and `marker` tell apart those that share one."""
+    return OKABE_ITO[number % len(OKABE_ITO)]
+
+
 def line(valid: bool, number: int = 0) -> str:
     """The style of a run's line: dashed where it was disturbed; else by the number of its case, once the colours are through."""
     return ("-", ":", "-.")[number // len(OKABE_ITO) % 3] if valid else "--"

@@ -137,7 +137,7 @@ def latency_distribution(requests: pd.DataFrame, ax: Axes | None = None) -> Axes
     shares = np.linspace(0, 1, 501)
     handles = []
     for number, (label, rows) in enumerate(drawing.cases_of(good)):
-        colour, style = OKABE_ITO[number % len(OKABE_ITO)], drawing.line(True, number)
+        colour, style = drawing.colour(number), drawing.line(True, number)
         for (_, valid), run in rows.groupby(["run", "valid"], observed=True):
             quantiles = np.quantile(run["response_s"].to_numpy(dtype=float), shares) * 1000
             ax.plot(np.maximum(quantiles, 0.01), shares, color=colour, linewidth=1.3, linestyle=drawing.line(valid, number))
@@ -160,7 +160,7 @@ def percentiles_to_the_tail(requests: pd.DataFrame, ax: Axes | None = None) -> A
         return ax
     handles, longest = [], 100
     for number, (label, rows) in enumerate(drawing.cases_of(good)):
-        colour, style = OKABE_ITO[number % len(OKABE_ITO)], drawing.line(True, number)
+        colour, style = drawing.colour(number), drawing.line(True, number)
         for (_, _, valid), run in rows.groupby(["experiment", "run", "valid"], observed=True):
             waits_ms = np.sort(run["response_s"].to_numpy(dtype=float)) * 1000
             one_in = len(waits_ms) / np.arange(len(waits_ms), 0, -1)
@@ -283,7 +283,7 @@ def memory_per_socket(sockets: pd.DataFrame, ax: Axes | None = None) -> Axes:
         return ax
     handles = []
     for number, (label, rows) in enumerate(drawing.cases_of(sockets)):
-        colour, marker, style = OKABE_ITO[number % len(OKABE_ITO)], drawing.marker(number), drawing.line(True, number)
+        colour, marker, style = drawing.colour(number), drawing.marker(number), drawing.line(True, number)
         runs = [run for _, run in rows.groupby(["experiment", "run"], observed=True)]
         rows = pd.concat([while_opening(run) for run in runs])
         drawing.marks(ax, rows["sockets"], rows["pss_bytes"] / MIB, rows["valid"], colour, marker)
@@ -309,7 +309,7 @@ def gauge_over_time(gauges: pd.DataFrame, names: Sequence[str], ax: Axes | None 
         return ax
     for number, name in enumerate(names):
         mine = rows[rows["name"] == name].sort_values("t_s")
-        ax.plot(mine["t_s"], mine["value"], color=OKABE_ITO[number % len(OKABE_ITO)], linewidth=1.6, label=name)
+        ax.plot(mine["t_s"], mine["value"], color=drawing.colour(number), linewidth=1.6, label=name)
     ax.set(xlabel="seconds since counting began")
     ax.set_ylim(bottom=0)
     drawing.legend(ax, ax.get_legend_handles_labels()[0])
