@@ -85,13 +85,19 @@ class Bench:
         """The same, each of whose runs says these lines too."""
         return replace(self, environment=self.environment | {"notes": [*self.environment.get("notes", ()), *lines]})
 
-    def power_changed(self) -> list[str]:
-        """A sentence if this computer's CPUs are driven otherwise now than when the session began."""
+    def bearing(self, settings: StackSettings | None = None) -> list[str]:
+        """What bears against a run that was just made, a sentence each: the lab could have been measured by others, the CPUs of
+        this computer are driven otherwise than when the session began; and, if `settings` were to be in force, others are.
+        """
+        others = settings is not None and stack.current(self.host) != settings
         before, now = self.environment["desk"]["power"], cpus.power()
         changed = [
             f"{name} was {before.get(name)}, then {now.get(name)}" for name in before | now if before.get(name) != now.get(name)
         ]
-        return [f"The computer's power changed meanwhile: {'; '.join(changed)}."] if changed else []
+        return [
+            *(["The settings were changed by somebody else during the run."] if others else []), *self.hold.problems,
+            *([f"The computer's power changed meanwhile: {'; '.join(changed)}."] if changed else []),
+        ]  # fmt: skip
 
 
 @contextmanager
@@ -223,10 +229,7 @@ def measure(
             )
             ended_s = time.time()
         serverlog.collect(on.host, before, out)
-        problems = list(samples.problems)
-        if stack.current(on.host) != happened.settings:
-            problems.append("The settings were changed by somebody else during the run.")
-        problems += [*on.hold.problems, *on.power_changed()]
+        problems = [*samples.problems, *on.bearing(happened.settings)]
         problems += [f"The load ended before this was to happen: {what}." for what in happened.missed]
         run = Run(
             path=out, settings=settings, workload=workload, observed=applied.observed, environment=on.environment,

@@ -123,9 +123,7 @@ def look_at(
         started_s = time.time()
         rows = SIGHTS[look.sight](on, settings, look)
         write_seen(draft.path, rows)
-        problems = [*on.hold.problems, *(row["problem"] for row in rows if "problem" in row)]
-        if stack.current(on.host) != settings:
-            problems.append("The settings were changed by somebody else meanwhile.")
+        problems = [*on.bearing(settings), *(row["problem"] for row in rows if "problem" in row)]
         ended_s = time.time()
         draft.record(Run(
             path=draft.path, settings=settings, workload=look, observed=applied.observed, environment=on.environment,

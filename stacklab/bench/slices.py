@@ -111,7 +111,7 @@ class Slicer:
                 started_s=started_s, ended_s=ended_s, under_load_s=ended_s - started_s,
                 clock_offset_s=offset_s, clock_error_s=error_s, slices=parts,
             )
-            problems = [*self._samples.problems[problems_before:], *on.hold.problems, *on.power_changed()]
+            problems = [*self._samples.problems[problems_before:], *on.bearing()]
             found = [check(cut, problems, self._calibration) for cut in run.cut()]
             calibrated = self._calibration.uneven if self._calibration else None
             together = uneven([validity.numbers for validity in found], self._usual, calibrated)

@@ -8,10 +8,13 @@ from certificates import make_ca
 from chat_site import ChatSite
 from here import wait_until
 
+from stacklab import stack
 from stacklab.bench import looks
 from stacklab.bench import room as room_module
+from stacklab.bench.experiment import Bench
 from stacklab.bench.looks import gained
 from stacklab.bench.room import Room
+from stacklab.labs import cpus
 from stacklab.runs.seen import read_seen
 from stacklab.settings import StackSettings
 from stacklab.site import LAB
@@ -73,16 +76,21 @@ def test_clients_are_tried_past_the_limit_or_until_enough_were_refused(site, cer
     assert rows[-1] == {"held": held} and len(rows) == tried + 1
 
 
-def test_what_a_look_says_against_itself_is_a_reason_not_to_decide_by_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("in_force", "mains", "reason"), [
+    (StackSettings(), "no", []),
+    (StackSettings(uwsgi_processes=9), "no", ["The settings were changed by somebody else during the run."]),
+    (StackSettings(), "yes", ["The computer's power changed meanwhile: mains was no, then yes."]),
+])  # fmt: skip
+def test_what_bears_against_a_look_is_a_reason_not_to_decide_by_it(tmp_path, monkeypatch, in_force, mains, reason):
     rows = [{"number": 1}, {"number": 2, "problem": "It may be the generator."}]
-    settings = StackSettings()
     monkeypatch.setitem(looks.SIGHTS, "starts", lambda on, settings, look: rows)
-    monkeypatch.setattr(looks, "stack", SimpleNamespace(
-        apply=lambda host, settings, anew: SimpleNamespace(observed={}), current=lambda host: settings,
-    ))  # fmt: skip
-    on = SimpleNamespace(host=None, environment={}, hold=SimpleNamespace(take=lambda: None, problems=["Another measured."]))
-    run = looks.look_at(on, settings, Look(), folder=tmp_path, name="one", point="", repeat=1, position=1)
-    assert run.validity.reasons == ("Another measured.", "It may be the generator.") and not run.validity.valid
+    monkeypatch.setattr(stack, "apply", lambda host, settings, anew: SimpleNamespace(observed={}))
+    monkeypatch.setattr(stack, "current", lambda host: in_force)
+    monkeypatch.setattr(cpus, "power", lambda: {"mains": mains})
+    hold = SimpleNamespace(take=lambda: None, problems=["Another measured."])
+    on = Bench(None, None, hold, None, {"desk": {"power": {"mains": "no"}}}, None, ())
+    run = looks.look_at(on, StackSettings(), Look(), folder=tmp_path, name="one", point="", repeat=1, position=1)
+    assert set(run.validity.reasons) == {"Another measured.", "It may be the generator.", *reason} and not run.validity.valid
     assert read_seen(run.path) == rows
 
 
