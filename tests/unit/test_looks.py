@@ -2,6 +2,7 @@
 
 import socket
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from certificates import make_ca
@@ -87,11 +88,11 @@ def test_what_bears_against_a_look_is_a_reason_not_to_decide_by_it(tmp_path, mon
     monkeypatch.setattr(stack, "apply", lambda host, settings, anew: SimpleNamespace(observed={}))
     monkeypatch.setattr(stack, "current", lambda host: in_force)
     monkeypatch.setattr(cpus, "power", lambda: {"mains": mains})
-    hold = SimpleNamespace(take=lambda: None, problems=["Another measured."])
+    hold = Mock(problems=["Another measured."])
     on = Bench(None, None, hold, None, {"desk": {"power": {"mains": "no"}}}, None, ())
     run = looks.look_at(on, StackSettings(), Look(), folder=tmp_path, name="one", point="", repeat=1, position=1)
     assert set(run.validity.reasons) == {"Another measured.", "It may be the generator.", *reason} and not run.validity.valid
-    assert read_seen(run.path) == rows
+    assert read_seen(run.path) == rows and hold.take.called
 
 
 def test_a_log_that_is_new_counts_from_its_first_line():
