@@ -33,7 +33,7 @@ case "$*" in
     mkdir -p .venv/bin
     cat > .venv/bin/python <<'STUB'
 #!/bin/sh
-trap 'kill $!; echo "taken away" >> "$ASKED_OF_PYTHON"; exit 143' TERM
+trap 'kill $!; echo "taken away" >> "$ASKED_OF_PYTHON"; exit 143' INT TERM
 case "$*" in
 *cache_tag*) cat "$TAG" ;;
 *) printf '%s|%s|%s\\n' "$PWD$PYTHONHOME$PYTHONPATH" "$JUPYTER_CONFIG_PATH" "$*" >> "$ASKED_OF_PYTHON" ;;
@@ -173,9 +173,10 @@ def test_a_desk_tells_what_its_tests_skipped(capsys):
     assert capsys.readouterr().err == "SKIPPED [2] a.py:1: NO BROWSER HERE (on Debian 13)\n"
 
 
-def test_a_make_test_that_is_interrupted_has_its_desk_taken_away(checkout):
-    with checkout.started("test", WAITS="tests.hosts") as make:
-        wait_until(lambda: "tests.hosts" in checkout.log.read_text(), "the desk is begun")
+@pytest.mark.parametrize("beside", ["tests.hosts", "tests/unit"])
+def test_a_make_test_that_is_interrupted_has_what_runs_beside_it_taken_away(checkout, beside):
+    with checkout.started("test", WAITS=beside) as make:
+        wait_until(lambda: beside in checkout.log.read_text(), f"{beside} is begun")
         os.killpg(make.pid, signal.SIGINT)
         assert make.wait(30)
     assert checkout.log.read_text().endswith("taken away\n")

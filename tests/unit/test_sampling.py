@@ -204,9 +204,9 @@ def host(cgroups):
     return LocalHost(SAMPLER, ('"/sys/fs/cgroup"', repr(str(cgroups))))
 
 
-def services(watch, name: str) -> list[dict]:
+def services(watch, name: str, since_s: float = 0) -> list[dict]:
     """What was sampled so far of one service."""
-    return [sample["services"][name] for sample in watch.between(0, math.inf) if name in sample.get("services", {})]
+    return [sample["services"][name] for sample in watch.between(since_s, math.inf) if name in sample.get("services", {})]
 
 
 def others(problems: list[str]) -> list[str]:
@@ -245,11 +245,12 @@ def test_the_sampler_ends_with_the_block_also_when_the_block_fails(host, tmp_pat
 
 def test_a_stream_that_breaks_is_opened_again_and_the_gap_is_a_problem(host, tmp_path):
     with sampling(host, tmp_path, interval_s=0.1) as watch:
+        wait_until(lambda: services(watch, "nginx"), "the CPU was read")
         host.patches = [*host.patches, ("FORMAT = 1", "time.sleep(1); FORMAT = 1")]  # it is away for ten intervals
         host.streams[0].process.kill()
         host.streams[0].process.wait()
         killed_s = time.time()
-        wait_until(lambda: watch.between(killed_s, math.inf), "samples come again")
+        wait_until(lambda: services(watch, "nginx", killed_s), "samples come again")
     assert len(host.streams) == 2
     assert [problem.split(" at ")[0] for problem in others(watch.problems)] == ["sampling was interrupted"]
     assert len(others(watch.problems)) < len(watch.problems), "what was missed is named"
