@@ -93,11 +93,11 @@ first = next(run for run in runs if run.point == "hash")
 plots.failover_timeline(study.connections([first]), study.messages([first]), events=study.events([first]));
 
 # %% [markdown]
-# The same, with `chat_resume`:
+# The same, with `chat_resume`, if the chat has it (the lab's own does):
 
 # %%
-second = next(run for run in runs if run.point == "hash, chat_resume")
-plots.failover_timeline(study.connections([second]), study.messages([second]), events=study.events([second]));
+for second in (run for run in runs if run.point == "hash, chat_resume"):
+    plots.failover_timeline(study.connections([second]), study.messages([second]), events=study.events([second]))
 
 # %% [markdown]
 # ## In numbers
