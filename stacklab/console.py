@@ -16,7 +16,7 @@ from stacklab.bench.experiment import Estimate, estimate, run_experiment
 from stacklab.bench.load import Progress
 from stacklab.bench.plan import Experiment, Planned
 from stacklab.labs import Lab
-from stacklab.runs.results import Run
+from stacklab.runs.results import OF_REQUESTS, Run
 from stacklab.study.summary import summarize
 from stacklab.workload import Look
 
@@ -106,7 +106,7 @@ def measure_plan(
 def run_text(run: Run) -> str:
     """A run in four lines: what it showed, whether it may decide, how the service did, where it is; and what to know of it."""
     row = summarize([run]).iloc[0]
-    if run.kind in ("http", "foreign"):
+    if run.kind in OF_REQUESTS:
         seen = (
             f"{row.throughput_per_s:.0f} requests/s · p50 {row.p50_s * 1000:.0f} ms · p95 {row.p95_s * 1000:.0f} ms · "
             f"p99 {row.p99_s * 1000:.0f} ms · {row.errors:.0f} errors"

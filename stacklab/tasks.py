@@ -26,7 +26,7 @@ from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
 from stacklab.typed import BETWEEN, decimal, values, whole_number
 from stacklab.version import code_version
-from stacklab.workload import ChatLoad, HttpLoad, Workload
+from stacklab.workload import ChatLoad, HttpLoad, PlanLoad, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
@@ -187,6 +187,8 @@ def _apply(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool)
 
 # ---------------------------------------------------------------- load
 
+COMMANDS = {HttpLoad: "http", ChatLoad: "chat", PlanLoad: "load"}
+
 
 def http(lab: str | None = None, point: str = "", **load: Any) -> Run:
     """Put HTTP load on the stack; save the run in results/adhoc/."""
@@ -199,6 +201,15 @@ def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: A
     return _measure(lab, point, workload, None if as_is else lambda before: raised_for(workload.clients, before))
 
 
+def load(file: str | Path, parameters: str = "", lab: str | None = None, point: str = "") -> Run:
+    """Put the load of a JMeter plan on the stack; save the run in results/adhoc/."""
+    from stacklab.bench.jmeter import find_jmeter, plan_load
+
+    workload = plan_load(file, parameters)
+    find_jmeter()  # or the error that there is none, before a machine is asked
+    return _measure(lab, point, workload)
+
+
 def _measure(
     lab: str | None, point: str, workload: Workload, fit: Callable[[StackSettings], StackSettings] | None = None
 ) -> Run:
@@ -206,7 +217,7 @@ def _measure(
     from stacklab.bench.experiment import bench, measure
     from stacklab.console import Bar, run_text
 
-    with bench(open_lab(lab), what=f"fab {'http' if isinstance(workload, HttpLoad) else 'chat'}") as on, Bar() as bar:
+    with bench(open_lab(lab), what=f"fab {COMMANDS[type(workload)]}") as on, Bar() as bar:
         if fit is None:
             run = measure(on, stack.current(on.host), workload, point=point, progress=bar)
         else:
@@ -221,16 +232,17 @@ def _measure(
 
 def experiment(
     name: str, quick: bool = False, repeats: str | int | None = None, seed: str | int = 1, fresh: bool = False,
-    lab: str | None = None,
+    lab: str | None = None, generator: str = "locust",
 ) -> list[Run]:
     """Measure an experiment, or all of the claims'; it can go on."""
     from stacklab.bench.experiment import estimate, site_under
     from stacklab.bench.experiments import CLAIMS, plans_of
     from stacklab.bench.onsite import on_site
     from stacklab.console import measure_plan
+    from stacklab.study.verdicts import judge_all
 
     times, start = whole_number("repeats", repeats), whole_number("seed", seed)
-    plans = plans_of(name, quick, times, start)
+    plans = plans_of(name, quick, times, start, generator)
     site = site_under(open_lab(lab))
     if name == CLAIMS and not site.is_labs:
         raise LabError(f"the claims are about the lab's own site, and {site.name} is under test: 'fab provision --site lab'")
@@ -245,6 +257,8 @@ def experiment(
         report(plan.name)
     print(show.servers_text(runs), end="")
     print(show.improvements_text(runs), end="")
+    if generator != "locust":  # `fab verdicts` is of the lab's own load
+        print(show.verdicts_text(judge_all(runs)))
     if name == CLAIMS:
         verdicts()
     return runs

@@ -1,9 +1,10 @@
-"""`HttpLoad` and `ChatLoad`: what load is put on the stack; `Look`: what is looked at without one;
-`Foreign`: another tool's. Pure: no I/O."""
+"""`HttpLoad` and `ChatLoad`: what load is put on the stack; `PlanLoad`: by somebody's own file; `Look`: what is looked at
+without one; `Foreign`: another tool's. Pure: no I/O."""
 
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -168,4 +169,34 @@ class Foreign(Checked):
     tool: str = text("", "the tool that measured")
 
 
-Workload = HttpLoad | ChatLoad | Look | Foreign
+OF_THE_LAB = ("host", "port", "scheme", "ca")  # parameters that each plan is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanLoad(Checked):
+    """What the JMeter plan in `file` does, with `parameters` of its own (JMeter's -J): threads=200,loops=100.
+
+    Which file that was, its `sha256` tells. `users` is what of it can be compared with other loads.
+    """
+
+    file: str = text("", "the plan")
+    sha256: str = text("", "of the plan")
+    parameters: str = text("", "what the plan is to know, as in threads=200,loops=100")
+    users: int | None = number(None, 1, 60_000, "users at once, where the parameter threads says so")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in filter(None, self.parameters.split(",")):
+            name, equals, _ = part.partition("=")
+            if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", name) or name in OF_THE_LAB:
+                raise SettingsError(
+                    f"parameters={self.parameters!r} is not allowed: {part!r} is not NAME=VALUE, or one of "
+                    f"{', '.join(OF_THE_LAB)}, which the lab gives"
+                )
+
+    def named(self) -> dict[str, str]:
+        """{name: value} of the parameters."""
+        return dict(part.split("=", 1) for part in self.parameters.split(",") if part)
+
+
+Workload = HttpLoad | ChatLoad | PlanLoad | Look | Foreign

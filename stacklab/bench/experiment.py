@@ -21,6 +21,7 @@ from stacklab import stack
 from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import go_back, going_back, left_behind
+from stacklab.bench.jmeter import run_plan
 from stacklab.bench.load import Progress, from_networks, run_load
 from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
@@ -42,11 +43,12 @@ from stacklab.settings import StackSettings
 from stacklab.site import LAB, Site
 from stacklab.surroundings import GIT, git, own
 from stacklab.version import code_version
-from stacklab.workload import ChatLoad, HttpLoad, Look, Workload
+from stacklab.workload import ChatLoad, HttpLoad, Look, PlanLoad, Workload
 
 # For the estimate before an experiment starts, until a run on this machine says better.
 GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
+PLAN_S, PLAN_ROWS = 30.0, 40_000  # as the post's own; of others nobody knows
 LOOK_S = 4.0  # each of its rounds …
 TRIAL_S = 20.0  # … and each trial of a search, which is a load
 BYTES_PER_REQUEST = 60
@@ -223,10 +225,13 @@ def measure(
         before = serverlog.mark(on.host)
         with sampling(on.host, out) as samples, Events(events, on.host, settings, progress) as happened:
             started_s = time.time()
-            run_load(
-                workload, on.host.url, out, on.ca, cpus=on.generator_cpus,
-                client_addresses=from_networks(on.client_addresses, workload), progress=happened.progress, site=on.site,
-            )
+            if isinstance(workload, PlanLoad):
+                run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
+            else:
+                run_load(
+                    workload, on.host.url, out, on.ca, cpus=on.generator_cpus,
+                    client_addresses=from_networks(on.client_addresses, workload), progress=happened.progress, site=on.site,
+                )
             ended_s = time.time()
         serverlog.collect(on.host, before, out)
         problems = [*samples.problems, *on.bearing(happened.settings)]
@@ -245,7 +250,7 @@ def under_load_s(out: Path, workload: Workload) -> float:
     """Seconds from the first request (warm-up included) or connection to the end of the last."""
     import pandas as pd
 
-    if isinstance(workload, HttpLoad):
+    if isinstance(workload, HttpLoad | PlanLoad):
         rows = pd.read_parquet(out / "requests.parquet", columns=["start_s", "duration_s"])
         return float((rows.start_s + rows.duration_s).max() - rows.start_s.min())
     rows = pd.read_parquet(out / "connections.parquet", columns=["connect_start_s", "end_s"])
@@ -283,6 +288,8 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
 
 def guessed_s(workload: Workload) -> float:
     """Seconds under load, before anything was measured here."""
+    if isinstance(workload, PlanLoad):
+        return PLAN_S
     if isinstance(workload, Look):
         return workload.rounds * (TRIAL_S if workload.sight == "most_clients" else LOOK_S)
     if isinstance(workload, ChatLoad):
@@ -295,6 +302,8 @@ def guessed_s(workload: Workload) -> float:
 
 def rows_of(workload: Workload) -> int:
     """About how many rows a run of it leaves (client's and server's)."""
+    if isinstance(workload, PlanLoad):
+        return PLAN_ROWS
     if isinstance(workload, Look):
         return workload.rounds
     if isinstance(workload, HttpLoad):

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 from stacklab.bench.events import Event
 from stacklab.bench.improvements import improvement_outages, improvements
+from stacklab.bench.jmeter import find_jmeter, plan_load
 from stacklab.bench.plan import CHAT, SLICE_S, SLOPE_RAMP_S, Experiment, Point, named
 from stacklab.bench.servers import servers
 from stacklab.errors import SettingsError
+from stacklab.files import ROOT
 from stacklab.settings import BALANCE_METHODS, DATABASES, WSGI_SERVERS, StackSettings
 from stacklab.stack.limits import raised_for
 from stacklab.study.claims import claim_experiments
-from stacklab.workload import ChatLoad, HttpLoad, Look
+from stacklab.workload import ChatLoad, HttpLoad, Look, PlanLoad
 
 CHURN_PER_S = 30.0  # clients that leave, and others that come: as before a lesson; quick: half as many
 
@@ -41,6 +43,24 @@ def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) 
             settings = StackSettings(nginx_worker_connections=connections, uwsgi_processes=processes)
             points.append(Point(f"{users} users, {connections}/{processes}", settings, load))
     return named("eight-cases", points, quick, repeats, seed, slice_s=SLICE_S)
+
+
+POST_PLAN = ROOT / "loadtests" / "post.jmx"
+
+
+def eight_cases_by_jmeter(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The same eight cases by the post's own tool and its plan: whole runs in blocks, for JMeter has no load that goes on while
+    settings change. Users × 100 requests, as the post had them; quick: × 50.
+    """
+    def load(point: Point) -> PlanLoad:
+        return plan_load(POST_PLAN, f"threads={point.workload.users},loops={50 if quick else 100}")
+
+    points = [replace(point, workload=load(point)) for point in eight_cases().points]
+    return named("eight-cases-jmeter", points, quick, repeats, seed)
+
+
+BY_GENERATOR = {"jmeter": {"eight-cases": eight_cases_by_jmeter}}
+"""The experiments that another generator than Locust can put the load on for."""
 
 
 def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -349,12 +369,26 @@ def enough_to_judge(quick: bool = False, repeats: int | None = None, seed: int =
     return [plan if repeats else replace(plan, repeats=max(plan.repeats, ENOUGH)) for plan in plans]
 
 
-def plans_of(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> list[Experiment]:
+def plans_of(
+    name: str, quick: bool = False, repeats: int | None = None, seed: int = 1, generator: str = "locust"
+) -> list[Experiment]:
     """What `fab experiment NAME` measures: one experiment; all of the claims'; for improvements, the two about them."""
+    if generator != "locust":
+        return [_by(generator, name)(quick=quick, repeats=repeats, seed=seed)]
     if name == CLAIMS:
         return enough_to_judge(quick, repeats, seed)
     names = [name, "improvement-outages"] if name == "improvements" else [name]
     return [experiment_named(each, quick, repeats, seed) for each in names]
+
+
+def _by(generator: str, name: str) -> Callable[..., Experiment]:
+    """The experiment `name` under another generator's load; SettingsError if there is none."""
+    there = BY_GENERATOR.get(generator, {})
+    if name not in there:
+        able = "; ".join(f"{other} for {', '.join(names)}" for other, names in BY_GENERATOR.items())
+        raise SettingsError(f"generator={generator!r} is not allowed for {name}: it takes locust, or {able}")
+    find_jmeter()  # or the error that there is none
+    return there[name]
 
 
 def experiment_named(name: str, quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:

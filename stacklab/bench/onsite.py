@@ -11,7 +11,7 @@ from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError, SettingsError
 from stacklab.site import FILE, Site
 from stacklab.stack.change import fitting, require_effect
-from stacklab.workload import HttpLoad, Look, Workload
+from stacklab.workload import HttpLoad, Look, PlanLoad, Workload
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "clients_held": ("sockets",), "daphne_processes": (), "sync_threads": ("the lab's pages",), "starts": (),
@@ -26,6 +26,8 @@ def load_on(workload: Workload, site: Site) -> Workload:
     LabError for sockets without a WebSocket, for a look at a Daphne that is not there, at the lab's own pages, or at what
     clients say where nobody knows how; SettingsError for a burst of more than there are in a room.
     """
+    if isinstance(workload, PlanLoad):
+        return workload  # what it asks for, only its author knows
     if isinstance(workload, HttpLoad):
         return workload.replace(path=site.page(workload.path))
     if isinstance(workload, Look):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stacklab.errors import ResultsError
-from stacklab.runs.results import Run
+from stacklab.runs.results import OF_REQUESTS, Run
 
 UNEVEN = {
     "steal_share": (0.10, "the share of CPU time that went to other virtual machines"),
@@ -78,7 +78,7 @@ def load_window(run: Run) -> tuple[float, float]:
 
 
 def _load_window(run: Run) -> tuple[float, float]:
-    name = "requests" if run.kind in ("http", "foreign") else "messages"
+    name = "requests" if run.kind in OF_REQUESTS else "messages"
     table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
     counted = table[~table["warmup"].astype(bool)]
     if counted.empty:

@@ -22,15 +22,16 @@ from stacklab.runs.sums import AGAIN, SUMS_FILE, check_sums
 from stacklab.runs.tables import SAMPLED, SINCE, TABLES, TIME_COLUMNS, WEB_CLOCK_TABLES
 from stacklab.settings import StackSettings
 from stacklab.site import LAB, Site
-from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, Workload
+from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, PlanLoad, Workload
 
-FORMAT = 4
+FORMAT = 5
 FORMAT_HISTORY = {
     1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
     2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one); "
     "validity in two answers, measurement and service, with numbers (before: state, and reasons of both kinds)",
     3: "SHA256SUMS beside it, with the sum of every file of the run (before: damage passed unseen)",
     4: "runs of other tools: no settings, a workload of kind foreign, times that may be null, the tables `stated` and `apart`",
+    5: "loads of kind plan: somebody's own JMeter plan, named by its file and its sum",
 }
 """What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
 
@@ -39,7 +40,11 @@ PARTIAL_PREFIX = ".partial-"
 
 MARGIN_S = 1.0  # samples this long before and after a slice belong to it too: they are read between
 
-WORKLOADS: dict[str, type[Workload]] = {"http": HttpLoad, "chat": ChatLoad, "look": Look, "foreign": Foreign}
+WORKLOADS: dict[str, type[Workload]] = {
+    "http": HttpLoad, "chat": ChatLoad, "plan": PlanLoad, "look": Look, "foreign": Foreign,
+}  # fmt: skip
+OF_REQUESTS = ("http", "plan", "foreign")
+"""The kinds of runs whose rows are requests."""
 
 
 class UnfinishedRunWarning(UserWarning):
@@ -187,7 +192,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """"http", "chat", "look" or "foreign"."""
+        """"http", "chat", "plan", "look" or "foreign"."""
         return next(kind for kind, of in WORKLOADS.items() if isinstance(self.workload, of))
 
     def to_dict(self) -> dict[str, Any]:

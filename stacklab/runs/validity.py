@@ -25,8 +25,8 @@ from stacklab.runs.disturbance import (
     numbers_of,
     on_one_computer,
 )
-from stacklab.runs.results import Run, Validity
-from stacklab.workload import TALKER, ChatLoad, HttpLoad
+from stacklab.runs.results import OF_REQUESTS, Run, Validity
+from stacklab.workload import TALKER, ChatLoad, HttpLoad, PlanLoad
 
 MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator
 READING_S = 0.5  # that a reading of the load generator is of
@@ -44,6 +44,7 @@ NORMAL_CLOSE = 1000  # RFC 6455, section 7.4.1: the client is done
 
 EXPECTED_TABLES = {
     "http": ("requests", "server", "resources", "gauges", "generator"),
+    "plan": ("requests", "server", "resources", "gauges", "generator"),
     "chat": ("messages", "connections", "resources", "gauges", "generator"),
 }
 
@@ -58,7 +59,8 @@ def check(run: Run, problems: Sequence[str] = (), calibration: Calibration | Non
     if run.kind == "foreign":
         return Validity(known=False)
     numbers = numbers_of(run)
-    reasons = [*problems, *_heard(run, _tables, _settings, flow.window, _http, _chat, _generator, _one_cpu, _samples, _clock)]
+    rules = (_tables, _settings, flow.window, _http, _plan, _chat, _generator, _one_cpu, _samples, _clock)
+    reasons = [*problems, *_heard(run, *rules)]
     reasons += _heard(run, lambda run: flow.ceiling(run, calibration), lambda run: flow.drift(run, calibration))
     reasons += [] if run.whole else _machine(numbers, calibration)
     failures = _heard(run, _answers, _sockets, _messages)
@@ -123,6 +125,24 @@ def _http(run: Run) -> Iterator[str]:
                 f"One request in twenty started {lag:.2f} s or more behind its schedule: "
                 f"{run.workload.users} users, or the generator's CPU, were too few for {run.workload.requests_per_s:g}/s."
             )
+
+
+def _plan(run: Run) -> Iterator[str]:
+    """Of a plan one knows neither its pages nor its pace, only that nginx must have seen what was answered, and nobody else.
+
+    A plan's tool has an address of its own, that of most rows, or those of the lab's clients.
+    """
+    if not isinstance(run.workload, PlanLoad) or not run.has("requests") or not run.has("server"):
+        return
+    requests, logged = run.table("requests"), run.table("server")
+    answered = int((requests["status"] > 0).sum())
+    if len(logged) < answered:
+        yield f"nginx logged {len(logged):,} requests, {answered:,} were answered: {answered - len(logged):,} rows are missing."
+    addresses = [*run.environment.get("client_addresses", ()), *logged["client"].mode()[:1]]
+    if len(others := logged[~logged["client"].isin(addresses)]):
+        yield f"nginx logged {len(others):,} requests from other addresses than the load's: somebody else used the site."
+    if len(logged) == answered:  # a row a request: no redirects followed, nothing embedded
+        yield from flow.rates(run, requests)
 
 
 def _foreign(run: Run, path: str, most: int) -> Iterator[str]:
@@ -291,7 +311,7 @@ def _generator(run: Run) -> Iterator[str]:
 
 def _typical_latency_s(run: Run) -> float:
     """The median of the requests' or the messages' time; NaN if there are none."""
-    name, column = ("requests", "duration_s") if run.kind == "http" else ("messages", "latency_s")
+    name, column = ("requests", "duration_s") if run.kind in OF_REQUESTS else ("messages", "latency_s")
     return float(run.table(name)[column].median()) if run.has(name) else float("nan")
 
 

@@ -18,9 +18,9 @@ from stacklab.runs.results import Run
 from stacklab.runs.tables import TABLES, WEB_CLOCK_TABLES
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.services import family
-from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look
+from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, PlanLoad
 
-RULES = HttpLoad.rules() | ChatLoad.rules() | Look.rules() | Foreign.rules() | StackSettings.rules()
+RULES = HttpLoad.rules() | ChatLoad.rules() | PlanLoad.rules() | Look.rules() | Foreign.rules() | StackSettings.rules()
 FACTORS = tuple(RULES)
 """Every field of workloads and settings: what can differ between the points of an experiment."""
 FEWEST_READINGS = 4  # that make a slope

@@ -22,6 +22,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 KINDS = {
     "http": ("HTTP", words.http_row, pictures.http_pictures),
     "chat": ("Chat", words.chat_row, pictures.chat_pictures),
+    "plan": ("JMeter's plans", words.http_row, pictures.http_pictures),
     "look": ("Looked at", words.look_row, lambda runs, summary: []),
     "foreign": ("Other tools' results", words.foreign_row, pictures.foreign_pictures),
 }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stacklab.runs.disturbance import load_window
 from stacklab.runs.foreign.telling import LINEAR
-from stacklab.runs.results import Run
+from stacklab.runs.results import OF_REQUESTS, Run
 from stacklab.runs.validity import disconnects
 from stacklab.settings import ASGI_SERVERS
 from stacklab.stack.services import family
@@ -79,7 +79,7 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, redis, and daphne: all
     instances, whatever their server), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
 
-    HTTP: `counted`, `errors`, `error_share`, `retried`, `load_s` (first counted start to last counted
+    HTTP, and plans: `counted`, `errors`, `error_share`, `retried`, `load_s` (first counted start to last counted
     end), `throughput_per_s` (counted successes / load_s), `mean_s`, `p50_s`, `p95_s`, `p99_s` of the
     successful counted requests, `server_p50_s` … of nginx's own times, `cpu_s_per_1000_requests`,
     `cpu_s_<service>_per_1000_requests`.
@@ -221,7 +221,7 @@ def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
     memory = samples.dropna(subset=["pss_bytes"]).groupby(["time_s", "family"])["pss_bytes"].sum()
     row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{kin}": value for kin, value in cpu_s.items()}
     if counted:
-        work = "requests" if run.kind == "http" else "deliveries"
+        work = "requests" if run.kind in OF_REQUESTS else "deliveries"
         used = {name: value for name, value in row.items() if name.startswith("cpu_s")}
         row |= {f"{name}_per_1000_{work}": value / counted * 1000 for name, value in used.items()}
     if len(memory):
@@ -244,4 +244,7 @@ def _used(samples: pd.DataFrame, window: np.ndarray) -> float:
     return float(end - begin)
 
 
-SUMMARIES = {"http": _summarize_http, "chat": _summarize_chat, "look": summarize_look, "foreign": _summarize_foreign}
+SUMMARIES = {
+    "http": _summarize_http, "chat": _summarize_chat, "plan": _summarize_http, "look": summarize_look,
+    "foreign": _summarize_foreign,
+}  # fmt: skip

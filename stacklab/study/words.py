@@ -20,6 +20,7 @@ from stacklab.workload import ChatLoad
 KIB, MIB = 1 << 10, 1 << 20
 MOST_FILES = 16  # of which a report repeats what they say of themselves
 NOTHING = "–"
+BY_JMETER = "-jmeter"  # how the name ends of an experiment whose load JMeter put on
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
         "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
         "lines_per_socket", "clients_borne", "first_not_borne", "stop_s", "told_share")
@@ -40,8 +41,8 @@ def setup(runs: Sequence[Run], points: Sequence[str]) -> list[str]:
     """What was asked, in two or three sentences."""
     if runs[0].kind == "foreign":
         return _foreign_setup(runs)
-    size = {"http": "users", "chat": "clients", "look": "rounds"}
-    by_size = sorted(runs, key=lambda run: getattr(run.workload, size[run.kind]))
+    size = {"http": "users", "chat": "clients", "plan": "users", "look": "rounds"}
+    by_size = sorted(runs, key=lambda run: getattr(run.workload, size[run.kind]) or 0)
     loads = "; ".join(dict.fromkeys(_load_words(run) for run in by_size))
     repeats = len({(run.experiment, run.repeat) for run in runs})
     times = "once" if repeats == 1 else f"{repeats} times, in random order within each repeat"
@@ -79,6 +80,8 @@ def _load_words(run: Run) -> str:
     if run.kind == "http":
         pace = f" on a schedule of {load.requests_per_s:g} requests/s, {load.arrivals}" if load.requests_per_s else ""
         return f"{load.requests:,} requests for {load.path} by {load.users:,} users{pace}"
+    if run.kind == "plan":
+        return f"the JMeter plan {load.file}" + (f" with {load.parameters}" if load.parameters else "")
     if run.kind == "look":
         return f"a look at {load.sight.replace('_', ' ')}" + (f", {load.rounds} times" if load.rounds > 1 else "")
     return (
@@ -277,7 +280,9 @@ def commands(runs: Sequence[Run]) -> list[str]:
         if any(run.point for run in mine):
             plan = name.partition("@")[0]  # what follows is the site that was under test
             quick = " --quick" if plan.endswith("-quick") else ""
-            commands.append(f"fab experiment {plan.removesuffix('-quick')}{quick} --repeats {max(run.repeat for run in mine)}")
+            plan = plan.removesuffix("-quick")
+            by = " --generator jmeter" if plan.endswith(BY_JMETER) else ""
+            commands.append(f"fab experiment {plan.removesuffix(BY_JMETER)}{by}{quick} --repeats {max(run.repeat for run in mine)}")
         else:
             commands += [line for run in mine for line in _adhoc_commands(run)]
     return list(dict.fromkeys(commands))
@@ -285,6 +290,9 @@ def commands(runs: Sequence[Run]) -> list[str]:
 
 def _adhoc_commands(run: Run) -> list[str]:
     settings = f"fab reset && fab set{_flags(run.settings)}" if _flags(run.settings) else "fab reset"
+    if run.kind == "plan":
+        given = f" --parameters {shlex.quote(run.workload.parameters)}" if run.workload.parameters else ""
+        return [settings, f"fab load --file {shlex.quote(run.workload.file)}{given}"]
     return [settings, f"fab {run.kind}{_flags(run.workload)}"]
 
 

@@ -15,7 +15,7 @@ from stacklab.errors import ResultsError
 from stacklab.runs.draft import writing_run
 from stacklab.runs.foreign import read
 from stacklab.runs.foreign.samples import AT_ONCE, Samples, Words, span_of
-from stacklab.runs.results import Run, load_runs
+from stacklab.runs.results import OF_REQUESTS, Run, load_runs
 from stacklab.runs.tables import write_table
 
 OURS = ("adhoc", "calibration")  # what the lab itself keeps in results/, besides experiments
@@ -112,7 +112,7 @@ def _kept(word: str, results: Path) -> list[Run]:
     folder = Path(word) if os.path.isdir(word) else results / word
     if not os.path.isdir(folder):
         raise ResultsError(f"{word}: there is no such file, and no such run in {results}")
-    runs = [run for run in load_runs(folder) if run.kind in ("http", "foreign")]
+    runs = [run for run in load_runs(folder) if run.kind in OF_REQUESTS]
     if not runs:
         raise ResultsError(f"{folder}: holds no whole run of requests")
     if len(points := sorted({run.point for run in runs if run.kind == "http"})) > 1:

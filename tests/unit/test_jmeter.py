@@ -1,0 +1,205 @@
+"""Somebody's JMeter plan as a load: found, told what it must know, followed, ended, and its file made a run's table."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import xml.etree.ElementTree as ElementTree
+
+import pyarrow.parquet
+import pytest
+from synthetic import run_of_plan
+
+from stacklab.bench import jmeter
+from stacklab.bench.experiments import eight_cases, plans_of
+from stacklab.bench.jmeter import find_jmeter, plan_load, run_plan
+from stacklab.errors import LoadError, SettingsError
+from stacklab.files import ROOT
+from stacklab.runs.results import Run, read_run
+from stacklab.runs.validity import check
+from stacklab.workload import PlanLoad
+
+POST, CHAT = ROOT / "loadtests" / "post.jmx", ROOT / "loadtests" / "post-chat.jmx"
+HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,success,failureMessage,bytes\n"
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A JMeter, and the Java that runs it, which writes down what it was asked and does what a test says."""
+    home, java = tmp_path / "jmeter", tmp_path / "java" / "bin" / "java"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "ApacheJMeter.jar").touch()
+    java.parent.mkdir(parents=True)
+
+    def does(body: str):
+        java.write_text(
+            f"#!{sys.executable}\nimport json, os, sys, time\nfrom pathlib import Path\n"
+            "results = Path(sys.argv[sys.argv.index('-l') + 1])\n"
+            f"Path({str(tmp_path / 'asked')!r}).write_text(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+            + textwrap.dedent(body)
+        )
+        java.chmod(0o755)
+
+    monkeypatch.setenv("JMETER_HOME", str(home))
+    monkeypatch.setenv("JAVA_HOME", str(java.parent.parent))
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xint")
+    does(f"results.write_text({HEADER!r} + '1700000000000,20,page,200,OK,true,,100\\n1700000000500,30,page,502,Bad,false,,9\\n')")
+    return does
+
+
+def put(tmp_path, load=None):
+    out = tmp_path / "out"
+    out.mkdir(exist_ok=True)
+    run_plan(load or plan_load(POST, "threads=3, loops=2"), "https://10.1.2.3", out, tmp_path / "ca.crt")
+    return out
+
+
+# ---------------------------------------------------------------- which JMeter, which plan
+
+
+def test_a_jmeter_is_found_by_its_home_or_on_the_path(fake, tmp_path):
+    jar = str(tmp_path / "jmeter" / "bin" / "ApacheJMeter.jar")
+    assert find_jmeter()[-1] == jar
+    script = tmp_path / "jmeter" / "bin" / "jmeter"
+    script.touch(0o755)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "jmeter").symlink_to(script)
+    assert find_jmeter({"PATH": f"{tmp_path / 'links'}:{tmp_path / 'java' / 'bin'}"})[-1] == jar
+
+
+def test_without_one_a_line_says_how_to_get_one(tmp_path, fake):
+    with pytest.raises(LoadError, match="JMETER_HOME") as none:
+        find_jmeter({"PATH": str(tmp_path)})
+    assert "\n" not in str(none.value)
+    with pytest.raises(LoadError, match="holds no bin/ApacheJMeter.jar"):
+        find_jmeter({"PATH": "", "JMETER_HOME": str(tmp_path)})
+    with pytest.raises(LoadError, match="needs Java.*openjdk"):
+        find_jmeter({"PATH": str(tmp_path), "JMETER_HOME": str(tmp_path / "jmeter")})
+
+
+def test_a_plan_is_named_by_its_file_and_its_sum():
+    load = plan_load(POST, "threads=200, loops=100")
+    assert (load.file, load.users, load.parameters) == ("loadtests/post.jmx", 200, "threads=200,loops=100")
+    assert PlanLoad.from_dict(load.to_dict()) == load
+    assert plan_load(POST).users is None
+
+
+@pytest.mark.parametrize(("name", "text", "words"), [
+    ("mine.py", "", "a locustfile of one's own is not run"), ("mine.jmx", "<xml/>", "is no JMeter plan"),
+    ("gone.jmx", None, "cannot be read"),
+])  # fmt: skip
+def test_what_is_no_plan_is_refused_in_a_line(tmp_path, name, text, words):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError, match=words) as refused:
+        plan_load(tmp_path / name)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("parameters", ["threads", "host=elsewhere", "a b=1", "=1", "threads=1,ca=x"])
+def test_parameters_are_names_with_values_and_none_that_the_lab_gives(parameters):
+    with pytest.raises(SettingsError, match="parameters"):
+        plan_load(POST, parameters)
+
+
+# ---------------------------------------------------------------- a run of it
+
+
+def test_jmeter_is_told_where_the_site_is_and_its_rows_are_the_runs(fake, tmp_path):
+    out = put(tmp_path)
+    words, environment = json.loads((tmp_path / "asked").read_text())
+    for given in ("-Jhost=10.1.2.3", "-Jport=443", "-Jscheme=https", f"-Jca={tmp_path / 'ca.crt'}", "-Jthreads=3", "-Jloops=2", "-f"):
+        assert given in words
+    assert words[words.index("-t") + 1] == str(POST)
+    assert "JAVA_TOOL_OPTIONS" not in environment and environment["HOME"] == str(out / "raw")
+    rows = pyarrow.parquet.read_table(out / "requests.parquet").to_pandas()
+    assert rows["duration_s"].tolist() == [0.02, 0.03] and rows["status"].tolist() == [200, 502]
+    assert rows["error"].isna().tolist() == [True, False]
+    assert (out / "plan.jmx").read_bytes() == POST.read_bytes()
+    assert (out / "generator.parquet").is_file() and not (out / "raw").exists()
+
+
+def test_a_plan_with_a_long_pause_is_one_run(fake, tmp_path):
+    rows = "".join(f"{1700000000000 + n * 10 + (n > 14) * 60_000},5,page,200,OK,true,,1\\n" for n in range(30))
+    fake(f"results.write_text({HEADER!r} + '{rows}')")
+    assert len(pyarrow.parquet.read_table(put(tmp_path) / "requests.parquet")) == 30
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("sys.exit(1)", "exit code 1"),
+    ("pass", "made no sample"),
+    (f"results.write_text({HEADER!r})", "made no sample"),
+    (f"results.write_text({HEADER!r} + '1700000000000,9,ca,TLS,PKIX path building failed,false,,0\\n')", "PKIX.*CA this lab's"),
+])  # fmt: skip
+def test_what_went_wrong_is_said(fake, tmp_path, body, words):
+    fake(body)
+    with pytest.raises(LoadError, match=words):
+        put(tmp_path)
+
+
+def test_a_plan_that_was_changed_meanwhile_is_not_run(fake, tmp_path):
+    plan = tmp_path / "mine.jmx"
+    plan.write_text("<jmeterTestPlan/>")
+    load = plan_load(plan)
+    plan.write_text("<jmeterTestPlan> </jmeterTestPlan>")
+    with pytest.raises(LoadError, match="another plan by now"):
+        put(tmp_path, load)
+
+
+def test_no_jmeter_is_left_when_the_load_is_stopped(fake, tmp_path, monkeypatch):
+    fake("time.sleep(60)")
+
+    def stopped(process, *_):
+        started.append(process)
+        raise KeyboardInterrupt
+
+    started = []
+    monkeypatch.setattr(jmeter, "_follow", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        put(tmp_path)
+    assert started[0].poll() is not None
+
+
+# ---------------------------------------------------------------- kept, judged
+
+
+def test_a_run_of_a_plan_is_kept_checked_and_read_again(tmp_path):
+    run = run_of_plan(tmp_path)
+    assert check(run).measurement == "sound", check(run).reasons
+    again = read_run(run.path)
+    assert again.workload == run.workload and again.kind == "plan"
+    assert isinstance(again, Run)
+
+
+def test_the_eight_cases_are_the_same_by_jmeter(fake):
+    (plan,) = plans_of("eight-cases", generator="jmeter")
+    assert plan.name == "eight-cases-jmeter" and not plan.slice_s
+    assert [(p.label, p.settings, p.workload.users) for p in plan.points] == [
+        (p.label, p.settings, p.workload.users) for p in eight_cases().points
+    ]
+    assert plan.points[0].workload.parameters == "threads=100,loops=100"
+    with pytest.raises(SettingsError, match="jmeter for eight-cases"):
+        plans_of("sockets", generator="jmeter")
+
+
+# ---------------------------------------------------------------- the post's plans
+
+
+@pytest.mark.parametrize("plan", [POST, CHAT])
+def test_the_posts_plans_say_what_they_can_be_told(plan):
+    text = plan.read_text()
+    ElementTree.fromstring(text)
+    asked = {part.partition(")")[0].partition(",")[0] for part in text.split("__P(")[1:]}
+    told = {line.split()[0] for line in POST.read_text().splitlines() + text.splitlines() if line.startswith("  ") and line.split()}
+    assert asked and asked <= told
+    assert "endpointIdentificationAlgorithm = 'HTTPS'" in text
+
+
+def test_jmeters_properties_are_none_of_a_person(fake, tmp_path):
+    put(tmp_path)
+    words, _ = json.loads((tmp_path / "asked").read_text())
+    assert "-Jjmeter.save.saveservice.output_format=csv" in words
+
+
+assert os and subprocess
