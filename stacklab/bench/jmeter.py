@@ -73,7 +73,7 @@ def plan_load(file: str | Path, parameters: str = "") -> PlanLoad:
         raise SettingsError(f"{file}: is no JMeter plan (.jmx)")
     asked = PlanLoad(
         file=os.fspath(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path),
-        sha256=hashlib.sha256(plan).hexdigest(), parameters=parameters.replace(" ", ""),
+        sha256=hashlib.sha256(plan).hexdigest(), parameters=",".join(part.strip() for part in parameters.split(",")),
     )  # fmt: skip
     threads = asked.named().get("threads", "")
     return asked.replace(users=int(threads)) if threads.isdigit() else asked

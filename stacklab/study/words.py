@@ -282,7 +282,8 @@ def commands(runs: Sequence[Run]) -> list[str]:
             quick = " --quick" if plan.endswith("-quick") else ""
             plan = plan.removesuffix("-quick")
             by = " --generator jmeter" if plan.endswith(BY_JMETER) else ""
-            commands.append(f"fab experiment {plan.removesuffix(BY_JMETER)}{by}{quick} --repeats {max(run.repeat for run in mine)}")
+            repeats = max(run.repeat for run in mine)
+            commands.append(f"fab experiment {plan.removesuffix(BY_JMETER)}{by}{quick} --repeats {repeats}")
         else:
             commands += [line for run in mine for line in _adhoc_commands(run)]
     return list(dict.fromkeys(commands))

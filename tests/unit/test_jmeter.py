@@ -1,23 +1,25 @@
 """Somebody's JMeter plan as a load: found, told what it must know, followed, ended, and its file made a run's table."""
 
 import json
-import os
-import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ElementTree
 
 import pyarrow.parquet
 import pytest
-from synthetic import run_of_plan
+import synthetic
 
 from stacklab.bench import jmeter
 from stacklab.bench.experiments import eight_cases, plans_of
 from stacklab.bench.jmeter import find_jmeter, plan_load, run_plan
+from stacklab.console import run_text
 from stacklab.errors import LoadError, SettingsError
 from stacklab.files import ROOT
 from stacklab.runs.results import Run, read_run
-from stacklab.runs.validity import check
+from stacklab.study.report import write_report
+from stacklab.study.summary import summarize
+from stacklab.study.verdicts import judge_all
+from stacklab.study.words import commands
 from stacklab.workload import PlanLoad
 
 POST, CHAT = ROOT / "loadtests" / "post.jmx", ROOT / "loadtests" / "post-chat.jmx"
@@ -109,8 +111,8 @@ def test_parameters_are_names_with_values_and_none_that_the_lab_gives(parameters
 def test_jmeter_is_told_where_the_site_is_and_its_rows_are_the_runs(fake, tmp_path):
     out = put(tmp_path)
     words, environment = json.loads((tmp_path / "asked").read_text())
-    for given in ("-Jhost=10.1.2.3", "-Jport=443", "-Jscheme=https", f"-Jca={tmp_path / 'ca.crt'}", "-Jthreads=3", "-Jloops=2", "-f"):
-        assert given in words
+    told = {"-Jhost=10.1.2.3", "-Jport=443", "-Jscheme=https", f"-Jca={tmp_path / 'ca.crt'}", "-Jthreads=3", "-Jloops=2", "-f"}
+    assert told <= set(words)
     assert words[words.index("-t") + 1] == str(POST)
     assert "JAVA_TOOL_OPTIONS" not in environment and environment["HOME"] == str(out / "raw")
     rows = pyarrow.parquet.read_table(out / "requests.parquet").to_pandas()
@@ -164,12 +166,46 @@ def test_no_jmeter_is_left_when_the_load_is_stopped(fake, tmp_path, monkeypatch)
 # ---------------------------------------------------------------- kept, judged
 
 
-def test_a_run_of_a_plan_is_kept_checked_and_read_again(tmp_path):
-    run = run_of_plan(tmp_path)
-    assert check(run).measurement == "sound", check(run).reasons
+def by_jmeter(run: Run, folder, change=lambda tables: tables) -> Run:
+    """The same run, as if a plan had been the load."""
+    tables = {name: run.table(name) for name in ("requests", "server", "resources", "gauges", "generator")}
+    tables["requests"] = tables["requests"].assign(warmup=False)
+    load = plan_load(POST, f"threads={run.workload.users},loops=50")
+    return synthetic.save(
+        folder, run.run, change(tables), run.settings, load, run.started_s + 5, run.ended_s - 2, point=run.point,
+        repeat=run.repeat, position=run.position,
+    )  # fmt: skip
+
+
+def test_a_run_of_a_plan_is_kept_and_read_again_as_sound(tmp_path):
+    run = by_jmeter(synthetic.http_run(tmp_path / "http", "r1"), tmp_path / "plans")
     again = read_run(run.path)
-    assert again.workload == run.workload and again.kind == "plan"
-    assert isinstance(again, Run)
+    assert again.workload == run.workload and again.kind == "plan" and again.validity.measurement == "sound", again.validity
+    row = summarize([again]).iloc[0]
+    assert row["counted"] == len(run.table("requests")) and row["cpu_s_per_1000_requests"] > 0
+    assert run_text(again).splitlines()[0].endswith("0 errors")
+    page = write_report([again], tmp_path / "report.html").read_text()
+    assert "the JMeter plan loadtests/post.jmx with threads=20,loops=50" in page
+    assert "fab load --file loadtests/post.jmx --parameters threads=20,loops=50" in page
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda t: t | {"server": t["server"].iloc[:-9]}, "rows are missing"),
+    (lambda t: t | {"server": t["server"].assign(client=["10.9.9.9"] * 3 + ["10.77.0.1"] * (len(t["server"]) - 3))},
+     "3 requests from other addresses"),
+])  # fmt: skip
+def test_what_nginx_saw_is_held_against_the_plans_rows(tmp_path, change, words):
+    run = by_jmeter(synthetic.http_run(tmp_path / "http", "r1"), tmp_path / "plans", change)
+    assert words in " ".join(run.validity.reasons)
+
+
+def test_c5_has_the_same_verdict_by_jmeters_runs(tmp_path):
+    runs = synthetic.eight_cases(tmp_path / "http", requests=1500, spread=0.001)
+    plans = [by_jmeter(run, tmp_path / "eight-cases-jmeter") for run in runs]
+    said = [next(one for one in judge_all(each) if one.claim.id == "C5") for each in (runs, plans)]
+    assert said[0].verdict == said[1].verdict != "undecided"
+    assert list(said[0].tests["each"]) == list(said[1].tests["each"])
+    assert any(line == "fab experiment eight-cases --generator jmeter --repeats 3" for line in commands(plans))
 
 
 def test_the_eight_cases_are_the_same_by_jmeter(fake):
@@ -191,7 +227,8 @@ def test_the_posts_plans_say_what_they_can_be_told(plan):
     text = plan.read_text()
     ElementTree.fromstring(text)
     asked = {part.partition(")")[0].partition(",")[0] for part in text.split("__P(")[1:]}
-    told = {line.split()[0] for line in POST.read_text().splitlines() + text.splitlines() if line.startswith("  ") and line.split()}
+    lines = (POST.read_text() + text).splitlines()
+    told = {line.split()[0] for line in lines if line.startswith("  ") and line.split()}
     assert asked and asked <= told
     assert "endpointIdentificationAlgorithm = 'HTTPS'" in text
 
@@ -201,5 +238,3 @@ def test_jmeters_properties_are_none_of_a_person(fake, tmp_path):
     words, _ = json.loads((tmp_path / "asked").read_text())
     assert "-Jjmeter.save.saveservice.output_format=csv" in words
 
-
-assert os and subprocess
