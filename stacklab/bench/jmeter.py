@@ -26,10 +26,10 @@ from stacklab.workload import PlanLoad
 JAR = Path("bin", "ApacheJMeter.jar")
 HEAP = "-Xmx512m"
 NO_JMETER = (
-    "there is no JMeter here: unpack Apache's (https://jmeter.apache.org, 5.6) and name its folder in JMETER_HOME, or put its "
-    "bin/ on the PATH"
+    "there is no JMeter here: 'make jmeter' gets one and says its JMETER_HOME; or unpack Apache's (5.6) and name its folder so, "
+    "or put its bin/ on the PATH"
 )
-NO_JAVA = "JMeter needs Java: install openjdk-17-jre-headless (Debian: default-jre-headless), or name one in JAVA_HOME"
+NO_JAVA = "JMeter needs Java: install openjdk-17-jre-headless, or your Debian's default-jre-headless, or name one in JAVA_HOME"
 # What the result file is to hold, whatever a user.properties says: what `stacklab.runs.foreign` reads times and failures from.
 COLUMNS = ("timestamp_format=ms", "time=true", "label=true", "response_code=true", "response_message=true", "successful=true",
            "assertion_results_failure_message=true", "bytes=true", "output_format=csv", "print_field_names=true")  # fmt: skip
