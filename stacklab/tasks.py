@@ -202,7 +202,7 @@ def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: A
 
 
 def load(file: str | Path, parameters: str = "", lab: str | None = None, point: str = "") -> Run:
-    """Put the load of a JMeter plan on the stack; save the run in results/adhoc/."""
+    """Put the load of a JMeter plan on the stack; keep the run."""
     from stacklab.bench.jmeter import find_jmeter, plan_load
 
     workload = plan_load(file, parameters)

@@ -20,6 +20,7 @@ import psutil
 from stacklab.bench.load import LOG_TAIL_LINES, SAMPLE_INTERVAL_S, STOP_S, Progress
 from stacklab.errors import LoadError, SettingsError
 from stacklab.files import ROOT
+from stacklab.labs.cpus import allowed
 from stacklab.surroundings import own
 from stacklab.workload import PlanLoad
 
@@ -105,14 +106,14 @@ def run_plan(
     plan.jmx, the plan itself. It is told host, port, scheme and ca, and what `workload` names; `cpus` pins it. JMeter is one
     process of many threads: generator_cpu_busiest is its share of the cores it may use, and how late it was nobody tells.
     Errors: LoadError, with the end of JMeter's log, when the plan is another than was asked for, JMeter fails, or nothing was
-    answered. However this ends, no JMeter is left running.
+    answered. However this ends (on Linux also by the death of this process), no JMeter is left running.
     """
     plan = read_plan(workload)
     raw = out / "raw"
     shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir()
     (out / "plan.jmx").write_bytes(plan)
-    command = find_jmeter() + _arguments(workload, url, out, ca)  # of the file itself: others may lie beside it
+    command = _bound() + find_jmeter() + _arguments(workload, url, out, ca)  # of the file itself: others may lie beside it
     samples: list[tuple[float, str, float]] = []
     # JMeter reads and writes in its user's home (Java's preferences): that is where nothing is.
     environment = own(HOME=os.fspath(raw.resolve()))
@@ -124,7 +125,7 @@ def run_plan(
         try:
             if cpus and hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(process.pid, cpus)
-            _follow(process, raw / "run.jtl", samples, len(cpus or psutil.Process(process.pid).cpu_affinity()), progress)
+            _follow(process, raw / "run.jtl", samples, len(cpus or allowed()), progress)
         finally:
             _stop(process)
             _write_gauges(samples, out)
@@ -132,6 +133,11 @@ def run_plan(
         raise LoadError(f"JMeter ended with exit code {process.returncode}", log=_log_tail(out))
     _write_rows(raw / "run.jtl", out)
     shutil.rmtree(raw)
+
+
+def _bound() -> list[str]:
+    """What has a command end with the process that started it, where there is such."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
 def _arguments(workload: PlanLoad, url: str, out: Path, ca: Path) -> list[str]:

@@ -1,10 +1,15 @@
 """Somebody's JMeter plan as a load: found, told what it must know, followed, ended, and its file made a run's table."""
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 import textwrap
+import time
 import xml.etree.ElementTree as ElementTree
 
+import psutil
 import pyarrow.parquet
 import pytest
 import synthetic
@@ -162,6 +167,27 @@ def test_no_jmeter_is_left_when_the_load_is_stopped(fake, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         put(tmp_path)
     assert started[0].poll() is not None
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv here: JMeter outlives whoever is killed")
+def test_no_jmeter_outlives_who_is_killed(fake, tmp_path):
+    fake(f"Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(60)")
+    program = (
+        "from pathlib import Path; from stacklab.bench.jmeter import *; out = Path('out'); out.mkdir(); "
+        f"run_plan(plan_load({str(POST)!r}), 'https://10.1.2.3', out, Path('ca'))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}) as lab:
+        assert soon(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
+        lab.kill()
+    assert soon(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())))
+
+
+def soon(so) -> bool:
+    """Whether something is so within half a minute."""
+    deadline_s = time.monotonic() + 30
+    while not so() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return bool(so())
 
 
 # ---------------------------------------------------------------- kept, judged
