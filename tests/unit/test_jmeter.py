@@ -18,8 +18,9 @@ from stacklab.bench import jmeter
 from stacklab.bench.experiments import eight_cases, plans_of
 from stacklab.bench.jmeter import find_jmeter, plan_load, run_plan
 from stacklab.console import run_text
-from stacklab.errors import LoadError, SettingsError
+from stacklab.errors import LoadError, ResultsError, SettingsError
 from stacklab.files import ROOT
+from stacklab.runs.foreign.keeping import named
 from stacklab.runs.results import Run, read_run
 from stacklab.settings import StackSettings
 from stacklab.study.report import write_report
@@ -241,6 +242,9 @@ def test_c5_has_the_same_verdict_by_jmeters_runs(tmp_path):
     assert [one.verdict for one in said] == ["contradicted", "contradicted"]
     assert list(said[0].tests["each"]) == list(said[1].tests["each"])
     assert "fab experiment eight-cases --generator jmeter --repeats 3" in commands(plans)
+    with pytest.raises(ResultsError, match="points"):  # which are not of one kind
+        named([str(plans[0].path.parent)], tmp_path)
+    assert [run.run for run in named([str(plans[0].path)], tmp_path)] == [plans[0].run]
 
 
 def test_the_eight_cases_are_the_same_by_jmeter(fake):

@@ -115,7 +115,7 @@ def _kept(word: str, results: Path) -> list[Run]:
     runs = [run for run in load_runs(folder) if run.kind in OF_REQUESTS]
     if not runs:
         raise ResultsError(f"{folder}: holds no whole run of requests")
-    if len(points := sorted({run.point for run in runs if run.kind == "http"})) > 1:
+    if len(points := sorted({run.point for run in runs if run.kind in ("http", "plan")})) > 1:
         few = ", ".join(points[:4]) + (", …" if len(points) > 4 else "")
         raise ResultsError(f"{folder}: holds runs of {len(points)} points ({few}); name some by {word}/{runs[0].run}")
     return runs
