@@ -226,7 +226,8 @@ def measure(
         with sampling(on.host, out) as samples, Events(events, on.host, settings, progress) as happened:
             started_s = time.time()
             if isinstance(workload, PlanLoad):
-                run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
+                tool = run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
+                on = replace(on, environment=on.environment | {"generator": tool})
             else:
                 run_load(
                     workload, on.host.url, out, on.ca, cpus=on.generator_cpus,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -99,12 +100,13 @@ def run_plan(
     *,
     cpus: Sequence[int] | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> None:
+) -> dict[str, str]:
     """Run the plan against `url`, and write into the existing folder `out` what `run_load` writes of HTTP load.
 
     That is requests.parquet (a sample each; of transactions and the like apart.parquet), generator.parquet, jmeter.log; and
     plan.jmx, the plan itself. It is told host, port, scheme and ca, and what `workload` names; `cpus` pins it. JMeter is one
     process of many threads: generator_cpu_busiest is its share of the cores it may use, and how late it was nobody tells.
+    Returns the versions of JMeter and Java, as its log has them.
     Errors: LoadError, with the end of JMeter's log, when the plan is another than was asked for, JMeter fails, or nothing was
     answered. However this ends (on Linux also by the death of this process), no JMeter is left running.
     """
@@ -133,6 +135,7 @@ def run_plan(
         raise LoadError(f"JMeter ended with exit code {process.returncode}", log=_log_tail(out))
     _write_rows(raw / "run.jtl", out)
     shutil.rmtree(raw)
+    return _versions(out)
 
 
 def _bound() -> list[str]:
@@ -211,6 +214,12 @@ def _write_rows(results: Path, out: Path) -> None:
         if parts:
             write_table(pa.concat_tables(parts).sort_by("start_s"), out / f"{name}.parquet")
             _check_answers(pa.concat_tables(parts), out) if name == "requests" else None
+
+
+def _versions(out: Path) -> dict[str, str]:
+    log = (out / "jmeter.log").read_text(encoding="utf-8", errors="replace") if (out / "jmeter.log").is_file() else ""
+    found = {"jmeter": re.search(r"JMeter: Version (\S+)", log), "java": re.search(r"java\.version=(\S+)", log)}
+    return {name: match[1] for name, match in found.items() if match}
 
 
 def _check_answers(table, out: Path) -> None:

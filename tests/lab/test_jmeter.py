@@ -62,6 +62,7 @@ def test_the_posts_plan_is_a_run_like_any_other(at_defaults, fab, tmp_path):
     (run,) = load_runs(tmp_path / "results" / "adhoc")
     rows, logged = run.table("requests"), run.table("server")
     assert run.kind == "plan" and run.workload.users == 10
+    assert run.environment["generator"].keys() == {"jmeter", "java"}
     assert len(rows) == len(logged) == 400 and rows["error"].isna().all() and set(rows["name"]) == {"page"}
     assert {"nginx", "uwsgi", "redis"} <= set(run.table("resources")["service"])
     assert set(run.table("generator")["name"]) == {"generator_cpu", "generator_cpu_busiest", "generator_rss_bytes"}
