@@ -1,6 +1,7 @@
 """The real JMeter with the post's plan: on a real lab, and before servers that it must not trust. Skipped without Java."""
 
 import os
+import re
 import ssl
 import subprocess
 import threading
@@ -11,6 +12,7 @@ import pytest
 from stacklab.bench.jmeter import find_jmeter, plan_load, run_plan
 from stacklab.errors import LoadError
 from stacklab.files import ROOT
+from stacklab.runs.foreign import read
 from stacklab.runs.results import load_runs
 from stacklab.stack import ca_certificate
 
@@ -99,3 +101,19 @@ def test_who_is_not_of_the_ca_or_has_another_name_is_asked_for_nothing(server, t
     with pytest.raises(LoadError, match=words):
         run_plan(plan_load(POST, "threads=2,loops=2"), url, out, certificate if own else other)
     assert not asked
+
+
+def test_the_chats_plan_hears_a_room_after_each_message(tmp_path):
+    """Its loops, with samplers in the place of the plugin's that do nothing."""
+    plan, results = tmp_path / "chat.jmx", tmp_path / "run.jtl"
+    nothing = r'<DebugSampler guiclass="TestBeanGUI" testclass="DebugSampler" testname="\2"/>'
+    chat = POST.with_name("post-chat.jmx").read_text()
+    plan.write_text(re.sub(r'<(eu\.luminis\S+) [^>]*testname="(.*?)">.*?</\1>', nothing, chat, flags=re.DOTALL))
+    told = ("scheme=http", "clients=4", "rooms=2", "messages=3", "pause_ms=1", "ramp=0")
+    subprocess.run(
+        [*find_jmeter(), "-n", "-f", "-t", plan, "-l", results, "-j", tmp_path / "log", *(f"-J{one}" for one in told)],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    (run,) = read(results)
+    seen = run.table("requests")["name"].value_counts().to_dict()
+    assert seen == {"connect": 4, "welcome": 4, "say": 4 * 3, "hear": 4 * 3 * 2, "leave": 4}
