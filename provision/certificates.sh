@@ -40,6 +40,7 @@ authority() {
     for host in "$@"; do
         case $host in
             localhost | *.stacklab | 127.* | 10.* | 192.168.* | 172.1[6-9].* | 172.2?.* | 172.3[01].*) ;;
+            *:*) may="$may,permitted;IP:$host/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" ;;
             *[!0-9.]*) may="$may,permitted;DNS:$host" ;;
             *) may="$may,permitted;IP:$host/255.255.255.255" ;;
         esac
@@ -76,7 +77,7 @@ authorityKeyIdentifier=keyid:always"
     issue "$1" "$1.stacklab" 365 "$extensions" -CA "$etc/tls/ca.pem" -CAkey "$etc/tls/ca.pem"
 }
 
-# Every address and name under which this machine is asked for.
+# Every address and name under which this machine is asked for; of IPv6 those by which somebody said to ask for it.
 names() {
     local address
     # STACKLAB_ADDRESS: the name or address by which others know this machine, where it cannot know it itself.
@@ -94,7 +95,7 @@ names() {
 # certificates HOST…: the CA, and the certificates of the site and of what stands behind nginx.
 certificates() {
     authority "$@"
-    server web "$(printf '%s\n' "$@" | sed -E 's/^([0-9.]+)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)"
+    server web "$(printf '%s\n' "$@" | sed -E 's/^([0-9.]+|.*:.*)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)"
     server daphne "DNS:daphne.stacklab,IP:127.0.0.1"
     chown root:daphne "$etc/tls/daphne.pem"
     chmod 640 "$etc/tls/daphne.pem"

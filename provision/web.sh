@@ -122,6 +122,7 @@ secrets() {
     hosts=$(names)
     # shellcheck disable=SC2086 # a host has no blanks
     certificates $hosts
+    hosts=$(echo "$hosts" | sed 's/.*:.*/[&]/')   # as it stands in a URL
 
     local key
     key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env" 2>/dev/null || true)
@@ -137,8 +138,13 @@ STACKLAB_REDIS=unix:///run/redis/stacklab.sock
 ENV
     install_file "$new" "$etc/app.env" 640 uwsgi daphne || true
     chown root:stacklab "$etc/app.env"
-    echo "server_name $(echo "$hosts" | paste -sd' ');" > "$new"
+    # nginx does not start where it is to listen on IPv6 and the kernel has none: only who is asked for by it listens.
+    local six=''
+    case $hosts in *:*) six='listen [::]:443 ssl' ;; esac
+    echo "server_name $(echo "$hosts" | paste -sd' ');${six:+ $six;}" > "$new"
     install_file "$new" "$etc/names.conf" 644 nginx || true
+    echo "${six:+$six default_server backlog=4096;}" > "$new"
+    [ -z "$six" ] || install_file "$new" "$etc/default-ipv6.conf" 644 nginx || true
     rm "$new"
 }
 
@@ -252,7 +258,7 @@ case ${1:-} in
     environment | prepare | tables) "$1" ;;
     certificates)
         # shellcheck disable=SC2046 # a host has no blanks
-        certificates $(sed 's/^server_name //; s/;$//' "$etc/names.conf")
+        certificates $(sed 's/^server_name //; s/;.*//' "$etc/names.conf" | tr -d '[]')
         # Nothing is touched, and nobody's change or measurement disturbed, where nothing was renewed.
         [ ! -s "$pending" ] || settings
         ;;

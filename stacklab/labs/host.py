@@ -94,8 +94,9 @@ class Host:
 
     The host's key must already be known: in `known_hosts_path`, or in the user's and the computer's own known_hosts where
     that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's agent and
-    other keys may let us in beside `key_path`. Neither SSH's nor Fabric's configuration is read: no proxy, no gateway, no
-    other user comes from there.
+    other keys may let us in beside `key_path`. Through `gateway`, where one is given, which is held to its own key as well.
+    `web_address` is where the site is asked, if that is elsewhere than SSH. Neither SSH's nor Fabric's configuration is read: no
+    proxy, no gateway, no other user comes from there.
     Errors: HostRefused, with the reason, if it will not have us or is another machine; LabNotRunning if it cannot be
     reached; HostError if a command fails there.
     """
@@ -110,12 +111,16 @@ class Host:
         known_hosts_path: Path | None = None,
         agent: bool = False,
         name: str = "",
+        gateway: Host | None = None,
+        web_address: str = "",
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ):
         self.address, self.user, self.port = address, user, port
         self.key_path, self.known_hosts_path = key_path, known_hosts_path
         self.agent = agent
         self.name = name or address
+        self.gateway = gateway
+        self.web_address = web_address or address
         self.connect_timeout_s = connect_timeout_s
         self._connection: Connection | None = None
         self._opening = threading.Lock()  # a sampler may use the host from a thread of its own
@@ -126,7 +131,7 @@ class Host:
     @property
     def url(self) -> str:
         """Where the site answers."""
-        return f"https://{self.address}"
+        return f"https://[{self.web_address}]" if ":" in self.web_address else f"https://{self.web_address}"
 
     def _open(self) -> Connection:
         """The connection, opened when it is first needed or was lost."""
@@ -146,9 +151,10 @@ class Host:
             keys |= {"look_for_keys": False, "allow_agent": False}
         connection = Connection(
             self.address, user=self.user, port=self.port, connect_timeout=self.connect_timeout_s, connect_kwargs=keys,
+            gateway=self.gateway._open() if self.gateway else None,
             config=Config(lazy=True, ssh_config=paramiko.SSHConfig()),  # neither ~/.fabric.yaml nor ~/.ssh/config
         )
-        where = f"{self.user}@{self.address}:{self.port}"
+        where = f"{self.user}@{self.address}:{self.port}" + (f" (through {self.gateway.name})" if self.gateway else "")
         known_hosts = KnownHosts(
             [self.known_hosts_path] if self.known_hosts_path else [path.expanduser() for path in USERS_KNOWN_HOSTS],
             self.address if self.port == paramiko.config.SSH_PORT else f"[{self.address}]:{self.port}",
@@ -168,7 +174,7 @@ class Host:
         except (OSError, EOFError) as error:
             raise LabNotRunning(f"{where} does not answer on SSH ({error}){SEE}") from error
         connection.transport.set_keepalive(KEEPALIVE_S)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere TCP itself gives up, after many minutes
+        if hasattr(socket, "TCP_USER_TIMEOUT") and not self.gateway:  # Linux; elsewhere TCP itself gives up, after many minutes
             connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
         return connection
 
@@ -210,7 +216,9 @@ class Host:
             return paramiko.PKey.from_path(self.key_path)
         except (OSError, TypeError, ValueError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
             why = Refusal.NO_RIGHT if isinstance(error, PermissionError) else Refusal.UNUSABLE_KEY
-            raise HostRefused(f"the SSH key {self.key_path} of {self.name} cannot be used ({error})", why) from error
+            locked = isinstance(error, (paramiko.PasswordRequiredException, TypeError))
+            do = f"; 'ssh-add {self.key_path}' gives it to the agent" if locked and self.agent else ""
+            raise HostRefused(f"the SSH key {self.key_path} of {self.name} cannot be used ({error}){do}", why) from error
 
     def _session(self):
         """A channel for one command. A connection that had died meanwhile is replaced once: nothing was sent on it."""
@@ -325,3 +333,5 @@ class Host:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self.gateway:
+            self.gateway.close()

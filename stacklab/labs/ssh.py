@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +15,37 @@ import paramiko
 from stacklab.errors import HostError, LabError
 from stacklab.labs.host import LOOK_TIMEOUT_S, Host
 
-SPEC = re.compile(r"(?P<user>[^@\s]+)@(?P<host>\[[0-9a-fA-F:.]+\]|[^@:\s\[\]]+)(:(?P<port>\d+))?")
+SPEC = re.compile(r"(?:(?P<user>[^@\s]*)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@:\s\[\]]+)(:(?P<port>\d+))?")
 SSH_CONFIG = Path("~/.ssh/config")
+WEB = "STACKLAB_WEB"
+HTTPS = 443
 
 
 class SshLab:
-    """The host `user@host[:port]`. It is somebody's machine: `up` looks at it, `halt` and `destroy` refuse.
+    """The host `user@host[:port]`, or `@host`: as `ssh host` has it. It is somebody's machine: `up` looks at it, and `halt`
+    and `destroy` refuse (`fab destroy` takes away what provisioning brought).
 
-    The user's own agent, keys and known_hosts are used, and of the SSH configuration HostName, Port and
-    IdentityFile. A jump host does not do: load has to reach the host directly too.
+    The user's own agent, keys and known_hosts are used, and of the SSH configuration, as OpenSSH reads it, HostName, User,
+    Port, IdentityFile and ProxyJump. A jump host is for SSH alone: the load goes straight to the host, at the name or address
+    in $STACKLAB_WEB where that is another than SSH's.
     """
 
     kind = "ssh"
     how_to_start = "see that it is on, and that 'ssh' reaches it"
 
     def __init__(self, spec: str):
-        match = SPEC.fullmatch(spec)
-        port = int(match["port"]) if match and match["port"] else None
-        if not match or (port is not None and not 0 < port < 65536):
-            raise LabError(f"lab {spec!r} is not allowed: an SSH host is user@host or user@host:port")
-        configured = _ssh_config(match["host"].strip("[]"))
         self.name = spec
-        self._user = match["user"]
-        self._address = configured["hostname"]
-        self._port = port or int(configured.get("port", 22))
-        keys = [Path(path) for path in configured.get("identityfile", []) if Path(path).exists()]
-        self._key_path = keys[0] if keys else None
+        self._spec = _parts(spec)
+        self._web = os.environ.get(WEB, "").strip("[]")
+        self.web()  # a configuration that does not do is told at once
 
     def web(self) -> Host:
         """The host. It connects when first used."""
-        return Host(self._address, self._user, self._port, key_path=self._key_path, agent=True, name=self.name)
+        return _host(*self._spec, name=self.name, web_address=self._web)
 
     def up(self, pin: bool = True) -> Host:
-        """Check that the host answers, runs Debian or Ubuntu under systemd, and lets the user become root.
+        """Check that the host answers, runs Debian or Ubuntu under systemd, lets the user become root, and that load reaches
+        it where SSH goes by a jump host.
 
         LabNotRunning or LabError says which of these is not so. Nothing is pinned: the host is a machine apart.
         """
@@ -60,9 +62,11 @@ class SshLab:
             host.run("sudo -n true")
         except HostError as error:
             raise LabError(
-                f"{self._user} cannot become root on {self.name} without a password ({error.stderr}); "
+                f"{host.user} cannot become root on {self.name} without a password ({error.stderr}); "
                 "allow it in /etc/sudoers.d, or give a user who may"
             ) from error
+        if self._web or host.gateway:
+            _require_direct(host)
         return host
 
     def halt(self) -> None:
@@ -71,30 +75,85 @@ class SshLab:
 
     def destroy(self) -> None:
         """Refused."""
-        raise LabError(f"{self.name} is not StackLab's machine, so it is not destroyed; nothing was changed")
+        raise LabError(
+            f"{self.name} is not StackLab's machine, so it is not destroyed; nothing was changed. What provisioning brought is "
+            "taken away by 'fab destroy'"
+        )
 
     def status(self) -> dict[str, Any]:
         """See `Lab.status`. A host that does not answer counts as halted."""
         host = self.web()
         host.connect_timeout_s = LOOK_TIMEOUT_S
         return {
-            "lab": self.name, "kind": self.kind, **host.look(), "address": self._address, "pinned_cpus": None,
+            "lab": self.name, "kind": self.kind, **host.look(), "address": host.address, "pinned_cpus": None,
             "generator_cpus": None, "client_addresses": [],
         }
 
 
-def _ssh_config(host: str) -> dict[str, Any]:
-    """What the user's SSH configuration says of `host`; at least {"hostname": …}."""
-    path = SSH_CONFIG.expanduser()
-    try:
-        config = paramiko.SSHConfig.from_path(str(path)) if path.exists() else paramiko.SSHConfig()
-        found = config.lookup(host)
-    except (paramiko.SSHException, UnicodeDecodeError, ValueError) as error:
+def _parts(spec: str) -> tuple[str, str, int | None]:
+    """The user ("" where none is named), the host and the port of `spec`; LabError if it is none."""
+    match = SPEC.fullmatch(spec)
+    port = int(match["port"]) if match and match["port"] else None
+    if not match or match["host"].startswith("-") or (port is not None and not 0 < port < 65536):
         raise LabError(
-            f"{path} cannot be read ({error}); OpenSSH may take more than this program does: "
-            "give the host by its address, as user@address:port, under an empty HOME or with that line left out"
-        ) from error
-    for word in ("proxyjump", "proxycommand"):
-        if found.get(word, "none") != "none":
-            raise LabError(f"{path} reaches {host} by {word}={found[word]}; load has to reach it directly: give its own address")
+            f"lab {spec!r} is not allowed: an SSH host is user@host or user@host:port, or @host for the user whom ssh's "
+            "configuration names; an IPv6 address stands in brackets, user@[2001:db8::1]:22"
+        )
+    return match["user"] or "", match["host"].strip("[]"), port
+
+
+def _host(user: str, alias: str, port: int | None, before: tuple[str, ...] = (), **options: Any) -> Host:
+    """The host that ssh would go to by these words, through the jump hosts that ssh would take; `before`: whom it leads to."""
+    if alias in before:
+        raise LabError(f"{SSH_CONFIG} leads in a circle: to {before[0]} by {', by '.join((*before[1:], alias))}")
+    configured = _ssh_config(user, alias, port)
+    gateway = None
+    for hop in filter(None, configured.get("proxyjump", "none").removesuffix("none").split(",")):
+        through = _host(*_parts(hop.removeprefix("ssh://")), (*before, alias))
+        through.gateway = gateway or through.gateway  # of several, each is reached by the one before it
+        gateway = through
+    keys = [Path(path) for path in configured.get("identityfile", []) if Path(path).exists()]
+    return Host(
+        _plain(configured["hostname"]), configured["user"], int(configured["port"]), key_path=keys[0] if keys else None,
+        agent=True, gateway=gateway, **options,
+    )
+
+
+def _plain(address: str) -> str:
+    """An IPv6 address as everybody writes it; else what was given."""
+    return ipaddress.ip_address(address).compressed if ":" in address and "%" not in address else address
+
+
+def _ssh_config(user: str, host: str, port: int | None) -> dict[str, Any]:
+    """What OpenSSH makes of the user's configuration for this host: "hostname", "user", "port", "identityfile" …"""
+    path = SSH_CONFIG.expanduser()
+    words = [*(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
+    command = ["ssh", "-T", "-G", "-F", str(path if path.exists() else os.devnull), *words, "--", host]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=True)
+    except FileNotFoundError as error:
+        raise LabError("no 'ssh' here, which reads the SSH configuration; install OpenSSH's client") from error
+    except subprocess.CalledProcessError as error:
+        raise LabError(f"ssh cannot go by {path}: {' '.join(error.stderr.split())}") from error
+    # OpenSSH leaves tokens (%h, %d) as they are; paramiko reads its answer as a configuration of one host, and fills them in.
+    found = paramiko.SSHConfig.from_text(f"Host *\n{done.stdout}").lookup(host)
+    if found.get("proxycommand", "none") != "none":
+        raise LabError(
+            f"{path} reaches {host} by ProxyCommand {found['proxycommand']}, which is not run here; ProxyJump is followed: name "
+            "the machine in between by that"
+        )
     return found
+
+
+def _require_direct(host: Host) -> None:
+    """LabError if no load could reach the site from here. (A no is an answer: before provisioning nothing listens.)"""
+    try:
+        socket.create_connection((host.web_address, HTTPS), timeout=LOOK_TIMEOUT_S).close()
+    except ConnectionRefusedError:
+        pass
+    except OSError as error:
+        by = f"SSH goes through {host.gateway.name}, and load" if host.gateway else "Load"
+        raise LabError(
+            f"{by} has to reach the site on {host.name} directly: {host.web_address} port {HTTPS} does not answer from here "
+            f"({error}). Set {WEB} to the name or address at which it does, or measure from a computer that reaches it"
+        ) from error

@@ -71,7 +71,7 @@ def provision(host: Host) -> Applied:
     unpack = f"rm -rf {SOURCE} && mkdir -p {SOURCE} && tar -xzf - -C {SOURCE}"
     host.run(unpack, sudo=True, timeout_s=300, input=_archive())
     try:
-        command = f"STACKLAB_ADDRESS={shlex.quote(host.address)} bash {SOURCE}/provision/web.sh 2>&1"
+        command = f"STACKLAB_ADDRESS={shlex.quote(host.web_address)} bash {SOURCE}/provision/web.sh 2>&1"
         output = host.run(command, sudo=True, timeout_s=1800)
     except HostError as error:
         tail = "\n".join(error.stderr.splitlines()[-15:])

@@ -34,6 +34,43 @@ def test_up_checks_the_host_and_leaves_it_as_it_is(lab, home):
         borrowed.destroy()
 
 
+@pytest.fixture
+def behind(lab, home, monkeypatch):
+    """The same machine as one that only a jump host reaches: it is its own, and its inner address is that of its loopback."""
+    known = (home / "known_hosts").read_text()
+    (home / "known_hosts").write_text(known + f"127.0.0.1 {' '.join(known.split()[1:3])}\n")
+    config = (home / "config").read_text()
+    key = f" IdentityFile {lab._machine.key_path}\n"
+    (home / "config").write_text(f"{config}Host inner\n HostName 127.0.0.1\n ProxyJump stacklab@borrowed\n{key}")
+    return home
+
+
+def test_ssh_goes_through_a_jump_host_and_the_load_past_it(lab, behind, monkeypatch):
+    address = lab.status()["address"]
+    monkeypatch.setenv("STACKLAB_WEB", address)
+    host = open_lab("stacklab@inner").up()
+    assert host.run("echo $SSH_CONNECTION").split()[0] == "127.0.0.1"  # so it came through sshd there
+    assert (host.address, host.url) == ("127.0.0.1", f"https://{address}")
+    host.put(behind / "config", "/tmp/config")
+    assert host.run("cat /tmp/config; rm /tmp/config") == (behind / "config").read_text()
+    host.gateway._connection.close()  # a jump host that went away is gone to anew
+    assert host.run("hostname").strip() == "web"
+    host.close()
+    assert open_lab("stacklab@inner").status()["state"] == "running"
+
+
+def test_a_jump_host_is_held_to_its_key_and_one_that_leads_nowhere_is_named(fab, behind):
+    address = next(line.split()[1] for line in (behind / "config").read_text().splitlines() if "HostName" in line)
+    known = (behind / "known_hosts").read_text()
+    (behind / "known_hosts").write_text(known.replace(address, "192.0.2.1"))
+    done = fab("status", "--lab", "stacklab@inner")
+    assert done.returncode == 1 and done.stderr.startswith(f"fab status: unknown host key: stacklab@{address}:22"), done.stderr
+    (behind / "known_hosts").write_text(known)
+    done = fab("up", "--lab", "stacklab@inner:2")
+    assert done.returncode == 1, done.stdout
+    assert f"stacklab@127.0.0.1:2 (through {address}) does not answer on SSH" in done.stderr
+
+
 def never_accepted(home, known):
     (home / "known_hosts").write_text("@cert-authority * ssh-ed25519 AAAA\na broken line\n")
 

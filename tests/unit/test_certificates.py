@@ -108,6 +108,20 @@ def test_the_ca_can_vouch_for_the_labs_names_and_private_addresses_alone(tmp_pat
     assert trusted or "permitted subtree violation" in said.stderr
 
 
+def test_an_ipv6_address_by_which_the_host_is_asked_for_is_the_cas_to_vouch_for_and_no_other_is(tmp_path):
+    make = "chown() { :; }; certificates localhost 2001:db8::1 127.0.0.1"  # whose user is not here
+    web_sh(tmp_path, make)
+    assert web_sh(tmp_path, make) == []
+    tls = tmp_path / "tls"
+    ask = ["openssl", "x509", "-in", tls / "web.pem", "-noout", "-ext", "subjectAltName"]
+    said = subprocess.run(ask, capture_output=True, text=True)
+    assert "IP Address:2001:DB8:0:0:0:0:0:1" in said.stdout
+    for address, trusted in (("2001:db8::1", True), ("2001:db8::2", False)):
+        web_sh(tmp_path, f"server other IP:{address}")
+        verify = ["openssl", "verify", "-x509_strict", "-CAfile", tls / "ca.crt", tls / "other.pem"]
+        assert (subprocess.run(verify, capture_output=True).returncode == 0) == trusted
+
+
 def test_the_ca_can_make_no_other_ca(tmp_path):
     web_sh(tmp_path, MAKE)
     web_sh(tmp_path, """issue sub "A CA below" 30 basicConstraints=critical,CA:TRUE -CA "$etc/tls/ca.pem" -CAkey "$etc/tls/ca.pem"

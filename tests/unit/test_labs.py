@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import socket
 import stat
 
 import pytest
@@ -28,7 +29,9 @@ def no_lab_of_this_computer(monkeypatch, tmp_path):
     monkeypatch.setattr(vagrant, "DESK", tmp_path / "desk.json")
     monkeypatch.setattr(vagrant, "VAGRANT", tmp_path / ".vagrant")
     monkeypatch.setattr(ssh, "SSH_CONFIG", tmp_path / "ssh_config")
-    monkeypatch.delenv("STACKLAB_LAB", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("STACKLAB_LAB", "STACKLAB_WEB"):
+        monkeypatch.delenv(variable, raising=False)
     (tmp_path / "labs").mkdir()
 
 
@@ -76,7 +79,10 @@ def test_a_bad_name_is_refused_with_the_name_and_the_rule(name):
     assert repr(name) in str(error.value)
 
 
-@pytest.mark.parametrize("spec", ["@host", "me@", "me@host:", "me@host:ssh", "me@host:0", "me@host:65536", "me@a b"])
+@pytest.mark.parametrize(
+    "spec",
+    ["@", "me@", "me@host:", "me@host:ssh", "me@host:0", "me@host:65536", "me@a b", "me@2001:db8::1", "me@-oProxyCommand=x"],
+)  # fmt: skip
 def test_a_bad_ssh_host_is_refused(spec):
     with pytest.raises(LabError, match="user@host"):
         open_lab(spec)
@@ -92,17 +98,59 @@ def test_the_users_ssh_configuration_gives_name_port_and_key(tmp_path):
     assert SshLab("me@elsewhere").web().key_path is None
 
 
+def hops(host):
+    """The hosts on the way to `host`, the first that is met first: [(user, address, port)]."""
+    before = hops(host.gateway) if host.gateway else []
+    return [*before, (host.user, host.address, host.port)]
+
+
+def test_an_alias_is_what_ssh_makes_of_it_wherever_in_the_configuration_it_stands(tmp_path):
+    (tmp_path / "more").write_text("Host alias\n HostName 192.0.2.8\n User carol\n IdentityFile %d/key_of_%r\n")
+    ssh.SSH_CONFIG.write_text(f"Include {tmp_path}/more\nMatch host alias user mallory\n Port 1\nHost *\n Port 2022\n")
+    (tmp_path / "key_of_carol").touch()
+    host = SshLab("@alias").web()
+    assert (host.user, host.address, host.port) == ("carol", "192.0.2.8", 2022)
+    assert host.key_path == tmp_path / "key_of_carol"
+
+
+def test_jump_hosts_are_gone_through_in_their_order_each_as_ssh_knows_it():
+    ssh.SSH_CONFIG.write_text(
+        "Host web\n HostName 192.0.2.7\n ProxyJump ops@outer:2200,inner\n"
+        "Host inner\n HostName 198.51.100.2\n User second\n ProxyJump not.asked.for\n"
+        "Host outer\n HostName 203.0.113.1\n"
+        "Host beyond\n User far\n ProxyJump web\n"
+    )
+    way = [("ops", "203.0.113.1", 2200), ("second", "198.51.100.2", 22), ("me", "192.0.2.7", 22)]
+    assert hops(SshLab("me@web").web()) == way
+    assert hops(SshLab("me@beyond").web())[:2] == way[:2] and len(hops(SshLab("@beyond").web())) == 4
+    assert hops(SshLab("me@outer").web()) == [("me", "203.0.113.1", 22)]
+
+
+@pytest.mark.parametrize("spec", ["me@[2001:DB8:0::1]", "me@six"])
+def test_an_ipv6_address_stands_in_brackets_where_a_url_has_it_and_bare_elsewhere(spec):
+    ssh.SSH_CONFIG.write_text("Host six\n HostName 2001:db8::0:1\n")
+    host = SshLab(spec).web()
+    assert (host.address, host.web_address, host.url) == ("2001:db8::1", "2001:db8::1", "https://[2001:db8::1]")
+
+
+def test_the_load_goes_where_it_is_told_to_and_ssh_goes_on_as_it_does(monkeypatch):
+    monkeypatch.setenv("STACKLAB_WEB", "[2001:db8::5]")
+    host = SshLab("me@192.0.2.7").web()
+    assert (host.address, host.url) == ("192.0.2.7", "https://[2001:db8::5]")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"Host web\n ProxyJump gate.invalid\n", "by proxyjump=gate.invalid; load has to reach it directly"),
-        (b"Host web\n ProxyCommand nc %h %p\n", "by proxycommand=nc"),
-        (b"Host web\n = \n", "cannot be read"),
-        (b"Host web\n # \xff\xfe\n", "cannot be read"),
+        ("Host web\n ProxyCommand nc %h %p\n", "by ProxyCommand nc.*; ProxyJump is followed"),
+        ("Host web\n Portt 22\n", "ssh cannot go by .*ssh_config.*[Bb]ad configuration option"),
+        ("Host *\n ProxyJump gate\n", "ssh cannot go by .*jumphost loop via gate"),
+        ("Host web\n ProxyJump a\nHost a\n ProxyJump b\nHost b\n ProxyJump a\n", "a circle: to web by a, by b, by a"),
+        ("Host web\n ProxyJump gate\nHost gate\n ProxyCommand nc %h %p\n", "reaches gate by ProxyCommand"),
     ],
 )
 def test_an_ssh_configuration_that_does_not_do_is_one_clear_line(text, words):
-    ssh.SSH_CONFIG.write_bytes(text)
+    ssh.SSH_CONFIG.write_text(text)
     with pytest.raises(LabError, match=words):
         SshLab("me@web")
 
@@ -194,8 +242,9 @@ def test_an_ssh_host_is_neither_halted_nor_destroyed():
 class FakeHost:
     """Answers commands from a dict; a missing answer is a failure."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, web_address="", gateway=None):
         self.answers = answers
+        self.name, self.user, self.web_address, self.gateway = "web", "me", web_address, gateway
 
     def run(self, command, **_):
         from stacklab.errors import HostError
@@ -217,6 +266,25 @@ class FakeHost:
 def test_up_of_an_ssh_host_says_what_it_lacks(monkeypatch, answers, complaint):
     monkeypatch.setattr(SshLab, "web", lambda self: FakeHost(answers))
     with pytest.raises(LabError, match=complaint):
+        SshLab("me@192.0.2.7").up()
+
+
+ALL_WELL = {"os-release": "debian", "systemd": "", "sudo": ""}
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_load_that_reaches_a_site_behind_a_jump_host_directly_is_fine_whether_or_not_it_answers_yet(monkeypatch, listens):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(ssh, "HTTPS", server.getsockname()[1])
+        if not listens:
+            server.close()
+        monkeypatch.setattr(SshLab, "web", lambda self: FakeHost(ALL_WELL, web_address="127.0.0.1", gateway=Host("gate", "me")))
+        SshLab("me@192.0.2.7").up()
+
+
+def test_load_that_could_not_reach_a_site_behind_a_jump_host_is_told_so_at_up(monkeypatch):
+    monkeypatch.setattr(SshLab, "web", lambda self: FakeHost(ALL_WELL, web_address="web.invalid", gateway=Host("gate", "me")))
+    with pytest.raises(LabError, match=r"SSH goes through gate, and load has to reach.*web\.invalid port 443.*Set STACKLAB_WEB"):
         SshLab("me@192.0.2.7").up()
 
 
