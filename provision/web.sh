@@ -26,8 +26,57 @@ must_restart() {
     printf '%s\n' "$@" >> "$pending"
 }
 fail() { echo "web.sh: $*" >&2; exit 1; }
+# What provisioning brings is noted before it is there, so that provision/brought can take it away: brought KIND NAME…
+list=$state/brought
+brought() {
+    local kind=$1 name
+    shift
+    mkdir -p "$state"
+    for name; do
+        grep -qsxF "$kind $name" "$list" || echo "$kind $name" >> "$list"
+    done
+}
+# Files of ours; of one that somebody else had there, what it was is kept: brought_files PATH…
+brought_files() {
+    local path
+    for path; do
+        grep -qsxE "(file|original) $path" "$list" && continue
+        if [ -e "$path" ] && ! grep -qsx "late list" "$list"; then
+            mkdir -p "$state/originals"
+            (cd / && cp -a --parents "${path#/}" "$state/originals/")
+            brought original "$path"
+        else
+            brought file "$path"
+        fi
+    done
+}
+# What others had here before us, looked at once.
+begin() {
+    local unit package path whole=$list list=$state/brought.new
+    [ ! -e "$whole" ] || return 0
+    rm -f "$list"
+    brought tree "$home" "$etc" "$state"
+    if [ -e "$etc/settings.json" ]; then   # by a version that kept no list: which packages and users it brought is not known
+        brought late list
+    else
+        for unit in nginx redis-server uwsgi gunicorn; do
+            if systemctl is-enabled -q "$unit" 2>/dev/null; then brought enabled "$unit"; fi
+            if systemctl is-active -q "$unit" 2>/dev/null; then brought active "$unit"; fi
+        done
+        for path in "$home"/[!s]* "$etc"/* "$state"/[!b]*; do   # such as the wheels of a container lab's machine
+            if [ -e "$path" ]; then brought kept "$path"; fi
+        done
+        while read -r package; do
+            if is_installed "$package"; then brought had "$package"; fi
+        done < "$source_dir/provision/packages.txt"
+        brought sysctl "net.core.somaxconn=$(cat /proc/sys/net/core/somaxconn)"
+    fi
+    mv "$list" "$whole"
+}
+is_installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'; }
 # Copy a file if it differs: install_file SOURCE TARGET [MODE [UNIT…]]; the units are to take it up.
 install_file() {
+    case $2 in "$etc"/*) ;; *) brought_files "$2" ;; esac
     cmp -s "$1" "$2" && return 1
     [ $# -lt 4 ] || must_restart "${@:4}"   # before it is there: a run that is cut off between the two must not forget it
     install -D -m "${3:-644}" "$1" "$2"
@@ -43,12 +92,22 @@ link() { [ "$(readlink "$2")" = "$1" ] || ln -sfn "$1" "$2"; }
 [ -f /etc/debian_version ] || fail "this is not Debian or Ubuntu; the web host needs one of them"
 
 packages() {
-    local missing=() package
+    local missing=() package before="$state/packages-before"
     while read -r package; do
-        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+        is_installed "$package" || missing+=("$package")
     done < "$source_dir/provision/packages.txt"
-    [ ${#missing[@]} = 0 ] && return
+    [ ${#missing[@]} = 0 ] && [ ! -e "$before" ] && return
+    [ ${#missing[@]} = 0 ] || install_packages
+    # shellcheck disable=SC2046 # a package's name has no blanks
+    brought package $(all_packages | LC_ALL=C comm -13 "$before" -)
+    rm "$before"
+}
+all_packages() { dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' | sed -n 's/ installed$//p' | LC_ALL=C sort; }
+install_packages() {
     say "packages ${missing[*]}"
+    # (Kept until they are noted: the run that is cut off in between is gone on with by another.)
+    [ -e "$before" ] || { all_packages > "$before.new" && mv "$before.new" "$before"; }
+    brought_files /etc/postgresql-common/createcluster.d/stacklab.conf
     sh "$source_dir/provision/no-main-cluster" ""
     export DEBIAN_FRONTEND=noninteractive
     # A container lab's machine has no way out, and a newer one has what an older lacks.
@@ -59,16 +118,21 @@ packages() {
 users() {
     local name
     for name in stacklab uwsgi daphne; do
-        getent group "$name" >/dev/null || { groupadd --system "$name"; say "group $name"; }
+        getent group "$name" >/dev/null || { brought group "$name"; groupadd --system "$name"; say "group $name"; }
     done
     for name in uwsgi daphne; do
         getent passwd "$name" >/dev/null || {
+            brought user "$name"
             useradd --system --gid "$name" --home-dir /nonexistent --shell /usr/sbin/nologin "$name"
             say "user $name"
         }
         usermod -a -G stacklab "$name"
     done
     usermod -a -G redis daphne
+    for name in /etc/uwsgi /etc/gunicorn /etc/nginx/conf.d; do
+        [ -e "$name" ] || brought folder "$name"
+    done
+    [ -e /var/log/daphne ] || brought tree /var/log/daphne
     install -d -m 755 "$home" "$home/lib" "$state" "$etc" "$etc/tls"
     install -d -m 770 -o root -g stacklab "$state/db"
     install -d -m 755 "$state/sites/lab"
@@ -107,6 +171,7 @@ environment() {
     cmp -s "$lock" "$stamp" && return
     say "Python environment $home/venv"
     [ -x "$home/venv/bin/python" ] || python3 -m venv "$home/venv"
+    [ -e "${HOME:-/root}/.cache/pip" ] || brought tree "${HOME:-/root}/.cache/pip"
     local from=() do="is the network there? Run this again when it is"
     if [ -d "$home/wheels" ]; then
         from=(--no-index --find-links "$home/wheels")
@@ -122,7 +187,8 @@ secrets() {
     hosts=$(names)
     # shellcheck disable=SC2086 # a host has no blanks
     certificates $hosts
-    hosts=$(echo "$hosts" | sed 's/.*:.*/[&]/')   # as it stands in a URL
+    # shellcheck disable=SC2001 # a line each
+    hosts=$(sed 's/.*:.*/[&]/' <<< "$hosts")   # as it stands in a URL
 
     local key
     key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env" 2>/dev/null || true)
@@ -171,6 +237,7 @@ units() {
     # Also for unit files that a run which was cut off had put there.
     [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi gunicorn stacklab-postgresql redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
     if ! cmp -s "$files/redis.conf" /etc/redis/redis.conf; then
+        brought_files /etc/redis/redis.conf
         systemctl stop redis-server   # and so it is started below, also where this is cut off here
         install_file "$files/redis.conf" /etc/redis/redis.conf
         chown redis:redis /etc/redis/redis.conf
@@ -210,7 +277,12 @@ site() {
 }
 
 settings() {
-    local outcome restart_json
+    local outcome restart_json path
+    for path in $(PYTHONPATH="$home/lib" python3 -c 'from stacklab.stack.services import SERVICES as all
+print(*(file.path for service in all.values() for file in service.templates))'); do
+        case $path in "$etc"/*) ;; *) brought_files "$path" ;; esac
+    done
+    brought_files /var/log/nginx/requests.jsonl
     touch "$pending"
     restart_json=$(sort -u "$pending" | sed '/^$/d; s/.*/"&"/' | paste -sd,)
     outcome=$(
@@ -251,7 +323,8 @@ prepare() {
     code
     secrets
     site
-    rm -r "$etc" "$pending"
+    # (Nor the list: to whoever has the box all of it was there before.)
+    rm -rf "$etc" "$pending" "$list" "$state/originals"
 }
 
 case ${1:-} in
@@ -263,6 +336,7 @@ case ${1:-} in
         [ ! -s "$pending" ] || settings
         ;;
     '')
+        begin
         packages
         users
         environment

@@ -31,6 +31,7 @@ FLAGS = {
     "point": "what to call this run on plots",
     "site": "the folder of a Django project with a stacklab.toml (docs/your-site.md), or lab for the lab's own",
     "pin": "keep the web host and the load generator on different CPUs",
+    "yes": "of an SSH host: do take away what provisioning brought, instead of listing it",
     "quick": "a small version: less load, mostly fewer points and one repeat",
     "repeats": "how often each point is measured",
     "seed": "seed of the random order",
@@ -52,7 +53,7 @@ FLAGS = {
 TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
     "up": (tasks.up, ()), "halt": (tasks.halt, ()), "destroy": (tasks.destroy, ()), "provision": (tasks.provision, ()),
     "status": (tasks.status, ()), "set": (tasks.set_, (StackSettings,)), "reset": (tasks.reset, ()),
-    "logs": (tasks.logs, ()), "ca": (tasks.ca, ()), "doctor": (tasks.doctor, ()),
+    "logs": (tasks.logs, ()), "ca": (tasks.ca, ()), "sbom": (tasks.sbom, ()), "doctor": (tasks.doctor, ()),
     "http": (tasks.http, (HttpLoad,)), "chat": (tasks.chat, (ChatLoad,)), "load": (tasks.load, ()),
     "experiment": (tasks.experiment, ()),
     "calibrate": (tasks.calibrate, ()), "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),

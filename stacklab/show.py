@@ -49,6 +49,12 @@ def status_text(status: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def brought_text(seen: dict[str, Any]) -> str:
+    """What goes with a lab from somebody's machine, and what stays there."""
+    goes = [f"goes: {what:<9} {' '.join(names)}" for what, names in seen["goes"].items()]
+    return "\n".join([*goes, *(f"stays: {what}" for what in seen["stays"])])
+
+
 def site_text(site: Site) -> str:
     """Which site is under test."""
     if site.is_labs:

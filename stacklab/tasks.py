@@ -57,11 +57,22 @@ def halt(lab: str | None = None) -> None:
     print(f"lab {machine.name} is halted")
 
 
-def destroy(lab: str | None = None) -> None:
-    """Remove the lab's machine; results are kept."""
+def destroy(lab: str | None = None, yes: bool = False) -> None:
+    """Remove the lab's machine, or the lab from an SSH host."""
     machine = open_lab(lab)
+    if machine.kind == "ssh":
+        return _take_away(machine.web(), yes)
     machine.destroy()
     print(f"lab {machine.name} is gone")
+
+
+def _take_away(host: Host, yes: bool) -> None:
+    _require_unmeasured(host)
+    if not yes:
+        print(show.brought_text(stack.brought(host)))
+        raise LabError(f"nothing was removed from {host.name} yet; with --yes it is, and sites and databases put there go too")
+    print(show.brought_text(stack.take_away(host)))
+    print(f"{host.name} is as it was before, but for what stays")
 
 
 def provision(lab: str | None = None, site: str | None = None) -> stack.Applied:
@@ -133,6 +144,15 @@ def ca(out: str = "stacklab-ca.crt", lab: str | None = None) -> Path:
     path = Path(out)
     path.write_text(stack.ca_certificate(open_lab(lab).web()))
     print(show.trust_text(path))
+    return path
+
+
+def sbom(out: str = "stacklab-sbom.json", lab: str | None = None) -> Path:
+    """Write what the web host is made of: an SBOM (CycloneDX)."""
+    path = Path(out)
+    bill = stack.bill_of_materials(open_lab(lab).web())
+    path.write_text(json_format.dumps(bill, indent=1) + "\n")
+    print(f"{path}: {len(bill['components'])} packages of Debian and of Python")
     return path
 
 

@@ -10,6 +10,8 @@ __getattr__ = hands_out(__name__, {
         "Applied", "apply", "ca_certificate", "current", "is_provisioned", "fitting", "observe", "provision",
         "site_of", "state", "versions",
     ), "change"),
+    **dict.fromkeys(("brought", "take_away"), "leaving"),
+    "bill_of_materials": "sbom",
     "exposure": "sandboxes",
     "use_site": "sites",
     **dict.fromkeys(("SERVICES", "unit_of"), "services"),

@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 from here import wait_until
 
 from stacklab.errors import LabError, LabNotRunning
+from stacklab.files import ROOT
 from stacklab.labs import open_lab
 from stacklab.labs.keys import new_key
 
@@ -154,3 +156,88 @@ def test_a_host_that_does_not_answer_is_not_running(home):
     assert nowhere.status()["state"] == "halted"
     with pytest.raises(LabNotRunning, match="does not answer on SSH .*see .fab status"):
         nowhere.up()
+
+
+HAND_MADE = """set -e
+# nginx is somebody's here, and runs; rsync is not here, and comes from a place of packages of this machine's own.
+systemctl enable -q --now nginx
+echo '# mine' >> /etc/nginx/nginx.conf
+mkdir -p /var/tmp/rsync/DEBIAN /var/tmp/packages
+dpkg -L rsync | sort -u | tar -c --no-recursion --ignore-failed-read -T - 2>/dev/null | tar -x -C /var/tmp/rsync
+dpkg -s rsync | sed '/^Status:/d; /^Conffiles:/,/^[A-Z]/{/^Conffiles:/d; /^ /d}' > /var/tmp/rsync/DEBIAN/control
+cd /var/tmp/packages
+dpkg-deb --build ../rsync rsync.deb > /dev/null
+{ cat ../rsync/DEBIAN/control; echo Filename: ./rsync.deb; echo "Size: $(stat -c %s rsync.deb)"
+  echo "SHA256: $(sha256sum rsync.deb | cut -d' ' -f1)"; } > Packages
+dpkg --purge rsync > /dev/null 2>&1
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/var/tmp/packages ./' > /etc/apt/sources.list
+"""
+# All that a machine has, but what changes by itself: logs, caches, what apt and dpkg remember, backups of the shadow file, and
+# what this machine's own Redis keeps of its data when it stops.
+LOOK = r"""no="-path /proc"; for path in /sys /run /tmp /var/tmp /var/log /var/cache /var/lib/apt /var/lib/dpkg \
+    /var/lib/logrotate /var/lib/systemd; do
+    no="$no -o -path $path"; done
+{ find / -xdev \( $no -o -name __pycache__ \) -prune -o -type f ! -path '/etc/*-' ! -name dump.rdb -print0 | xargs -0 sha256sum
+find / -xdev \( $no -o -name __pycache__ -o -name dump.rdb \) -prune -o -printf '%p %y %u %m %l\n'
+find /var/log -type d -o -name 'requests*'
+dpkg-query -W -f 'package ${Package} ${Status}\n'
+systemctl list-unit-files --no-legend --no-pager | sed 's/^/unit /'
+systemctl list-units --no-legend --plain --state=active,failed --type=service,timer,target | awk '{print $1, $3}'
+sysctl net.core.somaxconn; } | sort"""
+
+
+# By IPv6: the status of what is asked for by our own address, and by somebody else's name.
+ASKED_BY_IPV6 = """python3 - <<'END'
+import http.client, ssl
+tls = ssl.create_default_context(cafile="/etc/stacklab/tls/ca.crt")
+for host in ("[::1]", "other.example"):
+    site = http.client.HTTPSConnection("[::1]", context=tls)
+    site.request("GET", "/healthz", headers={"Host": host})
+    print(site.getresponse().status)
+END
+"""
+
+
+def test_destroy_lists_what_provisioning_brought_and_then_leaves_the_machine_as_it_was(other, tmp_path, monkeypatch):
+    other.up()
+    owned = other.web()
+    owned.run(HAND_MADE, sudo=True)
+    before = owned.run(LOOK, sudo=True, timeout_s=300).splitlines()
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/known_hosts").write_text(other._machine.known_hosts_path.read_text())
+    address = other.status()["address"]
+    (tmp_path / ".ssh/config").write_text(
+        f"Host mine\n HostName {address}\n User stacklab\n IdentityFile {other._machine.key_path}\n"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("STACKLAB_WEB", "::1")
+
+    def fab(*words):
+        command = [sys.executable, "-m", "stacklab.command", *words, "--lab", "@mine"]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    done = fab("destroy")
+    assert (done.returncode, "has no list" in done.stderr) == (1, True), done.stderr
+    done = fab("provision")
+    assert done.returncode == 0 and "changed: packages rsync" in done.stdout, done.stdout + done.stderr
+    assert "nothing to change" in fab("provision").stdout
+    assert owned.run(ASKED_BY_IPV6).split() == ["200", "421"]
+    assert fab("set", "--asgi-server", "uvicorn", "--database", "postgresql", "--wsgi-server", "gunicorn").returncode == 0
+    done = fab("destroy")
+    assert done.returncode == 1 and "with --yes it is" in done.stderr
+    for words in (
+        "goes: packages  rsync\n", " /etc/redis/redis.conf /etc/nginx/nginx.conf\n", "goes: users     uwsgi daphne\n",
+        "stays: packages ca-certificates iproute2 logrotate nginx",
+    ):  # fmt: skip
+        assert words in done.stdout, done.stdout
+    assert "settings" in fab("status", "--json").stdout  # nothing has happened
+    cut_off = "timeout -s KILL 4 python3 /opt/stacklab/provision/brought --take-away"  # the next goes on from there
+    assert "Killed" in owned.run(f"{cut_off}; [ $? != 137 ] || echo Killed", sudo=True, check=False)
+    done = fab("destroy", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = owned.run(LOOK, sudo=True, timeout_s=300).splitlines()
+    changes = [*(f"- {line}" for line in before if line not in after), *(f"+ {line}" for line in after if line not in before)]
+    assert changes == [], "\n".join(changes)
+    assert "has no list" in fab("destroy", "--yes").stderr

@@ -328,7 +328,7 @@ def test_no_agent_with_the_key_that_is_locked_names_the_key(machine, tmp_path, m
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     key_with_a_passphrase(machine, tmp_path, monkeypatch)
-    with pytest.raises(HostRefused, match=rf"^unusable key: .* does not accept our key.*the SSH key {machine.key_path}.*ssh-add {machine.key_path}"):
+    with pytest.raises(HostRefused, match=rf"^unusable key: .* does not accept our key.*ssh-add {machine.key_path}"):
         machine.host(agent=True).run("true")
 
 
