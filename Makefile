@@ -11,11 +11,12 @@
 # make doctor       is this machine ready for a lab, and if not, why
 # make pictures     draw the README's pictures anew, from the experiments in results/
 # make check        lint
-# make lock         after a change of a dependency: the locks anew, by uv
+# make lock         after a change of a dependency: the locks anew, by uv; UPGRADE=1: the newest versions of everything
+# make audit        what is known against the packages of the locks, by pip-audit, where an index answers that
 # make clean        remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks benchmark doctor pictures check clean lock anew
+.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks benchmark doctor pictures check clean lock audit anew
 
 PYTHON ?= python3
 # Programs of the environment, each by its module: the scripts that pip writes hold the folder's name, which may be any.
@@ -123,9 +124,17 @@ clean:
 	rm -rf .venv .pytest_cache .hypothesis build
 	@sh provision/clean
 
-# After a change of pyproject.toml or provision/requirements.in. The locks hold versions and hashes, no addresses.
-LOCK := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+# What moved from which version to which stands in requirements/CHANGES.md.
 lock:
-	$(LOCK) provision/requirements.in -o provision/requirements.lock
-	$(LOCK) pyproject.toml -c provision/requirements.lock -o requirements/desk.lock
-	$(LOCK) --extra test pyproject.toml provision/requirements.in -c requirements/desk.lock -o requirements/test.lock
+	$(PYTHON) requirements/locks.py lock $(if $(UPGRADE),--upgrade)
+
+# In an environment of its own: what it needs is none of the lab's.
+build/audit/.lock: requirements/audit.lock
+	rm -rf build/audit
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -I provision/own_pip.py install -q --require-hashes -r $< || { \
+	  echo "NOT AUDITED: pip could not install pip-audit (above); is an index of packages reachable?" >&2; exit 1; }
+	@cp $< $@
+
+audit: build/audit/.lock
+	build/audit/bin/python requirements/locks.py audit
