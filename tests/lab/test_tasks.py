@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from here import wait_until
 
+from stacklab import stack
 from stacklab.files import ROOT
 from stacklab.settings import StackSettings
 
@@ -71,6 +72,20 @@ def test_ca_writes_a_certificate_that_makes_the_site_trusted(host, fab, tmp_path
         assert answer.status == 200
     missing = fab("ca", "--out", str(tmp_path / "nowhere" / "x"))
     assert missing.returncode == 1 and missing.stderr.startswith("fab ca: No such file or directory: ")
+
+
+def test_sbom_names_what_runs_in_the_versions_that_run(host, fab, tmp_path):
+    done = fab("sbom", "--out", str(tmp_path / "bill.json"))
+    assert done.returncode == 0, done.stderr
+    bill = json.loads((tmp_path / "bill.json").read_text())
+    assert done.stdout == f"{tmp_path}/bill.json: {len(bill['components'])} packages of Debian and of Python\n"
+    purls = [one["purl"] for one in bill["components"]]
+    assert len(set(purls)) == len(purls) > 100
+    seen = stack.versions(host)
+    for name in ("django", "channels", "daphne", "twisted"):
+        assert f"pkg:pypi/{name}@{seen[name]}" in purls
+    versions = {one["name"]: one["version"] for one in bill["components"] if one["purl"].startswith("pkg:deb/debian/")}
+    assert versions["nginx"].startswith(seen["nginx"]) and versions["redis-server"].split(":")[-1].startswith(seen["redis"])
 
 
 @pytest.mark.parametrize("service", ["nginx", "uwsgi", "daphne", "daphne@2", "redis"])
