@@ -174,6 +174,7 @@ class Host:
         except (OSError, EOFError) as error:
             raise LabNotRunning(f"{where} does not answer on SSH ({error}){SEE}") from error
         connection.transport.set_keepalive(KEEPALIVE_S)
+        connection.transport.channel_timeout = self.connect_timeout_s  # of a host behind this one; paramiko would wait an hour
         if hasattr(socket, "TCP_USER_TIMEOUT") and not self.gateway:  # Linux; elsewhere TCP itself gives up, after many minutes
             connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
         return connection

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import ipaddress
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -108,7 +110,8 @@ def _host(user: str, alias: str, port: int | None, before: tuple[str, ...] = (),
         raise LabError(f"{SSH_CONFIG} leads in a circle: to {before[0]} by {', by '.join((*before[1:], alias))}")
     configured = _ssh_config(user, alias, port)
     gateway = None
-    for hop in filter(None, configured.get("proxyjump", "none").removesuffix("none").split(",")):
+    jumps = configured.get("proxyjump", "none")
+    for hop in jumps.split(",") if jumps != "none" else ():
         through = _host(*_parts(hop.removeprefix("ssh://")), (*before, alias))
         through.gateway = gateway or through.gateway  # of several, each is reached by the one before it
         gateway = through
@@ -127,14 +130,15 @@ def _plain(address: str) -> str:
 def _ssh_config(user: str, host: str, port: int | None) -> dict[str, Any]:
     """What OpenSSH makes of the user's configuration for this host: "hostname", "user", "port", "identityfile" …"""
     path = SSH_CONFIG.expanduser()
+    if not shutil.which("ssh"):
+        if path.exists():
+            raise LabError(f"no 'ssh' here, which {path} is read by; install OpenSSH's client")
+        return {"hostname": host, "user": user or getpass.getuser(), "port": port or 22}
     words = [*(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
     command = ["ssh", "-T", "-G", "-F", str(path if path.exists() else os.devnull), *words, "--", host]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=True)
-    except FileNotFoundError as error:
-        raise LabError("no 'ssh' here, which reads the SSH configuration; install OpenSSH's client") from error
-    except subprocess.CalledProcessError as error:
-        raise LabError(f"ssh cannot go by {path}: {' '.join(error.stderr.split())}") from error
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise LabError(f"ssh cannot go by {path}: {' '.join(done.stderr.split())}")
     # OpenSSH leaves tokens (%h, %d) as they are; paramiko reads its answer as a configuration of one host, and fills them in.
     found = paramiko.SSHConfig.from_text(f"Host *\n{done.stdout}").lookup(host)
     if found.get("proxycommand", "none") != "none":

@@ -118,12 +118,22 @@ def test_jump_hosts_are_gone_through_in_their_order_each_as_ssh_knows_it():
         "Host web\n HostName 192.0.2.7\n ProxyJump ops@outer:2200,inner\n"
         "Host inner\n HostName 198.51.100.2\n User second\n ProxyJump not.asked.for\n"
         "Host outer\n HostName 203.0.113.1\n"
-        "Host beyond\n User far\n ProxyJump web\n"
+        "Host beyond\n User far\n ProxyJump web\nHost straight\n ProxyJump none\nHost far\n ProxyJump me@danone\n"
     )
     way = [("ops", "203.0.113.1", 2200), ("second", "198.51.100.2", 22), ("me", "192.0.2.7", 22)]
     assert hops(SshLab("me@web").web()) == way
     assert hops(SshLab("me@beyond").web())[:2] == way[:2] and len(hops(SshLab("@beyond").web())) == 4
     assert hops(SshLab("me@outer").web()) == [("me", "203.0.113.1", 22)]
+    assert hops(SshLab("me@straight").web()) == [("me", "straight", 22)]
+    assert hops(SshLab("me@far").web())[0] == ("me", "danone", 22)
+
+
+def test_without_ssh_a_host_is_reached_by_what_was_said_unless_there_is_a_configuration_to_read(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert hops(SshLab("me@192.0.2.7:2200").web()) == [("me", "192.0.2.7", 2200)]
+    ssh.SSH_CONFIG.touch()
+    with pytest.raises(LabError, match="no 'ssh' here.*install OpenSSH's client"):
+        SshLab("me@192.0.2.7")
 
 
 @pytest.mark.parametrize("spec", ["me@[2001:DB8:0::1]", "me@six"])
