@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import socket
 import threading
@@ -24,6 +25,7 @@ SEE = "; see 'fab status'"
 # A machine that vanished without a word (halted hard, cable pulled) is noticed after about so long.
 KEEPALIVE_S = 10
 SILENCE_S = 30
+AGENT = threading.Lock()
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of a kernel: containers of one computer have the same
 
@@ -89,14 +91,30 @@ class Stream:
         return b"".join(self._stderr).decode(errors="replace")
 
 
+@contextmanager
+def _agent_at(place: bool | str) -> Iterator[None]:
+    """Has paramiko, which takes this from the environment alone, ask the agent at `place`, if that is a socket's path."""
+    if not isinstance(place, str):
+        yield
+        return
+    with AGENT:
+        before = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+        os.environ["SSH_AUTH_SOCK"] = place
+        try:
+            yield
+        finally:
+            os.environ.pop("SSH_AUTH_SOCK")
+            os.environ.update(before)
+
+
 class Host:
     """One machine: `run`, `write`, `put`, `get`, `stream`. Connects when first used.
 
     The host's key must already be known: in `known_hosts_path`, or in the user's and the computer's own known_hosts where
-    that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's agent and
-    other keys may let us in beside `key_path`. Through `gateway`, where one is given, which is held to its own key as well.
-    `web_address` is where the site is asked, if that is elsewhere than SSH. Neither SSH's nor Fabric's configuration is read: no
-    proxy, no gateway, no other user comes from there.
+    that is None. An unknown or changed key is refused, never accepted on first sight. With `agent` the user's agent (or
+    the one whose socket it names) and other keys may let us in beside `key_path`. SSH goes through `gateway`, where one is
+    given, which is held to its own key as well. `web_address` is where the site is asked, if that is elsewhere than SSH.
+    Neither SSH's nor Fabric's configuration is read: no proxy, no gateway, no other user comes from there.
     Errors: HostRefused, with the reason, if it will not have us or is another machine; LabNotRunning if it cannot be
     reached; HostError if a command fails there.
     """
@@ -109,7 +127,7 @@ class Host:
         *,
         key_path: Path | None = None,
         known_hosts_path: Path | None = None,
-        agent: bool = False,
+        agent: bool | str = False,
         name: str = "",
         gateway: Host | None = None,
         web_address: str = "",
@@ -161,7 +179,8 @@ class Host:
         )
         known_hosts.pin(connection.client, where)
         try:
-            connection.open()
+            with _agent_at(self.agent):
+                connection.open()
         except paramiko.BadHostKeyException as error:
             raise known_hosts.refusal(where, error.key) from error
         except paramiko.SSHException as error:

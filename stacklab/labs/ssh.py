@@ -28,8 +28,8 @@ class SshLab:
     and `destroy` refuse (`fab destroy` takes away what provisioning brought).
 
     The user's own agent, keys and known_hosts are used, and of the SSH configuration, as OpenSSH reads it, HostName, User,
-    Port, IdentityFile and ProxyJump. A jump host is for SSH alone: the load goes straight to the host, at the name or address
-    in $STACKLAB_WEB where that is another than SSH's.
+    Port, IdentityFile, IdentityAgent and ProxyJump. A jump host is for SSH alone: the load goes straight to the host, at the
+    name or address in $STACKLAB_WEB where that is another than SSH's.
     """
 
     kind = "ssh"
@@ -118,8 +118,15 @@ def _host(user: str, alias: str, port: int | None, before: tuple[str, ...] = (),
     keys = [Path(path) for path in configured.get("identityfile", []) if Path(path).exists()]
     return Host(
         _plain(configured["hostname"]), configured["user"], int(configured["port"]), key_path=keys[0] if keys else None,
-        agent=True, gateway=gateway, **options,
+        agent=_agent(configured.get("identityagent", "SSH_AUTH_SOCK")), gateway=gateway, **options,
     )
+
+
+def _agent(said: str) -> bool | str:
+    """The agent that IdentityAgent means: the user's own, none, or the socket of another."""
+    if said in ("SSH_AUTH_SOCK", "none"):
+        return said != "none"
+    return os.path.expanduser(os.environ.get(said[1:], "") if said.startswith("$") else said)
 
 
 def _plain(address: str) -> str:

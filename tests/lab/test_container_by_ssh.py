@@ -122,7 +122,8 @@ def test_a_refusal_is_named_by_status_and_up_alike_and_is_not_a_halt(fab, home, 
             assert done.stdout == f"lab stacklab@borrowed (ssh): {REFUSALS[refuse]}\n"
 
 
-def test_a_key_with_a_passphrase_is_used_where_the_agent_holds_it(lab, home, tmp_path, monkeypatch):
+@pytest.mark.parametrize("named", ["by the environment", "by the configuration"])
+def test_a_key_with_a_passphrase_is_used_where_the_agent_holds_it(lab, home, tmp_path, monkeypatch, named):
     write_key(home, lab._machine.key_path.read_text())
     socket = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
@@ -131,6 +132,9 @@ def test_a_key_with_a_passphrase_is_used_where_the_agent_holds_it(lab, home, tmp
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         subprocess.run(["ssh-add", "-q", home / "key"], check=True, stderr=subprocess.DEVNULL)
         subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", home / "key"], check=True, stdout=subprocess.DEVNULL)
+        if named == "by the configuration":
+            monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent")
+            (home / "config").write_text((home / "config").read_text() + f" IdentityAgent {socket}\n")
         assert open_lab("stacklab@borrowed").status()["state"] == "running"
     finally:
         agent.terminate()

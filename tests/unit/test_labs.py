@@ -136,6 +136,15 @@ def test_without_ssh_a_host_is_reached_by_what_was_said_unless_there_is_a_config
         SshLab("me@192.0.2.7")
 
 
+def test_the_agent_is_the_one_that_the_configuration_names(monkeypatch):
+    monkeypatch.setenv("MY_AGENT", "/run/mine")
+    ssh.SSH_CONFIG.write_text(
+        "Host a\n IdentityAgent /run/another\nHost b\n IdentityAgent none\nHost c\n IdentityAgent $MY_AGENT\n"
+    )
+    agents = [SshLab(f"me@{host}").web().agent for host in "abcd"]
+    assert agents == ["/run/another", False, "/run/mine", True]
+
+
 @pytest.mark.parametrize("spec", ["me@[2001:DB8:0::1]", "me@six"])
 def test_an_ipv6_address_stands_in_brackets_where_a_url_has_it_and_bare_elsewhere(spec):
     ssh.SSH_CONFIG.write_text("Host six\n HostName 2001:db8::0:1\n")
