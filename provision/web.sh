@@ -58,6 +58,7 @@ begin() {
     brought tree "$home" "$etc" "$state"
     if [ -e "$etc/settings.json" ]; then   # by a version that kept no list: which packages and users it brought is not known
         brought late list
+        if [ -e "$home/wheels" ]; then brought kept "$home/wheels"; fi   # a container lab's machine has them from its image
     else
         for unit in nginx redis-server uwsgi gunicorn; do
             if systemctl is-enabled -q "$unit" 2>/dev/null; then brought enabled "$unit"; fi
@@ -236,8 +237,8 @@ units() {
     install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
     # Also for unit files that a run which was cut off had put there.
     [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi gunicorn stacklab-postgresql redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
+    brought_files /etc/redis/redis.conf
     if ! cmp -s "$files/redis.conf" /etc/redis/redis.conf; then
-        brought_files /etc/redis/redis.conf
         systemctl stop redis-server   # and so it is started below, also where this is cut off here
         install_file "$files/redis.conf" /etc/redis/redis.conf
         chown redis:redis /etc/redis/redis.conf

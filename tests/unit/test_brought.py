@@ -89,6 +89,7 @@ def test_on_a_machine_of_before_there_was_a_list_no_file_of_ours_is_taken_for_so
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/settings.json").touch()
     (tmp_path / "there").touch()
-    lines = functions(tmp_path, f'begin; brought_files "{tmp_path}/there"; begin')
-    assert lines[-2:] == ["late list", f"file {tmp_path}/there"]
+    (tmp_path / "home/wheels").mkdir(parents=True)
+    lines = functions(tmp_path, f'home={tmp_path}/home; begin; brought_files "{tmp_path}/there"; begin')
+    assert lines[-3:] == ["late list", f"kept {tmp_path}/home/wheels", f"file {tmp_path}/there"]
     assert not (tmp_path / "state/originals").exists()
