@@ -64,7 +64,7 @@ def test_a_body_that_the_site_left_is_read_and_one_that_breaks_off_is_no_fault(c
 ])  # fmt: skip
 def test_workers_are_ready_once_each_child_of_the_master_says_so(notes, ready):
     machine = SimpleNamespace(
-        main_pid=lambda unit: 100, children=lambda pid: list(notes), note=lambda path: notes[int(path.rpartition("/")[2])]
+        main_pid=lambda unit: 100, children=lambda pid: list(notes), text_of=lambda path: notes[int(path.rpartition("/")[2])]
     )
     assert gunicorn.workers(machine) == ready
     assert gunicorn.GUNICORN.settings["uwsgi_threads"].read(machine) == (2 if any(notes.values()) else 0)
