@@ -54,21 +54,22 @@ def moved(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return lines
 
 
-def lock(upgrade: bool) -> str:
-    """Make the locks; what moved, as Markdown, empty if nothing did."""
-    before = {name: versions(name) for name in LOCKS}
+def lock(upgrade: bool) -> tuple[str, str]:
+    """(what moved, as Markdown, empty if nothing did; the lock that could not be made, before which it ended)."""
+    before, failed = {name: versions(name) for name in LOCKS}, ""
     for name, words in LOCKS.items():
         try:
             done = subprocess.run([*UV, *(["--upgrade"] if upgrade else []), *words, "-o", name], cwd=ROOT)
         except FileNotFoundError:
             sys.exit("locks.py: no 'uv' here, which makes the locks: 'pip install uv' brings it")
         if done.returncode:
-            sys.exit(f"locks.py: uv could not make {name} (above); is an index of packages reachable? Those before it are made")
+            failed = name
+            break
     told = ""
     for name in LOCKS:
         if lines := moved(before[name], versions(name)):
             told += f"\n{name}\n\n" + "".join(f"- {line}\n" for line in lines)
-    return told
+    return told, failed
 
 
 def keep(told: str) -> None:
@@ -111,10 +112,12 @@ def main(words: list[str]) -> None:
         sys.exit(code)
     if words not in (["lock"], ["lock", "--upgrade"]):
         sys.exit(__doc__)
-    told = lock(upgrade="--upgrade" in words)
+    told, failed = lock(upgrade="--upgrade" in words)
     if told:
         keep(told)
     print(told or "nothing moved")
+    if failed:
+        sys.exit(f"locks.py: uv could not make {failed} (above); is an index of packages reachable? Those before it are made")
 
 
 if __name__ == "__main__":

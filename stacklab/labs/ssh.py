@@ -18,6 +18,7 @@ from stacklab.errors import HostError, LabError
 from stacklab.labs.host import LOOK_TIMEOUT_S, Host
 
 SPEC = re.compile(r"(?:(?P<user>[^@\s]*)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[^@:\s\[\]]+)(:(?P<port>\d+))?")
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 SSH_CONFIG = Path("~/.ssh/config")
 WEB = "STACKLAB_WEB"
 HTTPS = 443
@@ -38,7 +39,7 @@ class SshLab:
     def __init__(self, spec: str):
         self.name = spec
         self._spec = _parts(spec)
-        self._web = os.environ.get(WEB, "").strip("[]")
+        self._web = _web(os.environ.get(WEB, ""))
         self.web()  # a configuration that does not do is told at once
 
     def web(self) -> Host:
@@ -92,6 +93,19 @@ class SshLab:
         }
 
 
+def _web(said: str) -> str:
+    """The name or address in $STACKLAB_WEB, which the site's certificate will be for; LabError if it is neither."""
+    name = said.strip("[]")
+    try:
+        if ":" in name:
+            ipaddress.ip_address(name)
+        elif name and not NAME.fullmatch(name):
+            raise ValueError
+    except ValueError:
+        raise LabError(f"{WEB}={said!r} is not allowed: a name or an address alone is, as web.example or [2001:db8::1]") from None
+    return name
+
+
 def _parts(spec: str) -> tuple[str, str, int | None]:
     """The user ("" where none is named), the host and the port of `spec`; LabError if it is none."""
     match = SPEC.fullmatch(spec)
@@ -126,7 +140,7 @@ def _agent(said: str) -> bool | str:
     """The agent that IdentityAgent means: the user's own, none, or the socket of another."""
     if said in ("SSH_AUTH_SOCK", "none"):
         return said != "none"
-    return os.path.expanduser(os.environ.get(said[1:], "") if said.startswith("$") else said)
+    return os.path.expandvars(os.path.expanduser(said))
 
 
 def _plain(address: str) -> str:

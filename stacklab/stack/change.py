@@ -107,7 +107,7 @@ def apply(
     try:
         outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
     except HostError:
-        _require_provisioned(host)
+        require_provisioned(host)
         raise
     if not outcome["ok"]:
         kept = "The old settings are in force." if site.place == serving.place else "The site before serves on."
@@ -124,7 +124,7 @@ def apply(
 def state(host: Host) -> dict[str, Any]:
     """{"applied": the record of the last commit, "observed": the live state, "changing": a change is being applied
     now, "unfinished": one was cut off and not yet undone, "leaving": how many nginx workers still finish what they have}."""
-    _require_provisioned(host)
+    require_provisioned(host)
     return json.loads(host.run(f"{COMMIT} --observe", sudo=True))
 
 
@@ -143,7 +143,7 @@ def _recorded(host: Host, read: Callable[[dict[str, Any]], Any]) -> Any:
     try:
         return read(json.loads(host.run("cat /etc/stacklab/settings.json")))
     except HostError:
-        _require_provisioned(host)
+        require_provisioned(host)
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"{host.name} has settings that this checkout cannot read ({error}); run 'fab provision'") from error
@@ -181,7 +181,7 @@ def observe(host: Host) -> dict[str, Any]:
 
 def ca_certificate(host: Host) -> str:
     """The lab's own CA certificate, as PEM: what a client must trust to reach the site."""
-    _require_provisioned(host)
+    require_provisioned(host)
     return host.run("cat /etc/stacklab/tls/ca.crt")
 
 
@@ -216,7 +216,7 @@ def is_provisioned(host: Host) -> bool:
     return host.run(f"test -e {SCRIPT} && test -e /etc/stacklab/settings.json && echo yes || true").strip() == "yes"
 
 
-def _require_provisioned(host: Host) -> None:
+def require_provisioned(host: Host) -> None:
     """One clear line where the machine runs and the stack was never set up on it."""
     if not is_provisioned(host):
         raise LabError(f"{host.name} runs, but the stack is not set up on it; run 'fab provision'")

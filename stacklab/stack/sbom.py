@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from stacklab import __version__
 from stacklab.labs.host import Host
+from stacklab.stack.change import require_provisioned
 
 LOOK = r"""
 . /etc/os-release; printf 'os\t%s\t%s\n' "$ID" "${VERSION_ID:-}"
@@ -26,7 +27,8 @@ done
 
 def bill_of_materials(host: Host) -> dict[str, Any]:
     """The bill of materials of what is installed on the host now: Debian's packages, and those of the Python environments of
-    the lab's site and of the one under test. Ready for JSON; HostError if it cannot be looked at."""
+    the lab's site and of the one under test. Ready for JSON; LabError where the stack was never set up."""
+    require_provisioned(host)
     (_, system, release), *rows = [line.split("\t") for line in host.run(LOOK).splitlines()]
     components = {one["bom-ref"]: one for one in (_component(row, system, release) for row in rows)}
     return {

@@ -140,9 +140,10 @@ def test_the_agent_is_the_one_that_the_configuration_names(monkeypatch):
     monkeypatch.setenv("MY_AGENT", "/run/mine")
     ssh.SSH_CONFIG.write_text(
         "Host a\n IdentityAgent /run/another\nHost b\n IdentityAgent none\nHost c\n IdentityAgent $MY_AGENT\n"
+        "Host e\n IdentityAgent ${MY_AGENT}/too\n"
     )
-    agents = [SshLab(f"me@{host}").web().agent for host in "abcd"]
-    assert agents == ["/run/another", False, "/run/mine", True]
+    agents = [SshLab(f"me@{host}").web().agent for host in "abcde"]
+    assert agents == ["/run/another", False, "/run/mine", True, "/run/mine/too"]
 
 
 @pytest.mark.parametrize("spec", ["me@[2001:DB8:0::1]", "me@six"])
@@ -156,6 +157,13 @@ def test_the_load_goes_where_it_is_told_to_and_ssh_goes_on_as_it_does(monkeypatc
     monkeypatch.setenv("STACKLAB_WEB", "[2001:db8::5]")
     host = SshLab("me@192.0.2.7").web()
     assert (host.address, host.url) == ("192.0.2.7", "https://[2001:db8::5]")
+
+
+@pytest.mark.parametrize("said", ["https://web.example", "web.example:8443", "web example", "-web", "[2001:db8::g]"])
+def test_what_is_no_name_and_no_address_never_comes_into_a_certificate(monkeypatch, said):
+    monkeypatch.setenv("STACKLAB_WEB", said)
+    with pytest.raises(LabError, match="STACKLAB_WEB=.* is not allowed"):
+        SshLab("me@192.0.2.7")
 
 
 @pytest.mark.parametrize(

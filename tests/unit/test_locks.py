@@ -10,7 +10,8 @@ import pytest
 from stacklab.files import ROOT
 
 UV = """#!/bin/sh
-# Writes the lock after -o: with --upgrade newer versions.
+# Writes the lock after -o: with --upgrade newer versions. With $FAILS in its words it fails.
+case "$*" in *"${FAILS:-nothing}"*) exit 1;; esac
 version=1.0; case "$*" in *--upgrade*) version=2.0;; esac
 for word; do last=$word; done
 printf 'django==%s \\\\\\n    --hash=sha256:00\\nredis==1 ; python_version < "3"\\n' $version > "$last"
@@ -47,6 +48,13 @@ def test_what_moved_is_told_and_kept_newest_first(locks, capsys):
     assert told.count("- django 1.0 → 2.0\n- gone 3, gone\n") == len(locks.LOCKS) and "redis" not in told
     title, first, second = locks.CHANGES.read_text().split("\n## ")
     assert title == "# What moved in the locks\n" and "1.0 → 2.0" in first and "django 1.0, new" in second
+
+
+def test_what_moved_before_uv_failed_is_told_and_kept_too(locks, monkeypatch, capsys):
+    monkeypatch.setenv("FAILS", "test.lock")
+    with pytest.raises(SystemExit, match="could not make requirements/test.lock"):
+        locks.main(["lock"])
+    assert capsys.readouterr().out.count("- django 1.0, new") == locks.CHANGES.read_text().count("- django 1.0, new") == 2
 
 
 def test_without_uv_one_line_says_where_it_comes_from(locks, monkeypatch):

@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
+from stacklab.errors import LabError
 from stacklab.stack import bill_of_materials
+from stacklab.stack.sbom import LOOK
 
 ANSWER = """os\tdebian\t13
 deb\tlibstdc++6\t1:14.2.0-19~b+1\tamd64
@@ -14,8 +18,13 @@ pypi\tTwisted\t26.10.0
 
 
 class Web:
+    name = "web"
+
+    def __init__(self, provisioned="yes"):
+        self.provisioned = provisioned
+
     def run(self, command):
-        return ANSWER
+        return ANSWER if command == LOOK else self.provisioned
 
 
 def test_each_package_is_named_once_as_scanners_know_it():
@@ -36,3 +45,8 @@ def test_two_bills_are_two_documents_with_a_time_each():
     assert one["serialNumber"] != two["serialNumber"]
     assert re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", one["serialNumber"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one["metadata"]["timestamp"])
+
+
+def test_where_nothing_is_set_up_there_is_no_bill_of_half_of_it():
+    with pytest.raises(LabError, match="the stack is not set up"):
+        bill_of_materials(Web(provisioned=""))
