@@ -28,7 +28,7 @@ LOAD = HttpLoad(path="/", users=50)
 NOTHING = "/stacklab/nothing"  # nginx answers 204 by itself (provision/templates/site.conf.j2)
 BUDGET_S, QUICK_BUDGET_S = 300.0, 22.0  # of blocks; starting the load, the ceiling and the arithmetic come on top
 QUICK = {"slice_s": 1.5, "guard_s": 0.3}
-LEAST_BLOCKS = 3
+LEAST_BLOCKS, MOST_BLOCKS = 3, 12  # sound ones wanted; and how many are tried for them once the budget is spent
 SEED = 1
 
 
@@ -54,10 +54,10 @@ def calibrate(
         blocks: list[Run] = []
         with slicing(on, plan, folder, on_slice) as slicer:
             end_s = time.monotonic() + (QUICK_BUDGET_S if quick else BUDGET_S)
-            while time.monotonic() < end_s or len(blocks) < LEAST_BLOCKS:  # on a slow computer, too, as many as it takes
+            while time.monotonic() < end_s or (len(_sound(blocks)) < LEAST_BLOCKS and len(blocks) < MOST_BLOCKS):
                 blocks.append(slicer.block(len(blocks) + 1))
             ceiling_per_s = _ceiling(slicer, settings, folder)
-    sound = [run for run in blocks if run.validity.valid]
+    sound = _sound(blocks)
     if len(sound) < LEAST_BLOCKS:
         why = next(reason for run in blocks for reason in run.validity.reasons)
         raise LabError(f"{len(sound)} of {len(blocks)} blocks were sound, too few: {why} Try again when the computer is idle")
@@ -68,6 +68,10 @@ def calibrate(
     )  # fmt: skip
     calibration.save()
     return calibration
+
+
+def _sound(blocks: Sequence[Run]) -> list[Run]:
+    return [run for run in blocks if run.validity.valid]
 
 
 def _ceiling(slicer: Slicer, settings: StackSettings, folder: Path) -> float | None:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -260,7 +261,8 @@ class Generator:
     def stop(self) -> None:
         """End what still runs, gently, then not; nothing is left when this returns."""
         for process in self._processes:
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended with a word unread
+                process.stdin.close()
             self._signal(process, signal.SIGTERM)
         deadline_s = time.monotonic() + STOP_S
         for process in self._processes:

@@ -1,18 +1,23 @@
 """A calibration: what recorded noise says of verdicts, on disk, found again for its machine alone, and in words."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import synthetic
 
 from stacklab import show
+from stacklab.bench import calibration as module
 from stacklab.bench.calibration import METRICS, _judged
 from stacklab.bench.comparison import Comparison
-from stacklab.errors import ResultsError
+from stacklab.errors import LabError, ResultsError
 from stacklab.runs.calibration import FILE, Calibration, calibration_for, calibration_of, in_words, machine_of, read_calibration
 from stacklab.settings import StackSettings
+from stacklab.site import LAB
 from stacklab.study import power
 from stacklab.study.report import write_report
 from stacklab.study.verdicts import NOT_TESTED, judge_all, judge_results
@@ -69,12 +74,17 @@ def block(folder, repeat: int):
     return synthetic.http_run(folder, f"b{repeat:03d}", workload=LOAD, seed=repeat, start_s=start_s, repeat=repeat, slices=parts)
 
 
+KNOWN = {
+    "noise": {"throughput_per_s": 0.06}, "false_share": {"throughput_per_s": 0.03}, "false_share_claims": 0.04,
+    "smallest": {"throughput_per_s": {"2": 0.12, "5": 0.07, "10": 0.05}}, "sampler_cores": 0.02,
+    "usual": {"steal_share": 0.02}, "uneven": {"steal_share": 0.04},
+}  # fmt: skip
+
+
 def calibration(folder, **known) -> Calibration:
     return Calibration(**{
         "machine": machine_of(synthetic.ENVIRONMENT), "made_s": 1.0, "quick": False, "blocks": 27, "disturbed": 1, "slice_s": 3.0,
-        "noise": {"throughput_per_s": 0.06}, "false_share": {"throughput_per_s": 0.03}, "false_share_claims": 0.04,
-        "smallest": {"throughput_per_s": {"2": 0.12, "5": 0.07, "10": 0.05}}, "ceiling_per_s": 5400.0, "sampler_cores": 0.02,
-        "usual": {"steal_share": 0.02}, "uneven": {"steal_share": 0.04}, "path": folder, **known,
+        "ceiling_per_s": 5400.0, "path": folder, **KNOWN, **known,
     })  # fmt: skip
 
 
@@ -93,6 +103,35 @@ def test_blocks_of_a_page_against_itself_become_figures(tmp_path):
     made = calibration(tmp_path, **known)
     json.dumps(made.to_dict(), allow_nan=False)
     assert show.calibration_text(made).count("%") > 5 * len(METRICS)
+
+
+@pytest.mark.parametrize(("disturbed", "tried"), [(4, 7), (99, 12)])
+def test_disturbed_blocks_are_measured_again_up_to_a_limit(monkeypatch, tmp_path, disturbed, tried):
+    made = []
+
+    class Slicer:
+        def block(self, number):
+            reasons = ("somebody computes.",) if number <= disturbed else ()
+            made.append(SimpleNamespace(validity=SimpleNamespace(valid=not reasons, reasons=reasons), started_s=number))
+            return made[-1]
+
+    @contextmanager
+    def given(what, *_):
+        yield what
+
+    bench = SimpleNamespace(host=None, site=LAB, environment=synthetic.ENVIRONMENT, noting=lambda *_: bench)
+    for name, what in {"bench": bench, "going_back": StackSettings(), "slicing": Slicer()}.items():
+        monkeypatch.setattr(module, name, partial(given, what))
+    monkeypatch.setattr(module, "QUICK_BUDGET_S", 0.0)
+    monkeypatch.setattr(module, "_ceiling", lambda *_: 5000.0)
+    monkeypatch.setattr(Calibration, "save", lambda self: None)
+    monkeypatch.setattr(module, "_judged", lambda sound, block_s: pytest.fail("too few") if len(sound) < 3 else KNOWN)
+    if disturbed > tried:
+        with pytest.raises(LabError, match="0 of 12 blocks were sound, too few: somebody computes"):
+            module.calibrate(None, quick=True, root=tmp_path)
+    else:
+        assert module.calibrate(None, quick=True, root=tmp_path).disturbed == disturbed
+    assert len(made) == tried
 
 
 def test_it_is_found_again_for_its_machine_the_newest_first_and_for_no_other(tmp_path):

@@ -87,6 +87,14 @@ def test_a_crowd_that_ended_early_is_an_error_with_locusts_words(load):
     process.wait(60)
 
 
+def test_a_crowd_that_ended_with_a_word_unread_is_stopped_all_the_same(certificates, tmp_path):
+    with crowd(HttpLoad(users=1), "https://127.0.0.1:9", tmp_path, certificates[0], None, ()) as load:
+        [process] = load._generator._processes
+        process.kill()
+        process.wait(60)
+        load._generator._say(process, "a word")  # and again when its standard input is closed
+
+
 def test_a_crowd_without_a_site_does_not_spin(certificates, tmp_path):
     with crowd(HttpLoad(users=2), "https://127.0.0.1:9", tmp_path, certificates[0], None, ()) as load:
         load.ask(HttpLoad(users=2))
