@@ -4,7 +4,7 @@
 # make test-hosts   what it says here, on Debian 12, 13 and testing, each a desk in a container
 # make test-docker  what can go wrong with `vagrant up` by Docker's engine (make test has its plain way)
 # make test-vagrant the same classroom by libvirt: an hour and more where it is emulated
-# make faults       the slow tests of what may go wrong, which make test leaves out
+# make faults       the fault matrix (docs/faults.md), and the slow tests that make test leaves out; QUICK=1: without these
 # make jmeter       the JMeter that tests run, into build/ (make test does it where there is a Java)
 # make notebooks    open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark    how long the lab itself takes: boot, changes, experiments
@@ -25,7 +25,7 @@ FAB := $(PY) -m stacklab.command
 PYTEST := $(PY) -m pytest
 # Its Python is not to be another, or to find another's packages (ROS and conda set such).
 unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
-QUICK := eight-cases-quick
+FIRST := eight-cases-quick
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help:
@@ -64,7 +64,7 @@ lab:
 	@echo
 	@$(FAB) verdicts
 	@echo
-	@echo "Look at it:        results/$(QUICK)/report.html"
+	@echo "Look at it:        results/$(FIRST)/report.html"
 	@echo "Go on from there:  make notebooks"
 
 notebooks: .venv/.lock
@@ -89,7 +89,7 @@ $(JMETER)/bin/ApacheJMeter.jar: requirements/jmeter.lock | .venv/.lock
 
 faults: .venv/.tests
 	@bash provision/needs lab unit test
-	$(PYTEST) tests/lab --faults
+	$(PYTEST) tests/lab tests/unit --faults -n 2 --dist loadfile $(if $(QUICK),--quick)
 
 test-unit: .venv/.tests
 	@bash provision/needs unit

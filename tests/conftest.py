@@ -5,7 +5,9 @@ import signal
 from pathlib import Path
 
 import hypothesis
+import matrix
 import pytest
+from matrix import told  # noqa: F401  (a fixture)
 from traps import set_traps
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them whatever they start.
@@ -14,6 +16,34 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example may take says how busy the computer is.
 hypothesis.settings.register_profile("stacklab", deadline=None)
 hypothesis.settings.load_profile("stacklab")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--faults", action="store_true", help="the fault matrix, and the lab's slow tests; no others")
+    parser.addoption("--quick", action="store_true", help="of the fault matrix what is not slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Slow tests (`faults`) and rows of the matrix (`fault`) are what --faults runs; without it, what is not slow is run."""
+    matrix.mark(items)
+    only, quick = config.getoption("--faults"), config.getoption("--quick")
+
+    def wanted(item) -> bool:
+        slow, row = bool(item.get_closest_marker("faults")), bool(item.get_closest_marker("fault"))
+        return (row and not (quick and slow)) or (slow and not quick) if only else not slow
+
+    if left := [item for item in items if not wanted(item)]:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if wanted(item)]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--faults"):
+        reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+        seen = matrix.rows(sorted(reports, key=lambda report: report.nodeid))
+        matrix.keep(seen)
+        terminalreporter.section("the fault matrix")
+        terminalreporter.write(matrix.table(seen))
 
 
 @pytest.hookimpl(wrapper=True)

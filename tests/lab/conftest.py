@@ -18,21 +18,12 @@ LAB_NAME = "-".join(filter(None, (os.environ.get("STACKLAB_TEST_LAB", "stacklab-
 LONGEST = "test_notebooks_run"
 
 
-def pytest_addoption(parser):
-    parser.addoption("--faults", action="store_true", help="run the tests marked `faults`, and no others of the lab")
-
-
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("lab")
     # A worker that takes a file takes all of it: the one that takes longest must not be the last.
     items.sort(key=lambda item: item.path.stem != LONGEST)
-    wanted = config.getoption("--faults", default=False)
-    left = [item for item in items if item.get_closest_marker("lab") and bool(item.get_closest_marker("faults")) != wanted]
-    if left:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")

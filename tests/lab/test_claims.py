@@ -89,6 +89,7 @@ def test_a_standstill_shows_in_a_schedules_slow_tenth_and_hardly_in_a_loops(lab,
     assert [event["what"] for event in runs[0].events] == ["freeze uwsgi for 2 s"]
 
 
+@pytest.mark.fault("the desk is gone while a service stands still", "desk")
 def test_what_stands_still_goes_on_also_if_the_desk_is_gone(lab, host):
     own = lab.web()
     thread = threading.Thread(target=lambda: _until_it_breaks(own), daemon=True)

@@ -146,6 +146,7 @@ def test_load_can_come_from_client_addresses_in_sixteen_networks(lab):
             assert s.recv(4) == b"SSH-"
 
 
+@pytest.mark.fault("two labs at once", "desk")
 def test_two_labs_run_at_once_each_with_a_machine_of_its_own(lab, other):
     other.up()
     assert other.status()["address"] != lab.status()["address"]
@@ -158,6 +159,7 @@ def test_two_labs_run_at_once_each_with_a_machine_of_its_own(lab, other):
     assert lab.web().run("systemctl is-active ssh").strip() == "active"
 
 
+@pytest.mark.fault("two `fab up` at once", "desk")
 def test_two_commands_at_once_make_one_machine(other):
     both = [start("up", other), start("up", other)]
     assert [process.wait(timeout=120) for process in both] == [0, 0]
@@ -235,6 +237,7 @@ def test_make_clean_removes_the_labs_of_its_own_folder_and_needs_nothing_but_a_s
     assert not other._machine.exists and other.status()["state"] == "absent" and lab.status()["state"] == "running"
 
 
+@pytest.mark.fault("`fab up` is killed at its steps", "desk")
 @pytest.mark.parametrize("seed", range(4))
 def test_up_goes_on_after_it_was_killed_anywhere(other, seed):
     process = start("up", other)
@@ -245,6 +248,7 @@ def test_up_goes_on_after_it_was_killed_anywhere(other, seed):
     assert other.up().run("echo whole").strip() == "whole"
 
 
+@pytest.mark.fault("`fab destroy` is killed at its steps", "desk")
 @pytest.mark.parametrize("seed", range(2))
 def test_destroy_goes_on_after_it_was_killed_anywhere(other, seed):
     other.up()
@@ -257,6 +261,7 @@ def test_destroy_goes_on_after_it_was_killed_anywhere(other, seed):
     assert left_of(other, subnet) == []
 
 
+@pytest.mark.fault("kill -9 of the machine", "desk")
 def test_a_machine_whose_nspawn_was_killed_is_seen_and_booted_again(other):
     if os.geteuid() != 0:
         pytest.skip("killing root's process needs root")
@@ -266,6 +271,7 @@ def test_a_machine_whose_nspawn_was_killed_is_seen_and_booted_again(other):
     assert nspawn.supervisor(machine_name(subnet_of(other)))
 
 
+@pytest.mark.fault("the machine powers itself off", "web")
 def test_a_machine_that_powers_itself_off_counts_as_halted(other):
     host = other.up()
     try:
@@ -276,6 +282,7 @@ def test_a_machine_that_powers_itself_off_counts_as_halted(other):
     other.up().run("true")
 
 
+@pytest.mark.fault("disk full while the machine is made", "desk")
 def test_a_disk_that_fills_up_while_the_machine_is_unpacked_is_one_clear_error(lab, monkeypatch, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
@@ -292,6 +299,7 @@ def test_a_disk_that_fills_up_while_the_machine_is_unpacked_is_one_clear_error(l
         subprocess.run(["umount", small], check=True)
 
 
+@pytest.mark.fault("a machine that cannot boot", "web")
 def test_a_machine_that_cannot_boot_is_an_error_with_its_last_words(other):
     if os.geteuid() != 0:
         pytest.skip("breaking the machine needs root")

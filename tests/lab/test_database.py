@@ -101,6 +101,7 @@ def test_it_runs_as_its_own_user_in_a_sandbox_on_a_socket_alone_and_starts_at_bo
     assert re.search(r"postgresql=\d+\.\d+", "\n".join(f"{k}={v}" for k, v in stack.versions(served).items()))
 
 
+@pytest.mark.fault("kill -9 of PostgreSQL", "web")
 def test_killed_it_is_back_by_itself_and_the_site_with_it(served, site):
     assert {asked(site, "/visit/")["database"] for _ in range(20)} == {"postgresql"}, "each worker holds a connection"
     served.run("systemctl kill --signal=KILL stacklab-postgresql", sudo=True)

@@ -81,6 +81,7 @@ def under_load(child: subprocess.Popen, folder: Path, runs: int) -> None:
     assert generators(folder)
 
 
+@pytest.mark.fault("kill -9 of an experiment", "desk")
 def test_kill_9_of_the_desk_leaves_nothing_running_and_the_next_start_goes_on(at_defaults, lab, desk, tmp_path):
     host = at_defaults
     stack.apply(host, FOUND)
@@ -106,6 +107,7 @@ def test_kill_9_of_the_desk_leaves_nothing_running_and_the_next_start_goes_on(at
     assert len(load_runs(tmp_path)) == len(runs)
 
 
+@pytest.mark.fault("Ctrl-C in an experiment", "desk")
 def test_an_interrupt_ends_in_the_settings_it_found_and_in_no_half_run(at_defaults, lab, desk, tmp_path):
     stack.apply(at_defaults, FOUND)
     child = desk()
@@ -136,6 +138,7 @@ def test_ctrl_c_is_answered_in_one_line(at_defaults, lab, tmp_path):
     assert stack.current(at_defaults) == StackSettings()
 
 
+@pytest.mark.fault("somebody changes settings in a run", "web")
 def test_settings_that_somebody_changes_meanwhile_make_the_run_disturbed(at_defaults, lab, tmp_path):
     point = Point("changed", StackSettings(), LOAD)
     changed = []
@@ -152,6 +155,7 @@ def test_settings_that_somebody_changes_meanwhile_make_the_run_disturbed(at_defa
     assert stack.current(at_defaults) == StackSettings()
 
 
+@pytest.mark.fault("disk full in a run", "desk")
 def test_results_without_room_on_the_desk_are_one_line(at_defaults, fab, tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the folder should be")

@@ -106,6 +106,7 @@ def test_an_option_that_uwsgi_does_not_know_is_refused_in_its_own_words(at_defau
     assert "unknown config directive: frobnicate" in said
 
 
+@pytest.mark.fault("a site that cannot be loaded", "web")
 def test_a_site_that_cannot_be_loaded_is_refused(at_defaults, site, templates, refused):
     templates("uwsgi.ini.j2", "module = {{ site.wsgi }}", "module = config.nothing")
     with left_as_it_was(at_defaults, site):
@@ -147,6 +148,7 @@ def test_uwsgi_refusing_live_what_the_trial_took_puts_the_old_settings_back(at_d
     assert "frobnicate" in said, "uWSGI's own words, from the journal"
 
 
+@pytest.mark.fault("a port is taken by somebody else", "web")
 def test_a_port_that_is_taken_puts_the_old_settings_back(at_defaults, site, refused):
     listen = "import socket, time; s = socket.create_server(('127.0.0.1', 8446)); time.sleep(600)"
     at_defaults.run(f'systemd-run -q --unit=squatter python3 -c "{listen}"', sudo=True)
@@ -181,6 +183,7 @@ def full(host, folder: str):
         host.run(f"umount {folder} /mnt/full", sudo=True)
 
 
+@pytest.mark.fault("disk full in a change", "web")
 @pytest.mark.parametrize("folder", ["/var/lib/stacklab/commit", "/etc/nginx", "/etc/stacklab"])
 def test_a_full_disk_is_named_and_changes_nothing(at_defaults, site, refused, folder):
     with left_as_it_was(at_defaults, site), full(at_defaults, folder):
@@ -206,6 +209,7 @@ def settled(host) -> StackSettings:
     return settings
 
 
+@pytest.mark.fault("SSH cut in a change", "between")
 @pytest.mark.parametrize("cut", ["here", "there"])
 @pytest.mark.parametrize("after_s", [0.0, 0.4, 1.2])
 def test_ssh_cut_in_the_middle_ends_in_the_old_or_the_new_state(lab, at_defaults, site, cut, after_s):
@@ -241,6 +245,7 @@ def test_ssh_cut_in_the_middle_ends_in_the_old_or_the_new_state(lab, at_defaults
     mine.close()
 
 
+@pytest.mark.fault("a change is killed at its steps", "web")
 @pytest.mark.parametrize("whom", ["main", "all"])
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 0.8, 1.5, 2.5])
 def test_a_change_that_is_killed_on_the_host_is_undone_there(at_defaults, site, whom, after_s):
@@ -276,6 +281,7 @@ def test_what_a_change_killed_in_its_trial_has_left_is_gone_after_the_next_even_
     assert leftovers(at_defaults) == ""
 
 
+@pytest.mark.fault("the recovery of a killed change is killed too", "web")
 def test_the_recovery_being_killed_too_is_mended_by_the_next_change(at_defaults, site):
     # A journal without anybody at work: whoever should have recovered was killed as well.
     at_defaults.run(
@@ -297,6 +303,7 @@ def test_the_recovery_being_killed_too_is_mended_by_the_next_change(at_defaults,
 # ---------------------------------------------------------------- two at once
 
 
+@pytest.mark.fault("two changes at once", "desk")
 def test_of_two_changes_at_once_one_is_refused_in_one_line(lab, at_defaults, site):
     outcomes: list[object] = []
 

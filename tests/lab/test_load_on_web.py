@@ -85,6 +85,7 @@ def test_the_layer_in_memory_loses_what_has_to_cross(load, restored):
     assert (counted.instance.dropna() == counted.via[counted.instance.notna()]).all()
 
 
+@pytest.mark.fault("kill -9 of an instance, with chat_resume", "web")
 def test_with_chat_resume_an_instance_that_goes_loses_nothing(load, restored):
     stack.apply(restored, stack.current(restored).replace(chat_resume=True))
     killed = []
@@ -107,6 +108,7 @@ HEALING = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("the outages of `fab experiment outages` that heal", "web")
 @pytest.mark.parametrize("happening", HEALING, ids=lambda point: point.label)
 def test_after_an_outage_the_service_is_back_by_itself_and_no_unit_is_left_failed(lab, restored, tmp_path, happening):
     workload = happening.workload.replace(clients=30, rooms=3, ramp_s=2.0, duration_s=30.0)

@@ -51,6 +51,7 @@ def measurer(lab, tmp_path):
         child.communicate()
 
 
+@pytest.mark.fault("two measurements at once; kill -9 of the first", "desk")
 def test_the_second_measurer_is_told_of_the_first_from_wherever_and_a_kill_gives_the_lab_back(
     at_defaults, lab, measurer, checkout
 ):
@@ -75,6 +76,7 @@ def test_the_second_measurer_is_told_of_the_first_from_wherever_and_a_kill_gives
     assert third.returncode == 0, said
 
 
+@pytest.mark.fault("kill -9 of a desk that has changed settings", "desk")
 def test_after_a_kill_another_desk_goes_back_to_the_settings_found(at_defaults, lab, measurer, checkout):
     stack.apply(at_defaults, StackSettings(uwsgi_threads=2))
     first = measurer("chat", "--clients", "2000", "--rooms", "20", "--ramp-s", "60")  # which raises settings for itself
@@ -115,6 +117,7 @@ def foreign(run) -> list[str]:
 CHAT = ChatLoad(clients=20, rooms=4, messages_per_s=1, duration_s=3, ramp_s=1)
 
 
+@pytest.mark.fault("somebody else's request in a run", "from outside")
 @pytest.mark.parametrize("load", [LOAD, pytest.param(CHAT, marks=pytest.mark.faults)])
 def test_a_single_foreign_request_disturbs_a_run_and_a_load_alone_has_none(measured, site, load):
     assert foreign(measured(load)) == []

@@ -116,6 +116,7 @@ def test_ctrl_c_leaves_no_sampler_on_the_host(host, tmp_path):
     wait_until(lambda: not samplers_on(host), "the sampler is gone", 10)
 
 
+@pytest.mark.fault("SSH cut in a run", "between")
 def test_sampling_survives_a_cut_ssh_connection_and_says_so(lab, host, tmp_path):
     watched = lab.web()
     try:

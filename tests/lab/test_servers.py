@@ -85,6 +85,7 @@ def test_it_has_the_daemons_user_its_files_and_its_sandbox(served):
     }  # fmt: skip
 
 
+@pytest.mark.fault("kill -9 of an instance of uvicorn, Hypercorn, Granian", "web")
 def test_an_instance_that_is_killed_is_back(served, reached):
     host, server = served
     pid = host.run(f"systemctl show -P MainPID {server}@2").strip()

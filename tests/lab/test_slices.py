@@ -64,6 +64,7 @@ def test_blocks_go_on_where_they_stopped_and_whole_ones_are_kept(lab, at_default
     assert (tmp_path / "waiting" / "b001" / RUN_FILE).stat().st_mtime_ns == first
 
 
+@pytest.mark.fault("somebody changes settings between slices", "web")
 def test_somebody_elses_change_costs_that_block_and_nothing_else(lab, at_defaults, tmp_path):
     plan = Experiment(name="waiting", points=POINTS, repeats=2, slice_s=1.0, guard_s=0.5)
     changed = []
@@ -77,6 +78,7 @@ def test_somebody_elses_change_costs_that_block_and_nothing_else(lab, at_default
     assert len(runs) >= 4
 
 
+@pytest.mark.fault("20 changes under a saturating load, and 200", "web")
 @pytest.mark.parametrize("changes", [20, pytest.param(200, marks=[pytest.mark.faults, pytest.mark.timeout(3600)])])
 def test_changes_under_a_saturating_load_drop_no_request(lab, at_defaults, tmp_path, changes):
     ca = tmp_path / "ca.crt"

@@ -84,6 +84,7 @@ def test_one_that_cannot_start_leaves_uwsgi_serving(at_defaults, site):
         assert observed["wsgi_server"] == "uwsgi" and "gunicorn" not in observed["units"] and site("/")[0] == 200
 
 
+@pytest.mark.fault("kill -9 of gunicorn's main process and a worker", "web")
 def test_a_worker_and_a_master_that_are_killed_are_back(served, site):
     worker = workers(served)["pid"].iloc[0]
     master = served.run("systemctl show -P MainPID gunicorn").strip()

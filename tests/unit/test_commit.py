@@ -109,6 +109,7 @@ def test_a_swap_that_stands_leaves_nothing_behind(commit, site, tmp_path):
     assert not commit.JOURNAL.exists() and leftovers(tmp_path) == []
 
 
+@pytest.mark.fault("a change is killed at any system call", "web")
 def test_killed_anywhere_it_ends_in_the_old_files_or_the_new(commit, site, tmp_path):
     def change():
         commit.swap(site)
@@ -139,6 +140,7 @@ def test_killed_anywhere_it_ends_in_the_old_files_or_the_new(commit, site, tmp_p
     assert texts(site) == NEW and leftovers(tmp_path) == [], "what a kill left does not disturb the next change"
 
 
+@pytest.mark.fault("a disk that fills up at any write of a change", "web")
 @pytest.mark.parametrize("at, written", [(0, r"nginx\.conf"), (-1, r"journal\.json")])
 def test_a_disk_without_room_leaves_all_as_it_was(commit, site, tmp_path, monkeypatch, at, written):
     room_for = iter(range(at % (len(site) + 1)))  # the new files, and after them the journal

@@ -127,7 +127,7 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
         ],
         "test-hosts": ["-m tests.hosts 12 13 testing", "-m pytest tests/hosts"],
         "test-docker": ["-m pytest tests/vagrant/test_docker_faults.py -s"],
-        "faults": ["-m pytest tests/lab --faults"],
+        "faults": ["-m pytest tests/lab tests/unit --faults -n 2 --dist loadfile"],
         "test-vagrant": ["-m pytest tests/vagrant/test_classroom.py --libvirt -s"],
         "doctor": ["-m stacklab.command doctor"], "check": ["-m ruff check"], "benchmark": ["-m tests.benchmark"],
         "pictures": ["docs/pictures.py"],

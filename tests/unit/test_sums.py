@@ -47,6 +47,7 @@ def test_a_run_as_it_was_written_is_whole(folder):
     assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder / "one").returncode == 0
 
 
+@pytest.mark.fault("a bit of a result folder is flipped", "desk")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_flipped_bit_anywhere_leaves_that_run_out_with_a_line_and_no_other(folder, data):
@@ -65,6 +66,7 @@ def test_one_flipped_bit_anywhere_leaves_that_run_out_with_a_line_and_no_other(f
     assert str(folder / "one") in lines[0]
 
 
+@pytest.mark.fault("a file of a result folder is gone, or cut off", "desk")
 def test_any_file_that_is_gone_or_cut_off_is_noticed(folder):
     for file in sorted(path for path in (folder / "one").iterdir() if path.is_file()):
         whole = file.read_bytes()

@@ -147,12 +147,14 @@ def test_results_go_where_a_shell_would_have_put_them(given, meant, tmp_path):
     assert done.stdout.strip() == str(tmp_path / meant)
 
 
+@pytest.mark.fault("the load generator is out of files", "desk")
 def test_too_few_open_files_are_named_and_not_the_ca(tmp_path, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
     with pytest.raises(LoadError, match=r"users=300 .* needs 400 open files .* allows 256"):
         run_load(HttpLoad(users=300), "https://127.0.0.1:9", tmp_path, tmp_path / "ca.crt")
 
 
+@pytest.mark.fault("no room for the rows of a load", "desk")
 def test_rows_that_find_no_room_end_the_generator_at_once():
     code = "from share import Rows; rows = Rows(open('/dev/full', 'w')); [rows.writerow(('x' * 50,)) for _ in range(9999)]"
     done = subprocess.run([sys.executable, "-c", code], cwd=LOADTESTS, env=own(), capture_output=True, text=True, timeout=30)

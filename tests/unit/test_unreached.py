@@ -33,6 +33,7 @@ class Web:
         return f"{time.time() + self.ahead_s:.0f}\n"
 
 
+@pytest.mark.fault("a clock years off", "either side")
 @pytest.mark.parametrize("load", LOADS, ids=["http", "chat"])
 @pytest.mark.parametrize("ahead_days", [5 * 365, -5 * 365])
 def test_a_clock_five_years_off_is_named_with_both_dates_and_what_to_do(load, ahead_days, tmp_path):
