@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import gevent
 from chatsocket import ABNORMAL, ChatSocket, Closed
 from gevent.event import Event
-from labchat import Message, Welcome
+from labchat import Message, Resumed, Welcome
 from share import error_text
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Client:
         self.attempts = self.retries = self.numbered = 0
         self.last_id: str | None = None  # the newest message seen, where the server keeps history
         self.unconfirmed: dict[int, str] = {}  # sent, and not come back yet; kept only with history
+        self.earlier: list[int] = []  # of these, what was said over connections that ended
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -177,6 +178,8 @@ class Client:
                 self.take_message(what, received_s)
             elif isinstance(what, Welcome):
                 self.take_welcome(what, received_s)
+            elif isinstance(what, Resumed):
+                self.take_page(what)
 
     def take_message(self, message: Message, received_s: float) -> None:
         chatters = self.chatters
@@ -203,9 +206,14 @@ class Client:
             self.last_id, self.own_names = welcome.last_id, {welcome.name}
             return
         self.own_names.add(welcome.name)
+        self.earlier = [*self.unconfirmed]
         self.socket.send(self.chatters.chat.resume(self.last_id))
-        if self.unconfirmed:
-            gevent.spawn(self.resend, self.socket, welcome.last_id, [*self.unconfirmed])
+
+    def take_page(self, page: Resumed) -> None:
+        if page.more:
+            self.socket.send(self.chatters.chat.resume(page.last_id))
+        elif self.earlier:
+            gevent.spawn(self.resend, self.socket)
 
     # -- what is sent ---------------------------------------------------------------------------
 
@@ -232,14 +240,12 @@ class Client:
         except OSError:
             pass  # the connection ended in this moment: sent, as far as the sender knew
 
-    def resend(self, socket: ChatSocket, joined_id: str, earlier: list[int]) -> None:
-        """Where history is kept, nothing is lost: once the history has been read, repeat what was said `earlier`,
-        over the connection that ended, and did not come back.
+    def resend(self, socket: ChatSocket) -> None:
+        """Where history is kept, nothing is lost: once the history has been read, repeat what was said `earlier`, and did
+        not come back. (A moment later: the server may have heard it just after this connection was there.)
         """
-        while order(self.last_id) < order(joined_id) and self.socket is socket:
-            gevent.sleep(0.1)
         gevent.sleep(RESEND_AFTER_S)
-        for text in [self.unconfirmed[n] for n in earlier if n in self.unconfirmed]:
+        for text in [self.unconfirmed[n] for n in self.earlier if n in self.unconfirmed]:
             if self.socket is not socket:
                 return
             try:

@@ -19,6 +19,13 @@ class Welcome(NamedTuple):
     last_id: str | None = None  # the newest message of the room's history, where one is kept
 
 
+class Resumed(NamedTuple):
+    """A page of the history has arrived, up to the message `last_id`; `more` is to be asked for from there."""
+
+    last_id: str
+    more: bool
+
+
 class Message(NamedTuple):
     """Somebody's message, as it arrives."""
 
@@ -48,11 +55,13 @@ def resume(last_id: str) -> str:
     return json.dumps({"type": "resume", "last_id": last_id})
 
 
-def recognise(frame: bytes) -> Welcome | Message | None:
+def recognise(frame: bytes) -> Welcome | Message | Resumed | None:
     """What has arrived; None for what the load does not look at."""
     said = json.loads(frame)
     if said["type"] == "message":
         return Message(said["client"], said["n"], said["id"], said["instance"])
     if said["type"] == "welcome":
         return Welcome(said["client"], said["instance"], said["last_id"])
+    if said["type"] == "resumed":
+        return Resumed(said["last_id"], said["more"])
     return None

@@ -2,7 +2,7 @@
 
 client → server  {"type": "message", "text": …, "n"?: whole number, "sent_s"?: number}
 server → client  welcome, message, presence
-With improvements on also: resume from the client, undelivered to it.
+With improvements on also: resume from the client; resumed, undelivered to it.
 """
 
 from typing import Any

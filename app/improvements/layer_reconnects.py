@@ -19,12 +19,12 @@ from chat.frames import TRY_AGAIN_LATER
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, TimeoutError
 
 log = logging.getLogger("stacklab.layers")
 
-# What a command raises while Redis is stopped, starting, or not answering.
-REDIS_AWAY = (RedisError, OSError)
+# What a command raises while Redis is stopped, starting, or not answering. (One that Redis refuses is another matter.)
+REDIS_AWAY = (ConnectionError, TimeoutError, OSError)
 TRY_AGAIN_S = 0.1
 # Shorter than the time that Daphne gives a consumer to end (10 s): who leaves may have to wait for a connection too.
 POOL_WAIT_S = 5.0

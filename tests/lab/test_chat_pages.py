@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from stacklab import stack
+from stacklab.settings import StackSettings
+
 pytestmark = [pytest.mark.lab, pytest.mark.browser]
 
 CHROMIUM = "/usr/bin/chromium"
@@ -154,6 +157,22 @@ def test_a_page_comes_back_by_itself_when_its_instance_is_restarted_or_killed(op
     say(page, "back after a kill")
     expect(last_said(other)).to_have_text("back after a kill", timeout=BACK_MS)
     expect(page.locator("#present")).to_have_text("2", timeout=BACK_MS)
+
+
+@pytest.mark.fault("kill -9 of a page's instance while it speaks, with chat_resume", "web")
+def test_with_chat_resume_a_page_says_again_what_it_said_as_its_socket_ended(open_page, at_defaults):
+    stack.apply(at_defaults, StackSettings(chat_resume=True))
+    page, other = open_room(open_page, "again"), open_room(open_page, "again")
+    while instance_of(other) == instance_of(page):
+        other = open_room(open_page, "again")
+    unit = instance_of(page)
+    at_defaults.run(f"systemctl kill --signal=STOP {unit}", sudo=True)
+    for number in range(5):
+        say(page, f"word {number}")  # on their way, and never taken
+    at_defaults.run(f"systemctl kill --signal=KILL {unit}", sudo=True)
+    wait_until_connected(page)
+    for each in (page, other):
+        expect(each.locator("#messages li .text")).to_have_text([f"word {number}" for number in range(5)], timeout=BACK_MS)
 
 
 def test_the_index_page_shows_the_stack(open_page):

@@ -14,6 +14,8 @@ from pathlib import Path
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, RejectConnection, Request, TextMessage
 
+PAGE = 3  # messages of the history at once
+
 
 class ChatSite:
     """Rooms as the site under test has them, served by a thread a socket."""
@@ -147,8 +149,11 @@ class Member:
         site = self.site
         if frame["type"] == "resume":
             with site.lock:
-                for missed in site.history[int(frame["last_id"].split("-")[0]) : self.joined]:
+                start = int(frame["last_id"].split("-")[0])
+                end = min(start + PAGE, self.joined)
+                for missed in site.history[start:end]:
                     self.say({**missed, "instance": "daphne@1"})
+                self.say({"type": "resumed", "last_id": f"{end}-0", "more": end < self.joined})
             return
         with site.lock:
             site.heard.append(frame)

@@ -206,6 +206,31 @@ def test_a_client_that_was_away_resumes_where_it_was(shared, room):
     assert bob.heard(0.3) == []
 
 
+def test_who_missed_much_gets_it_page_by_page_and_is_not_cut_off_for_it(shared, room):
+    """Nearly two megabytes at once would be more than a socket may have waiting (4408), however fast its client reads."""
+    instance = shared(chat_resume=True, bounded_sockets=True)
+    ann, bob = instance.client(room), instance.client(room)
+    ann.welcome()
+    seen = bob.welcome()["last_id"]
+    bob.close()
+    for number in range(140):
+        ann.say("\u20ac" * 4096, n=number)
+        assert ann.next("message")["n"] == number
+        time.sleep(0.05)  # as fast as anybody may speak
+    bob = instance.client(room)
+    bob.welcome()
+    pages = []
+    while not pages or pages[-1]["more"]:
+        bob.send(type="resume", last_id=seen)
+        heard = [bob.next("message")["n"] for _ in range(min(40, 140 - 40 * len(pages)))]
+        assert heard == list(range(40 * len(pages), 40 * len(pages) + len(heard)))
+        pages.append(bob.next("resumed"))
+        seen = pages[-1]["last_id"]
+    assert [page["more"] for page in pages] == [True, True, True, False]
+    bob.send(type="resume", last_id=seen)
+    assert bob.close_code() == 4400, "a socket resumes once"
+
+
 def test_with_history_a_message_that_the_layer_lost_comes_with_the_next(daphne, redis):
     """The channel layer delivers at most once; the stream tells a receiver what it missed."""
     import redis as redis_client

@@ -177,6 +177,80 @@ class Reader:
     async def chat_message(self, event: dict) -> None:
         self.given.append(event)
 
+    async def pass_on(self, message: dict) -> None:
+        raise self.fault
+
+    async def close(self, code: int) -> None:
+        self.given.append(code)
+
+
+class Kept:
+    """What stands for the history: `messages`, or the fault that asking for them ends in."""
+
+    def __init__(self, *messages: dict, fault: Exception | None = None) -> None:
+        self.messages, self.fault = list(messages), fault
+
+    async def append(self, group: str, message: dict) -> tuple[str, str]:
+        if self.fault:
+            raise self.fault
+        self.messages.append(message)
+        return f"{len(self.messages)}-0", f"{len(self.messages) - 1}-0"
+
+    async def between(self, group: str, after: str, last: str) -> list[dict]:
+        return self.messages
+
+
+@pytest.fixture
+def reader(monkeypatch):
+    """`reader(*kept)`: a Resuming reader of a room whose history is that."""
+    from improvements import chat_resume
+
+    def make(*messages: dict, **options) -> Reader:
+        kept = Kept(*messages, **options)
+        monkeypatch.setattr(chat_resume, "history", lambda: kept)
+        made = type("Both", (chat_resume.Resuming, Reader), {"group": "g"})()
+        made.kept = kept
+        return made
+
+    return make
+
+
+def test_what_is_written_down_is_said_though_the_layer_fails(reader):
+    """Its sender must not be told to say it again: the next message brings it along, and then all would have it twice."""
+    from redis.exceptions import ConnectionError, ResponseError
+
+    speaker = reader()
+    speaker.fault = ConnectionError("away")
+    asyncio.run(speaker.pass_on({"id": "x-1", "n": 1}))
+    assert len(speaker.kept.messages) == 1
+    speaker.fault = ResponseError("OOM command not allowed")
+    with pytest.raises(ResponseError):  # Redis is there, and refuses: not for a client to wait out
+        asyncio.run(speaker.pass_on({"id": "x-2", "n": 2}))
+    with pytest.raises(ConnectionError):
+        asyncio.run(reader(fault=ConnectionError("away")).pass_on({"id": "x-3", "n": 3}))
+
+
+def message(number: int, **more) -> dict:
+    return {"id": f"{number}-0", "text": f"{number}", **more}
+
+
+def test_who_missed_a_page_or_more_is_sent_to_come_back_and_ask_for_it(reader):
+    from improvements.chat_resume import PAGE
+
+    few = reader(*map(message, range(1, PAGE)))
+    asyncio.run(few.chat_message(message(900, before="899-0")))
+    assert [event["text"] for event in few.given] == [*map(str, range(1, PAGE)), "900"] and few.last_id == "900-0"
+    many = reader(*map(message, range(1, PAGE + 1)))
+    asyncio.run(many.chat_message(message(900, before="899-0")))
+    assert many.given == [4503] and many.last_id == "0-0"
+
+
+def test_a_history_that_redis_has_forgotten_keeps_no_message_back(reader):
+    one = reader()
+    asyncio.run(one.chat_message(message(7, before="6-0")))
+    assert [event["text"] for event in one.given] == ["7"]
+
+
 
 def test_what_an_instance_without_history_says_is_passed_on():
     """While the setting changes, some instances have it and some have not."""

@@ -5,6 +5,7 @@
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 15000;
 const MESSAGES_SHOWN = 500;
+const RESEND_AFTER_MS = 1000;
 
 // Close codes after which trying again would end the same way, and what to tell the reader.
 const FINAL_CODES = new Map([
@@ -33,6 +34,8 @@ let sent = 0;
 let myself = null; // the server's name for the present socket
 let lastId = null; // the newest message seen, where the server keeps history
 const mine = new Set(); // the names of all sockets that this page has had
+const unheard = new Map(); // what was said and has not come back, by number; kept where the server keeps history
+let earlier = []; // the numbers of those said over sockets that ended
 
 function connect() {
   socket = new WebSocket(address);
@@ -47,7 +50,10 @@ function receive(frame) {
     show(frame);
   } else if (frame.type === "presence") {
     showPresence(frame.present);
+  } else if (frame.type === "resumed") {
+    resumed(frame);
   } else if (frame.type === "undelivered") {
+    unheard.delete(frame.n);
     byId("problem").textContent = "The last message reached nobody: the server's relay is away. Send it again.";
   }
 }
@@ -62,11 +68,29 @@ function welcome(frame) {
   showPresence(frame.present);
   if (frame.last_id !== null) {
     if (lastId !== null) {
+      earlier = [...unheard.keys()];
       socket.send(JSON.stringify({ type: "resume", last_id: lastId }));
     } else {
       lastId = frame.last_id;
     }
   }
+}
+
+// What was missed comes page by page. After the last one, what this page said while its socket ended, and has not
+// heard, is said again; a moment later, since the server may have taken it just after the new socket was there.
+function resumed(page) {
+  if (page.more) {
+    socket.send(JSON.stringify({ type: "resume", last_id: page.last_id }));
+    return;
+  }
+  const here = socket;
+  setTimeout(() => {
+    for (const n of earlier.filter((number) => unheard.has(number))) {
+      if (here.readyState === WebSocket.OPEN) {
+        here.send(unheard.get(n));
+      }
+    }
+  }, RESEND_AFTER_MS);
 }
 
 // Exponential back-off. The random part spreads the clients of a stopped instance, so that they do not all
@@ -104,6 +128,9 @@ function show(frame) {
   }
   const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 60;
   const own = mine.has(frame.client);
+  if (own) {
+    unheard.delete(frame.n);
+  }
   const item = document.createElement("li");
   item.dataset.id = frame.id;
   item.className = own ? "own" : "";
@@ -162,7 +189,11 @@ byId("say").addEventListener("submit", (event) => {
   }
   byId("problem").textContent = "";
   sent += 1;
-  socket.send(JSON.stringify({ type: "message", text: field.value, n: sent, sent_s: Date.now() / 1000 }));
+  const said = JSON.stringify({ type: "message", text: field.value, n: sent, sent_s: Date.now() / 1000 });
+  if (lastId !== null) {
+    unheard.set(sent, said);
+  }
+  socket.send(said);
   field.value = "";
   field.focus();
 });
