@@ -25,6 +25,12 @@ from stacklab.site import LAB, Site
 from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, PlanLoad, Workload
 
 FORMAT = 5
+KINDS = {  # what each field of run.json is
+    "settings": dict | None, "workload": dict, "observed": dict, "environment": dict, "validity": dict, "experiment": str,
+    "run": str, "point": str, "repeat": int, "position": int, "started_s": float | int | None, "ended_s": float | int | None,
+    "under_load_s": float | int, "clock_offset_s": float | int | None, "clock_error_s": float | int | None, "events": list,
+    "slices": list,
+}  # fmt: skip
 FORMAT_HISTORY = {
     1: "the first: settings asked and observed, workload, environment, clock offset, validity, times of the run",
     2: "slices: parts of one load, each with settings, a workload and a time of its own (none: the whole run is one); "
@@ -94,7 +100,8 @@ class Validity:
     def from_dict(cls, values: Mapping[str, Any]) -> Validity:
         """What `to_dict` gave; or what format 1 kept, where an error of the service was a reason like any other."""
         known = values.get("measurement") != "unknown"
-        return cls(tuple(values["reasons"]), tuple(values.get("failures", ())), dict(values.get("numbers", {})), known)
+        numbers = {str(name): float(value) for name, value in values.get("numbers", {}).items()}
+        return cls(tuple(map(str, values["reasons"])), tuple(map(str, values.get("failures", ()))), numbers, known)
 
 
 NOT_CHECKED = Validity(("This run was not checked.",))
@@ -246,37 +253,34 @@ def read_run(path: Path) -> Run:
         version = values["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{file}: is not a run's description ({error!r}); {AGAIN}") from error
-    if version not in FORMAT_HISTORY:
+    if type(version) is not int or version not in FORMAT_HISTORY:
         raise ResultsError(
             f"{file}: has format {version!r}, this StackLab reads up to {FORMAT}; "
             "read it with the version that wrote it, or a newer one"
         )
     if version >= 3 and not (path / SUMS_FILE).is_file():
         raise ResultsError(f"{path}: lacks its {SUMS_FILE}, so nobody can tell whether it is whole; {AGAIN}")
+    values = {"events": [], "slices": []} | values
+    for name, kind in KINDS.items():
+        if name not in values or not isinstance(values[name], kind):
+            raise ResultsError(f"{file}: lacks or garbles {name!r}; {AGAIN}")
     try:
-        return Run(
+        run = Run(
             path=path,
-            settings=None if values["settings"] is None else StackSettings.from_dict(values["settings"]),
-            workload=_workload(values["workload"]),
-            observed=values["observed"],
-            environment=values["environment"],
-            validity=Validity.from_dict(values["validity"]),
-            experiment=values["experiment"],
-            run=values["run"],
-            point=values["point"],
-            repeat=values["repeat"],
-            position=values["position"],
-            started_s=values["started_s"],
-            ended_s=values["ended_s"],
-            under_load_s=values["under_load_s"],
-            clock_offset_s=values["clock_offset_s"],
-            clock_error_s=values["clock_error_s"],
-            events=tuple(values.get("events", ())),
-            slices=tuple(values.get("slices", ())),
+            **{name: values[name] for name in KINDS}
+            | {
+                "settings": None if values["settings"] is None else StackSettings.from_dict(values["settings"]),
+                "workload": _workload(values["workload"]),
+                "validity": Validity.from_dict(values["validity"]),
+                "events": tuple({**event, "began_s": float(event["began_s"])} for event in values["events"]),
+                "slices": tuple(values["slices"]),
+            },
         )
+        run.cut()
+        return run
     except SettingsError as error:
         raise ResultsError(f"{file}: {error}") from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultsError(f"{file}: lacks or garbles {error}; {AGAIN}") from error
 
 
