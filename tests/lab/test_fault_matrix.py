@@ -127,11 +127,12 @@ def test_redis_may_be_out_of_memory(at_defaults, watched):
 def test_logs_without_room_cost_lines_and_no_answer(at_defaults, watched):
     logs, anew = "/var/log/nginx", "systemctl kill --kill-whom=main --signal=USR1 nginx"  # nginx opens its logs anew
     with watched() as watch:
-        at_defaults.run(
+        seen = at_defaults.run(
             f"mount -t tmpfs -o size=64k tmpfs {logs} && {anew} && (dd if=/dev/zero of={logs}/filler bs=4k 2>/dev/null || true); "
-            f"sleep 5; umount -l {logs}; {anew}",
+            f"sleep 5; ls /proc/$(systemctl show -P MainPID nginx)/root{logs}; umount -l {logs}; {anew}",
             sudo=True,
         )
+    assert "filler" in seen, "nginx, too, had that disk"
     check_lost(watch, Service("nginx"))
 
 
