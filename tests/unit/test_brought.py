@@ -126,7 +126,7 @@ def test_what_is_taken_away_is_ours_by_its_name_and_what_others_have_beside_it_s
     assert ran[0] == "systemctl stop uwsgi.service daphne@*.service"
     assert "systemctl stop redis-server uwsgi gunicorn" in ran and "systemctl disable nginx" not in ran
     after_the_files = ["systemctl daemon-reload", "systemctl enable nginx", "sysctl -q -w net.core.somaxconn=4096",
-                       "dpkg --purge rsync", "systemctl restart nginx"]  # fmt: skip
+                       "userdel daphne", "dpkg --purge rsync", "systemctl restart nginx"]  # fmt: skip
     assert [one for one in ran if one in after_the_files] == after_the_files
     assert said_by(program, capsys, "--take-away") is None
 
