@@ -97,9 +97,9 @@ class Machine:
         return time.time() - uptime_s + ticks / os.sysconf("SC_CLK_TCK")
 
     def unit_written_s(self, unit: str) -> float:
-        """When the files that make up a unit were last written; one that a clock has put into the future counts as never."""
+        """When the files that make up a unit were last written."""
         said = words_of("systemctl", "show", "-P", "FragmentPath", "-P", "DropInPaths", unit).split()
-        return max((one for one in map(self.written_s, said) if one <= time.time()), default=0.0)
+        return max(map(self.written_s, said), default=0.0)
 
     def rss_bytes(self, pid: int) -> int:
         """The memory that a process has in use, what it shares included."""
@@ -118,8 +118,9 @@ class Machine:
             return ""
 
     def written_s(self, path: str) -> float:
-        """When a file was written; 0 if it is not there."""
-        return Path(path).stat().st_mtime if Path(path).exists() else 0.0
+        """When a file was written; 0 if it is not there, or if a clock that was set back has put that into the future."""
+        written_s = Path(path).stat().st_mtime if Path(path).exists() else 0.0
+        return written_s if written_s <= time.time() else 0.0
 
     def answer(self, path: str) -> bytes:
         """All that a server says to whoever connects to its unix socket. Raises OSError."""

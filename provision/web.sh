@@ -17,6 +17,7 @@ source_dir=$(cd "$(dirname "$0")/.." && pwd)
 home=/opt/stacklab
 etc=/etc/stacklab
 state=/var/lib/stacklab
+reload=''   # systemd is to read its units anew
 pending=$state/restart   # units whose program (not settings) changed: to be taken up, by the next run if this one is cut off
 
 say() { echo "changed: $*"; }
@@ -40,8 +41,8 @@ brought() {
 brought_files() {
     local path
     for path; do
-        grep -qsxE "(file|original) $path" "$list" && continue
-        if [ -e "$path" ] && ! grep -qsx "late list" "$list"; then
+        grep -qsxF -e "file $path" -e "original $path" "$list" && continue
+        if { [ -e "$path" ] || [ -L "$path" ]; } && ! grep -qsx "late list" "$list"; then
             mkdir -p "$state/originals"
             (cd / && cp -a --parents "${path#/}" "$state/originals/")
             brought original "$path"
@@ -50,37 +51,38 @@ brought_files() {
         fi
     done
 }
-# What others had here before us, looked at once.
+# What others had here before us, looked at once; that all of it has been, the last line says.
 begin() {
-    local unit package path whole=$list list=$state/brought.new
-    [ ! -e "$whole" ] || return 0
-    rm -f "$list"
-    brought tree "$home" "$etc" "$state"
+    local unit package path
+    ! grep -qsxF "begun list" "$list" || return 0
     if [ -e "$etc/settings.json" ]; then   # by a version that kept no list: which packages and users it brought is not known
         brought late list
-        if [ -e "$home/wheels" ]; then brought kept "$home/wheels"; fi   # a container lab's machine has them from its image
     else
         for unit in nginx redis-server uwsgi gunicorn; do
             if systemctl is-enabled -q "$unit" 2>/dev/null; then brought enabled "$unit"; fi
             if systemctl is-active -q "$unit" 2>/dev/null; then brought active "$unit"; fi
         done
-        for path in "$home"/[!s]* "$etc"/* "$state"/[!b]*; do   # such as the wheels of a container lab's machine
-            if [ -e "$path" ]; then brought kept "$path"; fi
+        shopt -s dotglob nullglob
+        for path in "$home"/* "$etc"/* "$state"/*; do   # such as the wheels of a container lab's machine
+            case $path in "$home/source" | "$list") ;; *) brought kept "$path" ;; esac
         done
+        shopt -u dotglob nullglob
         while read -r package; do
             if is_installed "$package"; then brought had "$package"; fi
         done < "$source_dir/provision/packages.txt"
         brought sysctl "net.core.somaxconn=$(cat /proc/sys/net/core/somaxconn)"
     fi
-    mv "$list" "$whole"
+    brought begun list
 }
 is_installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'; }
-# Copy a file if it differs: install_file SOURCE TARGET [MODE [UNIT…]]; the units are to take it up.
+# Copy a file if it differs: install_file SOURCE TARGET [MODE [UNIT…]]; the units are to take it up. (Its status says nothing:
+# where one is asked for, bash goes on after what fails in a function.)
 install_file() {
     case $2 in "$etc"/*) ;; *) brought_files "$2" ;; esac
-    cmp -s "$1" "$2" && return 1
+    ! cmp -s "$1" "$2" || return 0
     [ $# -lt 4 ] || must_restart "${@:4}"   # before it is there: a run that is cut off between the two must not forget it
     install -D -m "${3:-644}" "$1" "$2"
+    case $2 in /etc/systemd/system/*) reload=yes ;; esac
     say "$2"
 }
 
@@ -93,27 +95,34 @@ link() { [ "$(readlink "$2")" = "$1" ] || ln -sfn "$1" "$2"; }
 [ -f /etc/debian_version ] || fail "this is not Debian or Ubuntu; the web host needs one of them"
 
 packages() {
-    local missing=() package before="$state/packages-before"
+    local missing=() package
     while read -r package; do
         is_installed "$package" || missing+=("$package")
     done < "$source_dir/provision/packages.txt"
-    [ ${#missing[@]} = 0 ] && [ ! -e "$before" ] && return
     [ ${#missing[@]} = 0 ] || install_packages
-    # shellcheck disable=SC2046 # a package's name has no blanks
-    brought package $(all_packages | LC_ALL=C comm -13 "$before" -)
-    rm "$before"
 }
-all_packages() { dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' | sed -n 's/ installed$//p' | LC_ALL=C sort; }
 install_packages() {
+    # A container lab's machine has no way out, and a newer one has what an older lacks.
+    local said tries=0 coming do="is the network there? Run this again when it is. A container lab has none: 'fab destroy', then 'fab up'"
+    local install=(install -y -q --no-install-recommends --no-remove -o DPkg::Lock::Timeout=600 "${missing[@]}")
     say "packages ${missing[*]}"
-    # (Kept until they are noted: the run that is cut off in between is gone on with by another.)
-    [ -e "$before" ] || { all_packages > "$before.new" && mv "$before.new" "$before"; }
+    export DEBIAN_FRONTEND=noninteractive
+    until said=$(apt-get update -q 2>&1); do
+        # A machine that has just booted looks for news by itself, and of this lock the option above knows nothing.
+        case $said in *"Could not get lock"*) [ $((tries += 1)) -gt 120 ] || { sleep 5; continue; } ;; esac
+        fail "no ${missing[*]}: $do"$'\n'"$said"
+    done
+    # What will come, with what it depends on, is noted before it does. ("Inst NAME [" is an upgrade of what was there.)
+    said=$(apt-get -s "${install[@]}" 2>&1) || fail "apt-get cannot install ${missing[*]}: $said"
+    coming=$(sed -nE 's/^Inst ([^ :]+)[^ ]* \(.*\[([^]]+)\]\).*/\1:\2/p' <<< "$said")
+    # shellcheck disable=SC2086,SC2046 # a package's name has no blanks
+    {
+        brought remains $({ dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' $coming 2>/dev/null || true; } | sed -n 's/ config-files$//p')
+        brought package $coming
+    }
     brought_files /etc/postgresql-common/createcluster.d/stacklab.conf
     sh "$source_dir/provision/no-main-cluster" ""
-    export DEBIAN_FRONTEND=noninteractive
-    # A container lab's machine has no way out, and a newer one has what an older lacks.
-    local do="is the network there? Run this again when it is. A container lab has none: 'fab destroy', then 'fab up'"
-    { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } || fail "no ${missing[*]}: $do"
+    apt-get "${install[@]}" || fail "no ${missing[*]}: $do"
 }
 
 users() {
@@ -203,38 +212,38 @@ STACKLAB_DATABASE=$state/db/site.sqlite3
 STACKLAB_STATIC=$state/static
 STACKLAB_REDIS=unix:///run/redis/stacklab.sock
 ENV
-    install_file "$new" "$etc/app.env" 640 uwsgi daphne || true
+    install_file "$new" "$etc/app.env" 640 uwsgi daphne
     chown root:stacklab "$etc/app.env"
     # nginx does not start where it is to listen on IPv6 and the kernel has none: only who is asked for by it listens.
     local six=''
     case $hosts in *:*) six='listen [::]:443 ssl' ;; esac
     echo "server_name $(echo "$hosts" | paste -sd' ');${six:+ $six;}" > "$new"
-    install_file "$new" "$etc/names.conf" 644 nginx || true
+    install_file "$new" "$etc/names.conf" 644 nginx
     echo "${six:+$six default_server backlog=4096;}" > "$new"
-    [ -z "$six" ] || install_file "$new" "$etc/default-ipv6.conf" 644 nginx || true
+    [ -z "$six" ] || install_file "$new" "$etc/default-ipv6.conf" 644 nginx
     rm "$new"
 }
 
 units() {
-    local files="$source_dir/provision/files" reload='' unit
+    local files="$source_dir/provision/files" unit
     for unit in nginx uwsgi gunicorn postgresql daphne@ uvicorn@ hypercorn@ granian@; do
-        install_file "$files/sandbox.conf" "/etc/systemd/system/${unit/#postgresql/stacklab-postgresql}.service.d/sandbox.conf" 644 "${unit%@}" && reload=yes
+        install_file "$files/sandbox.conf" "/etc/systemd/system/${unit/#postgresql/stacklab-postgresql}.service.d/sandbox.conf" 644 "${unit%@}"
     done
     for unit in uwsgi gunicorn; do
-        install_file "$files/$unit.service" "/etc/systemd/system/$unit.service" 644 "$unit" && reload=yes
+        install_file "$files/$unit.service" "/etc/systemd/system/$unit.service" 644 "$unit"
     done
-    install_file "$files/stacklab-postgresql.service" /etc/systemd/system/stacklab-postgresql.service 644 postgresql && reload=yes
+    install_file "$files/stacklab-postgresql.service" /etc/systemd/system/stacklab-postgresql.service 644 postgresql
     for unit in postgresql.conf pg_hba.conf pg_ident.conf; do
-        install_file "$files/$unit" "$etc/postgresql/$unit" 644 postgresql || true
+        install_file "$files/$unit" "$etc/postgresql/$unit" 644 postgresql
     done
     link "$(printf '%s\n' /usr/lib/postgresql/* | sort -V | tail -n 1)" "$home/postgresql"
-    install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service && reload=yes
-    install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service && reload=yes
-    install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer && reload=yes
-    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf 644 nginx && reload=yes
-    install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf && reload=yes
-    install_file "$files/logrotate" /etc/logrotate.d/stacklab || true
-    install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf && reload=yes
+    install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service
+    install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service
+    install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer
+    install_file "$files/nginx-stacklab.conf" /etc/systemd/system/nginx.service.d/stacklab.conf 644 nginx
+    install_file "$files/redis-stacklab.conf" /etc/systemd/system/redis-server.service.d/stacklab.conf
+    install_file "$files/logrotate" /etc/logrotate.d/stacklab
+    install_file "$files/logrotate.timer" /etc/systemd/system/logrotate.timer.d/stacklab.conf
     # Also for unit files that a run which was cut off had put there.
     [ -z "$reload$(systemctl show -P NeedDaemonReload nginx uwsgi gunicorn stacklab-postgresql redis-server daphne@1 | grep yes || true)" ] || systemctl daemon-reload
     brought_files /etc/redis/redis.conf
@@ -278,9 +287,10 @@ site() {
 }
 
 settings() {
-    local outcome restart_json path
-    for path in $(PYTHONPATH="$home/lib" python3 -c 'from stacklab.stack.services import SERVICES as all
-print(*(file.path for service in all.values() for file in service.templates))'); do
+    local outcome restart_json path paths
+    paths=$(PYTHONPATH="$home/lib" python3 -c 'from stacklab.stack.services import SERVICES as all
+print(*(file.path for service in all.values() for file in service.templates))')
+    for path in $paths; do
         case $path in "$etc"/*) ;; *) brought_files "$path" ;; esac
     done
     brought_files /var/log/nginx/requests.jsonl

@@ -52,7 +52,7 @@ def status_text(status: dict[str, Any]) -> str:
 def brought_text(seen: dict[str, Any]) -> str:
     """What goes with a lab from somebody's machine, and what stays there."""
     goes = [f"goes: {what:<9} {' '.join(names)}" for what, names in seen["goes"].items()]
-    return "\n".join([*goes, *(f"stays: {what}" for what in seen["stays"])])
+    return "\n".join([*goes, *(f"stays: {what}" for what in seen["stays"]), *(f"FAILED: {what}" for what in seen["failed"])])
 
 
 def site_text(site: Site) -> str:

@@ -68,10 +68,15 @@ def destroy(lab: str | None = None, yes: bool = False) -> None:
 
 def _take_away(host: Host, yes: bool) -> None:
     _require_unmeasured(host)
+    brought = stack.brought(host)
     if not yes:
-        print(show.brought_text(stack.brought(host)))
+        print(show.brought_text(brought))
         raise LabError(f"nothing was removed from {host.name} yet; with --yes it is, and sites and databases put there go too")
-    print(show.brought_text(stack.take_away(host)))
+    with measuring(host, "fab destroy --yes"):  # nobody measures, or changes settings, meanwhile
+        done = stack.take_away(host)
+    print(show.brought_text(done))
+    if done["failed"]:
+        raise LabError(f"{host.name} is not yet as it was before: mend what FAILED; 'fab destroy --yes' then does what is left")
     print(f"{host.name} is as it was before, but for what stays")
 
 

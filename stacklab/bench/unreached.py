@@ -34,9 +34,14 @@ def telling_why(host: Host) -> Iterator[None]:
 
 def reason(words: str, host: Host) -> str:
     """What is behind these words of a load's; nothing if that is not known."""
-    if OUT_OF_DATE.search(words):
+    if out := OUT_OF_DATE.search(words):
         here_s, there_s = time.time(), float(host.run("date +%s"))
         clocks = f"The clock here shows {_date(here_s)}, and the lab's {_date(there_s)}"
+        if abs(here_s - there_s) < CLOCKS_AGREE_S and out[1] == "is not yet valid":
+            return (
+                f"{clocks}, so the certificate was made when the lab's clock was ahead. Remove /etc/stacklab/tls there; 'fab "
+                "provision' then makes it anew, by a new CA."
+            )
         if abs(here_s - there_s) < CLOCKS_AGREE_S:
             return f"{clocks}, so the certificate has indeed run out: 'fab provision' makes it anew."
         days = abs(here_s - there_s) / 86_400

@@ -1,15 +1,19 @@
 """The certificates of the lab and of these tests pass the strictest verifier, whichever OpenSSL is here."""
 
 import hashlib
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from certificates import make_ca
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = "DNS:localhost,IP:127.0.0.1"
@@ -81,6 +85,24 @@ def test_a_certificate_lives_less_than_a_year_and_a_day_and_is_renewed_with_its_
     assert lives(web, days=364)
     key, key_before = (text.split("-----END")[0] for text in (web.read_text(), before))
     assert "BEGIN PRIVATE KEY" in key and key != key_before
+
+
+def test_a_clock_that_was_set_back_has_no_certificate_made_anew(tmp_path):
+    web_sh(tmp_path, MAKE)
+    ca, web = (tmp_path / f"tls/{name}.pem" for name in ("ca", "web"))
+    key = serialization.load_pem_private_key(ca.read_bytes(), None)
+    for file in (ca, web):  # made tomorrow, by the clock of now
+        made = x509.load_pem_x509_certificate(file.read_bytes())
+        later = x509.CertificateBuilder(
+            made.issuer, made.subject, made.public_key(), made.serial_number, made.not_valid_before_utc + timedelta(days=1),
+            made.not_valid_after_utc + timedelta(days=1), list(made.extensions),
+        )  # fmt: skip
+        pem = later.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+        file.write_text(re.sub("-----BEGIN CERT.*", pem, file.read_text(), flags=re.DOTALL))
+    (tmp_path / "tls/ca.crt").write_text(re.sub(".*(?=-----BEGIN CERT)", "", ca.read_text(), flags=re.DOTALL))
+    verify = subprocess.run(["openssl", "verify", "-CAfile", ca, web], capture_output=True, text=True)
+    assert "not yet valid" in verify.stderr
+    assert web_sh(tmp_path, MAKE) == []
 
 
 def lives(certificate: Path, days: int) -> bool:

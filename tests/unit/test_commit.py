@@ -4,17 +4,22 @@ The script is loaded as a module whose paths lie in a temporary folder. A kill i
 ends itself with SIGKILL at the n-th call that touches the disk.
 """
 
+import http.client
 import importlib.machinery
 import importlib.util
 import itertools
 import json
 import os
 import signal
+import ssl
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from certificates import make_ca
+from load_site import Site
 
 from stacklab.files import ROOT
 
@@ -436,3 +441,43 @@ def test_another_site_is_taken_up_from_the_back_to_the_front_and_the_units_are_r
         "daemon-reload", "restart stacklab-postgresql", "bash /opt/stacklab/provision/web.sh tables",
         "restart uvicorn@1", "restart uvicorn@2", f"restart {server}", f"{server} is ready", "reload nginx",
     ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- clocks
+
+
+def test_a_file_that_a_clock_set_back_has_put_into_the_future_keeps_no_change_from_being_confirmed(commit, tmp_path, monkeypatch):
+    (tmp_path / "nginx.conf").touch()
+    for name in ("CONF", "SITE"):
+        monkeypatch.setattr(commit.nginx, name, str(tmp_path / "nginx.conf"))
+    machine = type("Machine", (commit.live.Machine,), {
+        "nginx_config": "worker_connections 1024;", "units": {"nginx": ("active", 1)},
+        "children": lambda self, pid: [1], "title": lambda self, pid: "nginx: worker process",
+    })([])  # fmt: skip
+    now = time.time()
+    monkeypatch.setattr(commit.live.time, "time", lambda: now)
+    began_s = machine.started_s(1)
+    connections = commit.nginx.NGINX.settings["nginx_worker_connections"]
+    os.utime(tmp_path / "nginx.conf", (now, began_s + 2))
+    assert connections.read(machine) is None, "the file was written after the worker began"
+    os.utime(tmp_path / "nginx.conf", (now, began_s - 2))
+    assert connections.read(machine) == 1024
+    monkeypatch.setattr(commit.live.time, "time", lambda: now - 3600)
+    assert connections.read(machine) == 1024
+    monkeypatch.setattr(commit.live, "words_of", lambda *command: str(tmp_path / "nginx.conf"))
+    assert machine.unit_written_s("nginx") == 0, "nor is nginx begun anew for the sake of its unit"
+
+
+@pytest.mark.parametrize("ahead_days", [5, -5])
+def test_the_site_is_asked_whatever_the_clock_says_of_its_certificate_and_no_other_is(commit, tmp_path, monkeypatch, ahead_days):
+    authority, *files = make_ca(tmp_path, now_is_ahead=timedelta(days=ahead_days))
+    stranger, *_ = make_ca(tmp_path, "stranger", now_is_ahead=timedelta(days=ahead_days))
+    trust, connect = ssl.create_default_context, http.client.HTTPSConnection.connect
+    with Site(*files) as site:
+        there = {"port": site.server_port}
+        monkeypatch.setattr(http.client.HTTPSConnection, "connect", lambda self: self.__dict__.update(there) or connect(self))
+        monkeypatch.setattr(ssl, "create_default_context", lambda cafile: trust(cafile=authority))
+        assert commit.answer_to("/") == 200
+        monkeypatch.setattr(ssl, "create_default_context", lambda cafile: trust(cafile=stranger))
+        with pytest.raises(commit.Refused, match="does not answer.*verify failed"):
+            commit.answer_to("/")

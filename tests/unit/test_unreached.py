@@ -53,6 +53,12 @@ def test_a_certificate_that_ran_out_by_both_clocks_is_made_anew():
         _check_answers({f"{ssl.SSLCertVerificationError.__name__}: certificate has expired": 3}, 3, "")
 
 
+def test_a_certificate_of_a_clock_that_was_ahead_is_made_anew_with_its_ca():
+    with pytest.raises(LoadError, match="made when the lab's clock was ahead.*/etc/stacklab/tls.*'fab provision'"), \
+            telling_why(Web()):  # fmt: skip
+        _check_answers({f"{ssl.SSLCertVerificationError.__name__}: certificate is not yet valid": 3}, 3, "")
+
+
 @pytest.mark.parametrize("check", [lambda: _check_answers({"TimeoutError: timed out": 3}, 3, ""),
                                    lambda: _check_connections({"": 0, "TimeoutError: timed out": 3})])  # fmt: skip
 def test_a_firewall_that_drops_everything_is_named(check):
