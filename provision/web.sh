@@ -20,21 +20,30 @@ state=/var/lib/stacklab
 pending=$state/restart   # units whose program (not settings) changed: to be taken up, by the next run if this one is cut off
 
 say() { echo "changed: $*"; }
-# must_restart UNIT…: at the end, have the units take up what changed; remembered should this run be cut off.
-must_restart() {
-    mkdir -p "$state"
-    printf '%s\n' "$@" >> "$pending"
+# A new file comes, or takes an old one's place, whole: also where the power fails. into_place NEW PATH
+into_place() {
+    sync "$1"
+    mv "$1" "$2"
+    sync "${2%/*}"
 }
+# More lines in a list of ours, all or none: note LIST LINE…
+note() {
+    [ -d "$state" ] || { mkdir -p "$state"; sync "${state%/*}"; }
+    { cat "$1" 2>/dev/null || true; printf '%s\n' "${@:2}"; } > "$1.next"
+    into_place "$1.next" "$1"
+}
+# must_restart UNIT…: at the end, have the units take up what changed; remembered should this run be cut off.
+must_restart() { note "$pending" "$@"; }
 fail() { echo "web.sh: $*" >&2; exit 1; }
 # What provisioning brings is noted before it is there, so that provision/brought can take it away: brought KIND NAME…
 list=$state/brought
 brought() {
-    local kind=$1 name
+    local kind=$1 name lines=()
     shift
-    mkdir -p "$state"
     for name; do
-        grep -qsxF "$kind $name" "$list" || echo "$kind $name" >> "$list"
+        grep -qsxF "$kind $name" "$list" || lines+=("$kind $name")
     done
+    [ ${#lines[@]} = 0 ] || note "$list" "${lines[@]}"
 }
 # Files of ours; of one that somebody else had there, what it was is kept: brought_files PATH…
 brought_files() {
@@ -44,6 +53,7 @@ brought_files() {
         if [ -e "$path" ] && ! grep -qsx "late list" "$list"; then
             mkdir -p "$state/originals"
             (cd / && cp -a --parents "${path#/}" "$state/originals/")
+            sync --file-system "$state"
             brought original "$path"
         else
             brought file "$path"
@@ -72,7 +82,7 @@ begin() {
         done < "$source_dir/provision/packages.txt"
         brought sysctl "net.core.somaxconn=$(cat /proc/sys/net/core/somaxconn)"
     fi
-    mv "$list" "$whole"
+    into_place "$list" "$whole"
 }
 is_installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'; }
 # Copy a file if it differs: install_file SOURCE TARGET [MODE [UNIT…]]; the units are to take it up.
@@ -107,7 +117,7 @@ all_packages() { dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' | se
 install_packages() {
     say "packages ${missing[*]}"
     # (Kept until they are noted: the run that is cut off in between is gone on with by another.)
-    [ -e "$before" ] || { all_packages > "$before.new" && mv "$before.new" "$before"; }
+    [ -e "$before" ] || { all_packages > "$before.new" && into_place "$before.new" "$before"; }
     brought_files /etc/postgresql-common/createcluster.d/stacklab.conf
     sh "$source_dir/provision/no-main-cluster" ""
     export DEBIAN_FRONTEND=noninteractive
@@ -150,7 +160,7 @@ code() {
         rsync -rlpc "$modes" --delete --itemize-changes --filter '-p __pycache__' --exclude box --exclude docker --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
-        rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
+        rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include files.py --include settings.py \
             --include site.py --include version.py --include /stack/ --include /stack/render.py \
             --include /stack/services/ --include '/stack/services/*.py' --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
