@@ -190,6 +190,7 @@ environment() {
     fi
     "$home/venv/bin/python" -I "$source_dir/provision/own_pip.py" install -q --require-hashes "${from[@]}" -r "$lock" ||
         fail "pip could not install what provision/requirements.lock names: $do." "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
+    sync --file-system "$home"   # what a stamp says is done is there, also after a power cut
     install -m 644 "$lock" "$stamp"
 }
 
@@ -284,6 +285,7 @@ site() {
     manage collectstatic -v 0 --noinput --clear
     manage check --deploy --fail-level WARNING
     must_restart uwsgi daphne
+    sync --file-system "$state"
     echo "$now" > "$stamp"
 }
 
