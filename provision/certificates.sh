@@ -1,4 +1,5 @@
-# The lab's own CA and the certificates it signs. Sourced by web.sh, whose $etc, say, must_restart and fail it uses.
+# The lab's own CA and the certificates it signs. Sourced by web.sh, whose $etc, say, fail, must_restart and
+# into_place it uses.
 #
 # A key and its certificate lie in one file, NAME.pem, and so are replaced as one. Extensions are all named: left to
 # itself, each OpenSSL adds other things, and Python from 3.13 on wants them all.
@@ -24,8 +25,8 @@ issue() {
         fail "openssl could not make the certificate of $common_name: $(cat "$work/said")"
     (umask 077; cat "$work/key" "$work/crt" > "$work/pem")
     must_restart nginx daphne   # before it is there: a run that is cut off between the two must not forget it
-    mv "$work/pem" "$dir/$name.pem"
-    mv "$work/ext" "$dir/$name.ext"
+    into_place "$work/pem" "$dir/$name.pem"
+    into_place "$work/ext" "$dir/$name.ext"
     rm -r "$work"
     say "certificate of $common_name"
 }
@@ -60,7 +61,7 @@ subjectKeyIdentifier=hash"
     public=$(openssl x509 -in "$dir/ca.pem")
     [ "$public" = "$(cat "$dir/ca.crt" 2>/dev/null)" ] && return
     echo "$public" > "$dir/.ca.crt"
-    mv "$dir/.ca.crt" "$dir/ca.crt"
+    into_place "$dir/.ca.crt" "$dir/ca.crt"
 }
 
 # A certificate of the lab's CA, for less than the 366 days that browsers and Mozilla's profile allow; renewed when a month

@@ -21,21 +21,30 @@ reload=''   # systemd is to read its units anew
 pending=$state/restart   # units whose program (not settings) changed: to be taken up, by the next run if this one is cut off
 
 say() { echo "changed: $*"; }
-# must_restart UNIT…: at the end, have the units take up what changed; remembered should this run be cut off.
-must_restart() {
-    mkdir -p "$state"
-    printf '%s\n' "$@" >> "$pending"
+# A new file comes, or takes an old one's place, whole: also where the power fails. into_place NEW PATH
+into_place() {
+    sync "$1"
+    mv "$1" "$2"
+    sync "${2%/*}"
 }
+# More lines in a list of ours, all or none: note LIST LINE…
+note() {
+    [ -d "$state" ] || { mkdir -p "$state"; sync "${state%/*}"; }
+    { cat "$1" 2>/dev/null || true; printf '%s\n' "${@:2}"; } > "$1.next"
+    into_place "$1.next" "$1"
+}
+# must_restart UNIT…: at the end, have the units take up what changed; remembered should this run be cut off.
+must_restart() { note "$pending" "$@"; }
 fail() { echo "web.sh: $*" >&2; exit 1; }
 # What provisioning brings is noted before it is there, so that provision/brought can take it away: brought KIND NAME…
 list=$state/brought
 brought() {
-    local kind=$1 name
+    local kind=$1 name lines=()
     shift
-    mkdir -p "$state"
     for name; do
-        grep -qsxF "$kind $name" "$list" || echo "$kind $name" >> "$list"
+        grep -qsxF "$kind $name" "$list" || lines+=("$kind $name")
     done
+    [ ${#lines[@]} = 0 ] || note "$list" "${lines[@]}"
 }
 # Files of ours; of one that somebody else had there, what it was is kept: brought_files PATH…
 brought_files() {
@@ -45,6 +54,7 @@ brought_files() {
         if { [ -e "$path" ] || [ -L "$path" ]; } && ! grep -qsx "late list" "$list"; then
             mkdir -p "$state/originals"
             (cd / && cp -a --parents "${path#/}" "$state/originals/")
+            sync --file-system "$state"
             brought original "$path"
         else
             brought file "$path"
@@ -64,7 +74,7 @@ begin() {
         done
         shopt -s dotglob nullglob
         for path in "$home"/* "$etc"/* "$state"/*; do   # such as the wheels of a container lab's machine
-            case $path in "$home/source" | "$list") ;; *) brought kept "$path" ;; esac
+            case $path in "$home/source" | "$list"*) ;; *) brought kept "$path" ;; esac
         done
         shopt -u dotglob nullglob
         while read -r package; do
@@ -159,7 +169,7 @@ code() {
         rsync -rlpc "$modes" --delete --itemize-changes --filter '-p __pycache__' --exclude box --exclude docker --exclude image \
             "$source_dir/provision/" "$home/provision/"
         mkdir -p "$home/lib/stacklab"
-        rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include settings.py \
+        rsync -rlpc "$modes" --delete --itemize-changes --include __init__.py --include errors.py --include files.py --include settings.py \
             --include site.py --include version.py --include /stack/ --include /stack/render.py \
             --include /stack/services/ --include '/stack/services/*.py' --exclude '*' "$source_dir/stacklab/" "$home/lib/stacklab/"
     )
@@ -189,6 +199,7 @@ environment() {
     fi
     "$home/venv/bin/python" -I "$source_dir/provision/own_pip.py" install -q --require-hashes "${from[@]}" -r "$lock" ||
         fail "pip could not install what provision/requirements.lock names: $do." "A package that was withdrawn, or whose hash is another: 'make lock' names those of today"
+    sync --file-system "$home"   # what a stamp says is done is there, also after a power cut
     install -m 644 "$lock" "$stamp"
 }
 
@@ -283,6 +294,7 @@ site() {
     manage collectstatic -v 0 --noinput --clear
     manage check --deploy --fail-level WARNING
     must_restart uwsgi daphne
+    sync --file-system "$state"
     echo "$now" > "$stamp"
 }
 

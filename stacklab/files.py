@@ -35,12 +35,30 @@ def hand_over() -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file `path` in one step: a reader, or a crash, finds the old text or the new one."""
+    """Replace the file `path` in one step: a reader, a crash or a power cut finds the old text or the new one."""
     new = path.with_name(f".{path.name}.new")
     with open(new, "w") as file:
         json.dump(content, file, indent=2)
         file.write("\n")
         file.flush()
+        os.chmod(new, 0o644)
         os.fsync(file.fileno())
-    new.chmod(0o644)
     new.rename(path)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have a file's text and mode, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, which survive a power cut."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        flush(path.parent)

@@ -119,8 +119,8 @@ def findings_text(title: str, findings: list) -> str:
     lines = [title]
     for finding in findings:
         lines.append(f"  {finding.state.upper():<5} {finding.check}: {finding.what}")
-        if finding.do:
-            lines.append(f"        {finding.do}")
+        if finding.todo:
+            lines.append(f"        {finding.todo}")
     return "\n".join(lines)
 
 

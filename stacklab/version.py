@@ -10,9 +10,9 @@ from stacklab import __version__
 
 # What of a checkout goes to the web host; there the package lies in lib/.
 FOLDERS = ("app", "provision/templates", "provision/files")
-FILES = ("commit-settings", "live.py", "first-settings", "build-site", "web.sh", "certificates.sh", "own_pip.py",
+FILES = ("commit-settings", "changing.py", "live.py", "first-settings", "build-site", "web.sh", "certificates.sh", "own_pip.py",
          "packages.txt", "no-main-cluster", "requirements.lock")
-MODULES = ("__init__.py", "errors.py", "settings.py", "site.py", "version.py", "stack/__init__.py", "stack/render.py")
+MODULES = ("__init__.py", "errors.py", "files.py", "settings.py", "site.py", "version.py", "stack/__init__.py", "stack/render.py")
 
 
 def modules(package: Path) -> list[str]:

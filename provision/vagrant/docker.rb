@@ -83,7 +83,7 @@ module StackLab
       end
     end
 
-    # What both doctors call a failure, and would end in many more words further on.
+    # What the doctor calls a failure, and would end in many more words further on.
     def self.check(facts)
       findings = Diagnosis.of(facts.merge("provider" => "docker", "running" => []))
       fails = findings.select { |each| each.state == "fail" && %w[provider ports network box].include?(each.check) }

@@ -1,6 +1,5 @@
-# What `vagrant doctor` knows: is this computer ready for `vagrant up`, and if not, what to do about it. For laptops
-# without Python: it says what `fab doctor` (stacklab/doctor.py) says, in the same words; whether a provider can be used
-# it asks Vagrant itself.
+# What `vagrant doctor` knows: is this computer ready for `vagrant up`, and if not, what to do about it. Laptops need no
+# Python for it; `fab doctor` asks it (--json). Whether a provider can be used it asks Vagrant itself.
 require "date"
 require "ipaddr"
 require "socket"
@@ -10,8 +9,8 @@ require_relative "engine"
 module StackLab
   Finding = Struct.new(:check, :state, :what, :todo)
 
-  # Facts in, findings out. `facts` is a Hash whose keys are the fields of stacklab/doctor.py's Facts, and `provider` with
-  # `provider_fault`; nil is a fact that cannot be known.
+  # Facts in, findings out. `facts` is a Hash with the keys that Computer#facts gives, and "provider", "provider_fault" (why
+  # it cannot be used), "has_public_box" and "running" (machines); nil is a fact that cannot be known.
   module Diagnosis
     DISK_BYTES = 12 * 10**9
     # No public box can be had from then on: hashicorp/vagrant#13836.

@@ -1,5 +1,5 @@
 # What Docker's engine says of itself, and what of it stands between this computer and `vagrant up`; asks, and changes
-# nothing. stacklab/engine.py says the same.
+# nothing.
 require "json"
 require "open3"
 require "timeout"

@@ -81,7 +81,7 @@ module StackLab
     { "STACKLAB_JUPYTER_PORT" => JUPYTER_PORT, "STACKLAB_SITE_PORT" => SITE_PORT }
   end
 
-  # This computer as both doctors see it, for the machines of `env`.
+  # This computer as the doctor sees it, for the machines of `env`.
   def self.facts(env, ports)
     Computer.new(env.home_path, ports, MEMORY_MB, NETWORK).facts
   end
@@ -180,7 +180,7 @@ module StackLab
     end
   end
 
-  # `vagrant doctor`. Ports, memory and boxes are those that the Vagrantfile's first lines name.
+  # `vagrant doctor`, for programs with --json. Ports, memory and boxes are those that the Vagrantfile's first lines name.
   class Doctor < Vagrant.plugin("2", :command)
     def self.synopsis
       "is this computer ready for 'vagrant up', and if not, what to do"
@@ -192,16 +192,20 @@ module StackLab
       box = BOXES[chosen["provider"]].to_s.gsub("/", "-VAGRANTSLASH-")
       facts["has_public_box"] = !box.empty? && @env.boxes_path.join(box).directory?
       findings = Diagnosis.of(facts.merge(chosen).merge("running" => running))
+      @argv == %w[--json] ? puts(JSON.generate(findings.map(&:to_h))) : tell(findings)
+      findings.any? { |finding| finding.state == "fail" } ? 1 : 0
+    end
+
+    private
+
+    def tell(findings)
       @env.ui.info("a lab by Vagrant (vagrant up)")
       findings.each do |finding|
         say = @env.ui.method({ "ok" => :info, "warn" => :warn, "fail" => :error }.fetch(finding.state))
         say.(format("  %-5s %s: %s", finding.state.upcase, finding.check, finding.what))
         say.("        #{finding.todo}") unless finding.todo.empty?
       end
-      findings.any? { |finding| finding.state == "fail" } ? 1 : 0
     end
-
-    private
 
     # The provider that `vagrant up` would take, and why it cannot, in its own words. Where there is none, what each says.
     def provider

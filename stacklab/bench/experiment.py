@@ -32,7 +32,7 @@ from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
 from stacklab.bench.unreached import telling_why
 from stacklab.errors import LabError, LabNotRunning
-from stacklab.files import RESULTS, ROOT
+from stacklab.files import RESULTS, ROOT, make_folder
 from stacklab.labs import Lab, cpus
 from stacklab.labs.host import Host
 from stacklab.runs.calibration import calibration_for
@@ -109,7 +109,7 @@ def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterat
     LabNotRunning if it is not up; LabError if another measurement of this lab is under way.
     """
     folder = root / ".bench" / lab.name.replace("/", "_")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     host = lab.web()
     certificate = stack.ca_certificate(host)
     with measuring(host, what) as hold, telling_why(host):
@@ -128,7 +128,7 @@ def bench(lab: Lab, root: Path = RESULTS, what: str = "a measurement") -> Iterat
 @contextmanager
 def alone(lock: Path, experiment: str) -> Iterator[None]:
     """Hold the lock file of an experiment's folder while the block runs; LabError if another process measures into it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(lock.parent)
     with open(lock, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

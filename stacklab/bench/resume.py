@@ -12,7 +12,7 @@ from typing import Any
 
 from stacklab.bench.plan import Experiment
 from stacklab.errors import LabError
-from stacklab.files import RESULTS, write_json
+from stacklab.files import RESULTS, make_folder, write_json
 
 PLAN_FILE = "experiment.json"
 FRESH = "start over with --fresh (the old runs are kept under another name)"
@@ -31,7 +31,7 @@ def open_plan(experiment: Experiment, folder: Path, lab: str, environment: Mappi
     now = {"format": 2, "plan": experiment.to_dict(), "lab": lab, "started_s": time.time()}
     now["environment"] = {name: _within(environment, name) for name in COMPARED}
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_json(file, now)
         return
     written = json.loads(file.read_text())
@@ -71,7 +71,7 @@ def _within(values: Mapping[str, Any], name: str) -> Any:
 
 def require_disk(root: Path, needed_bytes: int) -> None:
     """LabError if the disk that `root` is on has no room for `needed_bytes`."""
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     free = shutil.disk_usage(root).free
     if free < needed_bytes + 50_000_000:
         raise LabError(f"{root} has {free >> 20} MiB free, and this needs about {(needed_bytes >> 20) + 50} MiB; make room first")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from stacklab.errors import LabError
-from stacklab.files import ROOT
+from stacklab.files import ROOT, flush
 from stacklab.labs import storage
 from stacklab.labs.storage import locked, remove_tree, require_free, run, say
 
@@ -107,6 +107,7 @@ def _build(name: str) -> None:
         run(command, "cannot build the base image")
     except LabError as error:
         raise LabError(f"{worn_out(str(error))}{error}") from error
+    flush(output)
     output.rename(image_path(name))
     remove_tree(folder)
     say(f"base image built in {time.monotonic() - started:.0f} s")

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stacklab.errors import ResultsError
+from stacklab.files import flush, make_folder
 from stacklab.runs.results import PARTIAL_PREFIX, RUN_FILE, Run
 from stacklab.runs.sums import write_sums
 
@@ -51,7 +52,7 @@ def writing_run(experiment_dir: Path, name: str | None = None) -> Iterator[Draft
         raise ResultsError(f"run={name!r} is not allowed: the name of a run holds no / and does not begin with a dot")
     if name and (experiment_dir / name).exists():
         raise ResultsError(f"{experiment_dir / name}: this run exists already; a saved run is never overwritten")
-    experiment_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(experiment_dir)
     partial, lock = _claim(experiment_dir / f"{PARTIAL_PREFIX}{name}") if name else _claim_any(experiment_dir)
     final = experiment_dir / partial.name.removeprefix(PARTIAL_PREFIX)
     try:
@@ -61,7 +62,7 @@ def writing_run(experiment_dir: Path, name: str | None = None) -> Iterator[Draft
             raise ResultsError(f"{final}: nothing was recorded for this run, so it was not saved")
         _seal(draft.run, partial)
         partial.rename(final)
-        _flush(experiment_dir)
+        flush(experiment_dir)
         draft.path, draft.run = final, replace(draft.run, path=final)
     finally:
         os.close(lock)
@@ -114,21 +115,12 @@ def _claim(partial: Path) -> tuple[Path, int]:
 
 
 def _seal(run: Run, folder: Path) -> None:
-    """Write run.json and the sums as the last files of `folder`; flush all of them to disk and make them read-only."""
+    """Write run.json and the sums as the last files of `folder`; make all of them read-only and flush them to disk."""
     text = json.dumps(run.to_dict(), indent=2, ensure_ascii=False)
     (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
     write_sums(folder)
     for path in folder.rglob("*"):
         if path.is_file():
-            _flush(path)
             path.chmod(0o444)
-    _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    """fsync a file or a folder, so that a power cut cannot leave a name without its contents."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(path)
+    flush(folder)

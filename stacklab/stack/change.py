@@ -105,7 +105,7 @@ def apply(
         "restart": list(anew),
     }
     try:
-        outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=900, input=json.dumps(request)))
+        outcome = json.loads(host.run(COMMIT, sudo=True, timeout_s=1800, input=json.dumps(request)))
     except HostError:
         require_provisioned(host)
         raise

@@ -247,14 +247,18 @@ def test_servers_start_by_the_old_units_where_a_power_cut_ended_a_change_of_them
         sed -i 's/-e ssl:.*pem /-e tcp:$$((8442 + %i)):interface=127.0.0.1 /' daphne@.service && grep -q 'e tcp:' daphne@.service
         cp -p stacklab.target .stacklab.target.stacklab-old
         sed -i 's/uwsgi/gunicorn/' stacklab.target && grep -q gunicorn.service stacklab.target
+        cp -p daphne.target .daphne.target.stacklab-old
+        sed -i 's/daphne@3/daphne@4/' daphne.target && grep -q daphne@4 daphne.target
         echo '{"old": {"'$PWD'/daphne@.service": "'$PWD'/.daphne@.service.stacklab-old",
+            "'$PWD'/daphne.target": "'$PWD'/.daphne.target.stacklab-old",
             "'$PWD'/stacklab.target": "'$PWD'/.stacklab.target.stacklab-old"}, "units": []}' \
             > /var/lib/stacklab/commit/journal.json""",
         sudo=True,
     )
     seen = booted(lab)
     assert (seen["daphne_instances"], seen["wsgi_server"]) == (3, "uwsgi") and "gunicorn" not in seen["units"]
-    assert host.run("systemctl show -P ActiveState gunicorn").strip() == "inactive"
+    assert host.run("systemctl show -P ActiveState gunicorn daphne@4").split() == ["inactive", "inactive"]
+    assert set(host.run("systemctl show -P NeedDaemonReload daphne.target stacklab.target daphne@1").split()) == {"no"}
     assert "daphne -e ssl:" in host.run("cat /proc/$(systemctl show -P MainPID daphne@1)/cmdline | tr '\\0' ' '", sudo=True)
     assert site() == (200, b"ok\n")
 

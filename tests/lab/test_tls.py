@@ -55,6 +55,7 @@ def test_the_timers_command_renews_what_ends_soon_and_the_site_serves_on(at_defa
     # As if eleven months had passed: a certificate for 29 days in its place.
     host.run(
         "bash -c 'set -e; etc=/etc/stacklab; say() { :; }; must_restart() { :; }; fail() { exit 1; }; "
+        "into_place() { mv $1 $2; }; "
         ". /opt/stacklab/provision/certificates.sh; "
         "issue web web.stacklab 29 \"$(cat $etc/tls/web.ext)\" -CA $etc/tls/ca.pem -CAkey $etc/tls/ca.pem'",
         sudo=True,

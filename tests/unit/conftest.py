@@ -1,5 +1,9 @@
-"""A small HTTPS site, for the tests of what puts load on one; pictures that no screen is needed for, closed after each test."""
+"""For several tests: a small HTTPS site to put load on, and commit-settings as a module. Pictures that no screen is needed for,
+closed after each test.
+"""
 
+import importlib.machinery
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -8,6 +12,8 @@ import matplotlib
 import pytest
 from certificates import make_ca
 from load_site import Site
+
+from stacklab.files import ROOT
 
 matplotlib.use("Agg")
 # Real result files of other tools are tried where a folder of them is named; test_foreign.py says where they were not.
@@ -33,3 +39,20 @@ def site(certificates):
     """The site while a module's tests run."""
     with Site(*certificates[1:]) as site:
         yield site
+
+
+@pytest.fixture
+def commit(tmp_path, monkeypatch):
+    """provision/commit-settings as a module, with nothing of this computer in its reach."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(str(ROOT / "provision"))
+    loader = importlib.machinery.SourceFileLoader("commit_settings", str(ROOT / "provision/commit-settings"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("commit_settings", loader))
+    loader.exec_module(module)
+    module.STATE = tmp_path / "state"
+    module.STAGE = module.STATE / "stage"
+    module.JOURNAL = module.STATE / "journal.json"
+    module.changing.LOCK = tmp_path / "lock"
+    module.live.SETTINGS = tmp_path / "etc" / "settings.json"
+    module.STATE.mkdir()
+    return module

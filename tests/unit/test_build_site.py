@@ -1,6 +1,5 @@
 """What builds a site on the web host, as far as it can be tried without one."""
 
-import fcntl
 import importlib.machinery
 import importlib.util
 import io
@@ -17,8 +16,9 @@ def build(tmp_path, monkeypatch):
     loader = importlib.machinery.SourceFileLoader("build_site", str(ROOT / "provision" / "build-site"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("build_site", loader))
     loader.exec_module(module)
-    for name, path in {"SITES": "sites", "VENVS": "venvs", "IN_FORCE": "site", "LOCK": "lock", "COMMIT_LOCK": "c"}.items():
+    for name, path in {"SITES": "sites", "VENVS": "venvs", "IN_FORCE": "site", "LOCK": "lock"}.items():
         monkeypatch.setattr(module, name, tmp_path / path)
+    monkeypatch.setattr(module.changing, "LOCK", tmp_path / "change")
     (tmp_path / "lock").write_text("daphne==4.2 \\\n    --hash=sha256:1\npyuwsgi==2.0 \\\n    --hash=sha256:2\ndjango==5.2\n")
     return module
 
@@ -90,8 +90,7 @@ def test_what_no_site_in_force_needs_is_removed(build, tmp_path):
             (tmp_path / "venvs" / str(number) / "complete").touch()
             build.os.utime(tmp_path / "venvs" / str(number) / "complete", (number, number))
     (tmp_path / "sites" / "new-2" / "venv").symlink_to(tmp_path / "venvs" / "0")
-    with open(build.COMMIT_LOCK, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with build.changing.alone(patience_s=0):
         build.tidy()
         assert len([*(tmp_path / "sites").iterdir()]) == 4, "which is in force is known when the change has ended"
     build.tidy()

@@ -23,7 +23,8 @@ def web_sh(folder: Path, commands: str) -> list[str]:
     """What web.sh's own functions, with `folder` for /etc/stacklab, say that they changed."""
     (folder / "tls").mkdir(exist_ok=True)
     script = f"""set -euo pipefail
-    etc={folder}; say() {{ echo "$*"; }}; fail() {{ say "$*" >&2; exit 1; }}; must_restart() {{ :; }}
+    etc={folder}; say() {{ echo "$*"; }}; fail() {{ say "$*" >&2; exit 1; }}
+    must_restart() {{ :; }}; into_place() {{ mv "$1" "$2"; }}
     . {ROOT}/provision/certificates.sh
     {commands}"""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)

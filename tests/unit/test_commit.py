@@ -1,18 +1,15 @@
 """commit-settings without a host: its files are swapped, or put back, wherever it is killed.
 
-The script is loaded as a module whose paths lie in a temporary folder. A kill is real: a forked process
-ends itself with SIGKILL at the n-th call that touches the disk.
+The fixture `commit` is the script as a module. A kill is real: a forked process ends itself with SIGKILL at the n-th call
+that touches the disk.
 """
 
 import http.client
-import importlib.machinery
-import importlib.util
 import itertools
 import json
 import os
 import signal
 import ssl
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -21,27 +18,7 @@ import pytest
 from certificates import make_ca
 from load_site import Site
 
-from stacklab.files import ROOT
-
-SCRIPT = ROOT / "provision" / "commit-settings"
-TOUCHES = ("replace", "link", "fsync", "chmod", "open", "unlink")
-
-
-@pytest.fixture
-def commit(tmp_path, monkeypatch):
-    """The script as a module, with nothing of this computer in its reach."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    loader = importlib.machinery.SourceFileLoader("commit_settings", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("commit_settings", loader))
-    loader.exec_module(module)
-    module.STATE = tmp_path / "state"
-    module.STAGE = module.STATE / "stage"
-    module.JOURNAL = module.STATE / "journal.json"
-    module.LOCK = tmp_path / "lock"
-    module.live.SETTINGS = tmp_path / "etc" / "settings.json"
-    module.STATE.mkdir()
-    return module
+TOUCHES = ("replace", "link", "fsync", "fchmod", "open", "unlink")
 
 
 @pytest.fixture
@@ -146,13 +123,12 @@ def test_killed_anywhere_it_ends_in_the_old_files_or_the_new(commit, site, tmp_p
 
 
 @pytest.mark.fault("a disk that fills up at any write of a change", "web")
-@pytest.mark.parametrize("at, written", [(0, r"nginx\.conf"), (-1, r"journal\.json")])
-def test_a_disk_without_room_leaves_all_as_it_was(commit, site, tmp_path, monkeypatch, at, written):
-    room_for = iter(range(at % (len(site) + 1)))  # the new files, and after them the journal
+@pytest.mark.parametrize("written", ["nginx.conf", "journal.json"])
+def test_a_disk_without_room_leaves_all_as_it_was(commit, site, tmp_path, monkeypatch, written):
     fsync = os.fsync
 
     def full(descriptor):
-        if next(room_for, None) is None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(f".{written}.stacklab-new"):
             raise OSError(28, os.strerror(28))
         fsync(descriptor)
 
@@ -176,6 +152,27 @@ def test_recovery_takes_up_what_came_back_and_forgets_the_journal_last(commit, s
     commit.swap(site)
     assert commit.recover() is True
     assert seen == [({"nginx", "uwsgi", "daphne"}, before["settings"], OLD, True), before["settings"]]
+    assert not commit.JOURNAL.exists()
+
+
+def test_the_boot_has_systemd_read_the_old_units_and_starts_as_many_instances_as_the_old_settings_say(commit, site, monkeypatch):
+    commit.live.SETTINGS.write_text(json.dumps({"settings": SETTINGS}))
+    jobs = """ 118 daphne@1.service start waiting\n 119 uvicorn@3.service start waiting\n  90 nginx.service start waiting
+ 120 uvicorn@1.service start waiting\n  91 gunicorn.service start waiting\n   2 multi-user.target start waiting\n"""
+    told = []
+
+    def words_of(*command):
+        assert texts(site) == OLD and commit.JOURNAL.exists(), "killed now, the next boot does it again"
+        told.append(" ".join(command).removeprefix("systemctl "))
+        return jobs if command[1] == "list-jobs" else ""
+
+    monkeypatch.setattr(commit.live, "words_of", words_of)
+    commit.recover_files()
+    assert told == [], "there is nothing to put back"
+    commit.swap(site)
+    commit.recover_files()
+    assert told[0] == "daemon-reload" and told[-1] == "start --no-block uwsgi uvicorn@1 uvicorn@2"
+    assert told[2:-1] == [f"stop --no-block {unit}.service" for unit in ("daphne@1", "uvicorn@3", "gunicorn")]
     assert not commit.JOURNAL.exists()
 
 
@@ -209,25 +206,6 @@ def test_only_files_that_differ_are_changed_and_shown(commit, site):
     diff = commit.diff_of(changed)
     assert f"--- {site[0]['path']}\n+++ {site[0]['path']}\n@@ -1 +1 @@\n-old nginx\n+new nginx\n" in diff
     assert "+new daphne\n" in diff and "uwsgi" not in diff
-
-
-def test_two_changes_at_once_exclude_each_other(commit):
-    assert not commit.under_way()
-    with commit.locked():
-        assert commit.under_way()
-        with pytest.raises(commit.Refused, match="another change is being applied on this host; wait"), commit.locked():
-            pass
-    assert not commit.under_way()
-
-
-def test_provisioning_waits_for_a_change_that_is_under_way(commit):
-    with commit.locked():
-        began = time.monotonic()
-        with pytest.raises(commit.Refused, match="another change"), commit.locked(patience_s=0.3):
-            pass
-        assert time.monotonic() - began >= 0.3
-    with commit.locked(patience_s=5):
-        pass
 
 
 def test_a_change_based_on_old_settings_is_refused(commit, site):
@@ -273,22 +251,6 @@ def test_numbers_are_read_from_nginx_own_words(commit):
     text = "worker_processes 2;\n  worker_connections   1024;\n# worker_rlimit_nofile 9;\n"
     assert commit.nginx.directive(text, "worker_connections") == 1024
     assert commit.nginx.directive(text, "worker_rlimit_nofile") is None
-
-
-def test_a_lock_dies_with_its_holder(commit):
-    ready, tell = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        with commit.locked():
-            os.write(tell, b"x")
-            signal.pause()
-    os.read(ready, 1)
-    assert commit.under_way()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    os.close(ready)
-    os.close(tell)
-    assert not commit.under_way()
 
 
 SETTINGS = {"asgi_server": "uvicorn", "daphne_instances": 2, "balance_max_fails": 1}

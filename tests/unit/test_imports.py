@@ -16,7 +16,7 @@ PACKAGE = ROOT / "stacklab"
 # them what people see.
 WORDS = ("errors", "files", "settings", "workload", "version", "surroundings", "site")
 WINGS = ("labs", "runs", "stack", "study", "bench")
-TOP = ("show", "engine", "computer", "doctor", "console", "notebook", "typed", "tasks", "commandline", "command")
+TOP = ("show", "doctor", "console", "notebook", "typed", "tasks", "commandline", "command")
 FLOORS = {name: floor for floor, names in enumerate((WORDS, *((wing,) for wing in WINGS), TOP)) for name in names}
 NOT_ASKED = {"runs": {"labs"}, "study": {"labs"}}  # earlier in the list, and yet none of theirs
 HEAVY = {"pandas", "matplotlib", "pyarrow", "scipy", "locust", "jinja2", "numpy"}

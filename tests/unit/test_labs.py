@@ -391,7 +391,7 @@ def test_what_a_container_may_lack_is_told_in_one_line_that_says_what_to_type(la
         ContainerLab("x").up()
     assert "\n" not in str(caught.value)
     (finding,) = diagnose_container()
-    assert finding.state == "fail" and f"{finding.what}; {finding.do}" == str(caught.value)
+    assert finding.state == "fail" and f"{finding.what}; {finding.todo}" == str(caught.value)
 
 
 def test_without_root_and_without_sudo_the_message_says_what_to_do(monkeypatch):

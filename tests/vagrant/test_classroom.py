@@ -88,7 +88,7 @@ def test_status_from_the_computer_that_runs_vagrant(lab):
     assert (status["lab"], status["state"]) == ("vagrant", "running")
 
 
-def test_both_doctors_see_that_the_machines_run_and_find_nothing_amiss(lab):
+def test_the_doctor_sees_that_the_machines_run_and_finds_nothing_amiss(lab):
     for said in (lab.vagrant("doctor"), lab.fab("doctor").split("a lab by Vagrant")[1]):
         assert "both machines run" in said
         assert "vagrant up needs no network" in said and "FAIL" not in said
