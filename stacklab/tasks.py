@@ -18,7 +18,7 @@ from stacklab import show, stack
 from stacklab.bench import found
 from stacklab.bench.measuring import measured_by, measuring
 from stacklab.errors import HostRefused, LabError
-from stacklab.files import ROOT
+from stacklab.files import ROOT, place
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import StackSettings
 from stacklab.site import LAB, LAB_NAME, read_project
@@ -77,7 +77,7 @@ def _take_away(host: Host, yes: bool) -> None:
 
 def provision(lab: str | None = None, site: str | None = None) -> stack.Applied:
     """Set up the whole stack; --site PATH: with that project on it."""
-    project = read_project(Path(site)) if site not in (None, LAB_NAME) else None
+    project = read_project(place(site)) if site not in (None, LAB_NAME) else None
     host = open_lab(lab).web()
     _require_unmeasured(host)
     applied = stack.provision(host)
@@ -305,13 +305,14 @@ def calibrate(quick: bool = False, json: bool = False, lab: str | None = None) -
 
 
 def compare(
-    margin: str | float = 0.05, budget_s: str | float = 300, chat: bool = False, seed: str | int = 1, fresh: bool = False,
-    json: bool = False, lab: str | None = None, files: str | None = None, with_: str | None = None, **flags: Any,
+    margin: str | float = 0.05, budget_s: str | float | None = None, chat: bool = False, seed: str | int | None = None,
+    fresh: bool = False, json: bool = False, lab: str | None = None, files: str | None = None, with_: str | None = None,
+    **flags: Any,
 ) -> Comparison | Sides:
     """Is B better than A? Of flags with two values: --users 50,100."""
     if files is not None or with_ is not None:
-        changed = {"budget_s": str(budget_s) != "300", "chat": chat, "seed": str(seed) != "1", "fresh": fresh, "lab": lab}
-        others = [name for name in flags if flags[name] is not None] + [name for name in changed if changed[name]]
+        given = flags | {"budget_s": budget_s, "chat": chat or None, "seed": seed, "fresh": fresh or None, "lab": lab}
+        others = [name for name, value in given.items() if value is not None]
         return _compare_files(files, with_, decimal("margin", margin, 0.001, 1), json, others)
     from stacklab import console
     from stacklab.bench.comparison import compare as measure_both
@@ -320,8 +321,9 @@ def compare(
     a, b = two_points(found.at_rest(open_lab(lab).web()), flags, chat)
     with console.Bar(sys.stderr if json else sys.stdout) as bar:
         seen = measure_both(
-            a, b, open_lab(lab), margin=decimal("margin", margin, 0.001, 1), budget_s=decimal("budget_s", budget_s, 1, 86_400),
-            seed=whole_number("seed", seed), fresh=fresh, on_slice=bar.on_run, progress=bar,
+            a, b, open_lab(lab), margin=decimal("margin", margin, 0.001, 1),
+            budget_s=decimal("budget_s", 300 if budget_s is None else budget_s, 1, 86_400),
+            seed=whole_number("seed", 1 if seed is None else seed), fresh=fresh, on_slice=bar.on_run, progress=bar,
             on_look=lambda seen: None if json else bar.say(show.look_text(seen)),
         )
     print(json_format.dumps(seen.to_dict(), indent=1) if json else show.comparison_text(seen))

@@ -188,7 +188,7 @@ class PlanLoad(Checked):
         super().__post_init__()
         for part in filter(None, self.parameters.split(",")):
             name, equals, _ = part.partition("=")
-            if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", name) or name in OF_THE_LAB:
+            if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", name) or name in OF_THE_LAB or not part.isprintable():
                 raise SettingsError(
                     f"parameters={self.parameters!r} is not allowed: {part!r} is not NAME=VALUE, or one of "
                     f"{', '.join(OF_THE_LAB)}, which the lab gives"

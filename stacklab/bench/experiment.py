@@ -18,10 +18,9 @@ from typing import Any
 import psutil
 
 from stacklab import stack
-from stacklab.bench import serverlog
+from stacklab.bench import jmeter, serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import go_back, going_back, left_behind
-from stacklab.bench.jmeter import run_plan
 from stacklab.bench.load import Progress, from_networks, run_load
 from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
@@ -85,7 +84,11 @@ class Bench:
 
     def noting(self, *lines: str) -> Bench:
         """The same, each of whose runs says these lines too."""
-        return replace(self, environment=self.environment | {"notes": [*self.environment.get("notes", ()), *lines]})
+        return self.knowing(notes=[*self.environment.get("notes", ()), *lines])
+
+    def knowing(self, **facts: Any) -> Bench:
+        """The same, in each of whose runs' environments these stand too."""
+        return replace(self, environment=self.environment | facts)
 
     def bearing(self, settings: StackSettings | None = None) -> list[str]:
         """What bears against a run that was just made, a sentence each: the lab could have been measured by others, the CPUs of
@@ -226,8 +229,8 @@ def measure(
         with sampling(on.host, out) as samples, Events(events, on.host, settings, progress) as happened:
             started_s = time.time()
             if isinstance(workload, PlanLoad):
-                tool = run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
-                on = replace(on, environment=on.environment | {"generator": tool})
+                told = jmeter.run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
+                on = on.noting(*told["notes"]).knowing(generator=jmeter.versions(), cannot_tell=told["cannot_tell"])
             else:
                 run_load(
                     workload, on.host.url, out, on.ca, cpus=on.generator_cpus,
@@ -343,6 +346,8 @@ def run_experiment(
         if left.runs or (lab and left_behind(lab)):
             require_disk(root, left.disk_bytes)
             with bench(lab, root, f"experiment {experiment.name}") as on:
+                if any(isinstance(point.workload, PlanLoad) for point in experiment.points):
+                    on = on.knowing(generator=jmeter.versions())
                 open_plan(experiment, folder, on.lab.name, on.environment)
                 with going_back(on.host):
                     _measure_all(experiment, folder, on.noting(*experiment.notes), on_run, on_block, progress)

@@ -12,15 +12,16 @@ import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
-from stacklab.bench.load import LOG_TAIL_LINES, SAMPLE_INTERVAL_S, STOP_S, Progress
-from stacklab.errors import LoadError, SettingsError
-from stacklab.files import ROOT
+from stacklab.bench.load import GRACE_S, LOG_TAIL_LINES, SAMPLE_INTERVAL_S, STOP_S, Progress
+from stacklab.errors import LoadError, ResultsError, SettingsError
+from stacklab.files import ROOT, place
 from stacklab.labs.cpus import allowed
 from stacklab.surroundings import own
 from stacklab.workload import PlanLoad
@@ -32,6 +33,7 @@ NO_JMETER = (
     "or put its bin/ on the PATH"
 )
 NO_JAVA = "JMeter needs Java: install openjdk-17-jre-headless, or your Debian's default-jre-headless, or name one in JAVA_HOME"
+SAY_VERSION = {"jmeter": "Implementation-Version: ", "java": r"java\.version = "}
 # What the result file is to hold, whatever a user.properties says: what `stacklab.runs.foreign` reads times and failures from.
 COLUMNS = ("timestamp_format=ms", "time=true", "label=true", "response_code=true", "response_message=true", "successful=true",
            "assertion_results_failure_message=true", "bytes=true", "output_format=csv", "print_field_names=true")  # fmt: skip
@@ -45,7 +47,7 @@ def find_jmeter(environment: Mapping[str, str] | None = None) -> list[str]:
     environment = os.environ if environment is None else environment
     path = environment.get("PATH")
     if home := environment.get("JMETER_HOME", "").strip():
-        jar = Path(home).expanduser() / JAR
+        jar = place(home) / JAR
         if not jar.is_file():
             raise LoadError(f"JMETER_HOME={home} holds no {JAR}")
     else:
@@ -62,9 +64,24 @@ def find_jmeter(environment: Mapping[str, str] | None = None) -> list[str]:
     return [java, HEAP, "-Djava.awt.headless=true", "-jar", os.fspath(jar.resolve())]
 
 
+def versions() -> dict[str, str]:
+    """The versions of this computer's JMeter and Java. LoadError where there is none, or one does not say its own."""
+    java, *_, jar = find_jmeter()
+    try:
+        said = zipfile.ZipFile(jar).read("META-INF/MANIFEST.MF").decode(errors="replace")
+        said += subprocess.run(
+            [java, "-XshowSettings:properties", "-version"], env=own(), capture_output=True, text=True, errors="replace",
+            check=True, timeout=GRACE_S,
+        ).stderr  # fmt: skip
+    except (OSError, KeyError, zipfile.BadZipFile, subprocess.SubprocessError) as error:
+        raise LoadError(f"{jar}, by {java}, does not say its version ({error}): is it a JMeter that runs here?") from error
+    found = {name: re.search(rf"^\s*{of}(\S+)", said, re.MULTILINE) for name, of in SAY_VERSION.items()}
+    return {name: match[1] for name, match in found.items() if match}
+
+
 def plan_load(file: str | Path, parameters: str = "") -> PlanLoad:
     """The load of the plan in `file`. SettingsError if that is no JMeter plan."""
-    path = Path(file).expanduser().absolute()
+    path = place(file).absolute()
     if path.suffix.lower() == ".py":
         raise SettingsError(f"{file}: a locustfile of one's own is not run, a JMeter plan (.jmx) is; 'fab http' is Locust's load")
     try:
@@ -78,7 +95,7 @@ def plan_load(file: str | Path, parameters: str = "") -> PlanLoad:
         sha256=hashlib.sha256(plan).hexdigest(), parameters=",".join(part.strip() for part in parameters.split(",")),
     )  # fmt: skip
     threads = asked.named().get("threads", "")
-    return asked.replace(users=int(threads)) if threads.isdigit() else asked
+    return asked.replace(users=int(threads)) if re.fullmatch("[0-9]{1,9}", threads) else asked
 
 
 def read_plan(workload: PlanLoad) -> bytes:
@@ -100,42 +117,46 @@ def run_plan(
     *,
     cpus: Sequence[int] | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> dict[str, str]:
+) -> dict[str, list[str]]:
     """Run the plan against `url`, and write into the existing folder `out` what `run_load` writes of HTTP load.
 
     That is requests.parquet (a sample each; of transactions and the like apart.parquet), generator.parquet, jmeter.log; and
     plan.jmx, the plan itself. It is told host, port, scheme and ca, and what `workload` names; `cpus` pins it. JMeter is one
     process of many threads: generator_cpu_busiest is its share of the cores it may use, and how late it was nobody tells.
-    Returns the versions of JMeter and Java, as its log has them.
+    Returns the `notes` of who read its result file, and what that `cannot_tell`.
     Errors: LoadError, with the end of JMeter's log, when the plan is another than was asked for, JMeter fails, or nothing was
-    answered. However this ends (on Linux also by the death of this process), no JMeter is left running.
+    answered; what it wrote is kept, beside `out`, where it cannot be read. However this ends (on Linux also by the death of
+    this process), no JMeter is left running.
     """
     plan = read_plan(workload)
     raw = out / "raw"
     shutil.rmtree(raw, ignore_errors=True)
     raw.mkdir()
     (out / "plan.jmx").write_bytes(plan)
-    command = _bound() + find_jmeter() + _arguments(workload, url, out, ca)  # of the file itself: others may lie beside it
+    java, *words = find_jmeter()
+    # Java's preferences lie in its user's home, which it takes from the list of users, not from HOME: that is where nothing is.
+    home = os.fspath(raw.resolve())
+    command = [*_bound(), java, f"-Duser.home={home}", *words, *_arguments(workload, url, out, ca)]
     samples: list[tuple[float, str, float]] = []
-    # JMeter reads and writes in its user's home (Java's preferences): that is where nothing is.
-    environment = own(HOME=os.fspath(raw.resolve()))
+    process = None
     with open(out / "jmeter.out", "wb") as said:
-        process = subprocess.Popen(
-            command, cwd=raw, env=environment, stdin=subprocess.DEVNULL, stdout=said,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
         try:
+            process = subprocess.Popen(
+                command, cwd=raw, env=own(HOME=home), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
             if cpus and hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(process.pid, cpus)
             _follow(process, raw / "run.jtl", samples, len(cpus or allowed()), progress)
         finally:
-            _stop(process)
+            if process:
+                _stop(process)
             _write_gauges(samples, out)
     if process.returncode:
         raise LoadError(f"JMeter ended with exit code {process.returncode}", log=_log_tail(out))
-    _write_rows(raw / "run.jtl", out)
+    told = _write_rows(raw / "run.jtl", out)
     shutil.rmtree(raw)
-    return _versions(out)
+    return told
 
 
 def _bound() -> list[str]:
@@ -198,28 +219,28 @@ def _write_gauges(samples: Sequence[tuple[float, str, float]], out: Path) -> Non
     rows.write_gauges(samples, out / "generator.parquet")
 
 
-def _write_rows(results: Path, out: Path) -> None:
-    """What JMeter wrote → requests.parquet and apart.parquet."""
+def _write_rows(results: Path, out: Path) -> dict[str, list[str]]:
+    """What JMeter wrote → requests.parquet and apart.parquet; its `notes`, and what it `cannot_tell`."""
     import pyarrow as pa
+    import pyarrow.parquet
 
     from stacklab.runs.foreign import read
+    from stacklab.runs.results import PARTIAL_PREFIX
     from stacklab.runs.tables import SCHEMAS, write_table
 
     if not results.is_file() or results.read_bytes().count(b"\n") < 2:
         raise LoadError("JMeter made no sample: is there a thread group in the plan that is enabled?", log=_log_tail(out))
-    runs = read(results)
-    for name in ("requests", "apart"):
-        # A pause of half a minute in a plan makes two runs of a file; here it is known to be one.
-        parts = [part.cast(SCHEMAS[name]) for run in runs if name in run.held for part in run.held[name].tables()]
-        if parts:
-            write_table(pa.concat_tables(parts).sort_by("start_s"), out / f"{name}.parquet")
-            _check_answers(pa.concat_tables(parts), out) if name == "requests" else None
-
-
-def _versions(out: Path) -> dict[str, str]:
-    log = (out / "jmeter.log").read_text(encoding="utf-8", errors="replace") if (out / "jmeter.log").is_file() else ""
-    found = {"jmeter": re.search(r"JMeter: Version (\S+)", log), "java": re.search(r"java\.version=(\S+)", log)}
-    return {name: match[1] for name, match in found.items() if match}
+    try:
+        (run,) = read(results, is_one_run=True)
+    except ResultsError as error:
+        kept = out.parent / f"{out.name.removeprefix(PARTIAL_PREFIX)}.jtl"  # where no later run clears it away
+        results.replace(kept)
+        raise LoadError(f"what JMeter wrote cannot be read, and is kept as {kept} ({error})", log=_log_tail(out)) from error
+    for name, samples in run.held.items():
+        table = pa.concat_tables(part.cast(SCHEMAS[name]) for part in samples.tables())
+        write_table(table.sort_by("start_s"), out / f"{name}.parquet")
+    _check_answers(pyarrow.parquet.read_table(out / "requests.parquet"), out)
+    return {name: run.environment[name] for name in ("notes", "cannot_tell")}
 
 
 def _check_answers(table, out: Path) -> None:

@@ -28,7 +28,7 @@ from stacklab.runs.disturbance import (
 from stacklab.runs.results import OF_REQUESTS, Run, Validity
 from stacklab.workload import TALKER, ChatLoad, HttpLoad, PlanLoad
 
-MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator
+MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator; of all it may use, for a plan's tool
 READING_S = 0.5  # that a reading of the load generator is of
 MAX_STEAL_SHARE = 0.02  # of the CPU time that the machine wanted
 MAX_OTHERS_CORES = 0.25  # that other work on the same computer may use
@@ -298,11 +298,12 @@ def _messages(run: Run) -> Iterator[str]:
 def _generator(run: Run) -> Iterator[str]:
     if not run.has("generator"):
         return
-    used = generator_share(run, "generator_cpu_busiest")  # one process cannot use more than one core
+    used = generator_share(run, "generator_cpu_busiest")  # one process cannot use more than one core …
     if np.isnan(used):
         yield "The load generator's CPU was not measured."
     elif used > MAX_GENERATOR_SHARE:
-        yield f"The load generator's busiest process used {used:.0%} of a core: it may be what limited the run."
+        of = "a core" if run.kind != "plan" else "the cores it may use"  # … but one of many threads
+        yield f"The load generator's busiest process used {used:.0%} of {of}: it may be what limited the run."
     late_s, typical_s = generator_gauge(run, "generator_lag_s").quantile(0.95), _typical_latency_s(run)
     if late_s > max(MIN_LAG_S, MAX_LAG_SHARE * typical_s):
         what = "connect times" if np.isnan(typical_s) else f"latencies, {typical_s:.3f} s in the median,"

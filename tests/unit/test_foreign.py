@@ -759,7 +759,7 @@ def test_a_kept_run_is_the_same_run(file, tmp_path):
     assert again.started_s is None and to_dict(again) | {"path": ""} == to_dict(stated) | {"path": ""}
 
 
-@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "calibration", "adhoc", "é" * 101])
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "calibration", "adhoc", "compare", "commits", "é" * 101])
 def test_runs_are_kept_under_a_name_that_is_one(name, tmp_path):
     with pytest.raises(ResultsError, match="is not allowed"):
         folder_of(name, tmp_path)
