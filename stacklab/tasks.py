@@ -221,12 +221,15 @@ def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: A
     return _measure(lab, point, workload, None if as_is else lambda before: raised_for(workload.clients, before))
 
 
-def load(file: str | Path, parameters: str = "", lab: str | None = None, point: str = "") -> Run:
-    """Put the load of a JMeter plan on the stack; keep the run."""
-    from stacklab.bench.jmeter import find_jmeter, plan_load
+def load(
+    file: str | Path, parameters: str = "", warmup_s: str | float = 2, lab: str | None = None, point: str = ""
+) -> Run:
+    """Put the load of a plan of any tool on the stack; keep the run."""
+    from stacklab.bench.plans import plan_load
+    from stacklab.bench.tools import versions_of
 
-    workload = plan_load(file, parameters)
-    find_jmeter()  # or the error that there is none, before a machine is asked
+    workload = plan_load(file, parameters, decimal("warmup_s", warmup_s, 0, 600))
+    versions_of([workload])  # or the error that there is no such tool, before a machine is asked
     return _measure(lab, point, workload)
 
 
@@ -257,6 +260,7 @@ def experiment(
     """Measure an experiment, or all of the claims'; it can go on."""
     from stacklab.bench.experiment import estimate, site_under
     from stacklab.bench.experiments import CLAIMS, plans_of
+    from stacklab.bench.generators import of_those_here
     from stacklab.bench.onsite import on_site
     from stacklab.console import measure_plan
     from stacklab.study.verdicts import judge_all
@@ -266,7 +270,9 @@ def experiment(
     site = site_under(open_lab(lab))
     if name == CLAIMS and not site.is_labs:
         raise LabError(f"the claims are about the lab's own site, and {site.name} is under test: 'fab provision --site lab'")
+    plans, lacking = zip(*(of_those_here(plan) for plan in plans), strict=True)
     plans, said = zip(*(on_site(plan, site) for plan in plans), strict=True)
+    said = (*lacking, *said)
     print("".join(f"{line}\n" for lines in said for line in lines), end="")
     if name == CLAIMS:
         left_s = sum(estimate(plan, fresh=fresh).duration_s for plan in plans)
@@ -277,6 +283,7 @@ def experiment(
         report(plan.name)
     print(show.servers_text(runs), end="")
     print(show.improvements_text(runs), end="")
+    print(show.generators_text(runs), end="")
     if generator != "locust":  # `fab verdicts` is of the lab's own load
         print(show.verdicts_text(judge_all(runs)))
     if name == CLAIMS:

@@ -15,10 +15,11 @@ import pyarrow.parquet
 import pytest
 import synthetic
 
-from stacklab.bench import jmeter
+from stacklab.bench import plans
 from stacklab.bench.experiments import eight_cases, eight_cases_by_jmeter, plans_of
-from stacklab.bench.jmeter import COLUMNS, find_jmeter, plan_load, run_plan, versions
+from stacklab.bench.plans import plan_load, run_plan
 from stacklab.bench.resume import open_plan
+from stacklab.bench.tools import COLUMNS, find_jmeter, versions_of
 from stacklab.console import run_text
 from stacklab.errors import LabError, LoadError, ResultsError, SettingsError
 from stacklab.files import ROOT
@@ -54,6 +55,7 @@ def fake(tmp_path, monkeypatch):
         )
         java.chmod(0o755)
 
+    monkeypatch.setattr(plans, "verify", lambda url, ca: None)
     monkeypatch.setenv("JMETER_HOME", str(home))
     monkeypatch.setenv("JAVA_HOME", str(java.parent.parent))
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xint")
@@ -64,7 +66,7 @@ def fake(tmp_path, monkeypatch):
 def put(tmp_path, load=None, **more):
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
-    run_plan(load or plan_load(POST, "threads=3, loops=2"), "https://10.1.2.3", out, tmp_path / "ca.crt", **more)
+    run_plan(load or plan_load(POST, "threads=3, loops=2", 0), "https://10.1.2.3", out, tmp_path / "ca.crt", **more)
     return out
 
 
@@ -73,7 +75,7 @@ def put(tmp_path, load=None, **more):
 
 def test_a_jmeter_is_found_by_its_home_or_on_the_path(fake, tmp_path):
     jar = str(tmp_path / "jmeter" / "bin" / "ApacheJMeter.jar")
-    assert find_jmeter()[-1] == jar
+    assert find_jmeter(os.environ)[-1] == jar
     script = tmp_path / "jmeter" / "bin" / "jmeter"
     script.touch(0o755)
     (tmp_path / "links").mkdir()
@@ -94,14 +96,14 @@ def test_without_one_a_line_says_how_to_get_one(tmp_path, fake):
 
 
 def test_the_versions_are_known_before_anything_runs(fake, tmp_path):
-    assert versions() == {"jmeter": "5.6.2", "java": "17.0.15"}
+    assert versions_of([plan_load(POST)]) == {"jmeter": "5.6.2", "java": "17.0.15"}
     (tmp_path / "jmeter" / "bin" / "ApacheJMeter.jar").write_text("")
     with pytest.raises(LoadError, match="does not say its version"):
-        versions()
+        versions_of([plan_load(POST)])
 
 
 def test_another_version_is_another_experiment(fake, tmp_path):
-    plan, known = eight_cases_by_jmeter(), {"generator": versions()}
+    plan, known = eight_cases_by_jmeter(), {"generator": versions_of([plan_load(POST)])}
     open_plan(plan, tmp_path / "plan", "stacklab", known)
     open_plan(plan, tmp_path / "plan", "stacklab", known)
     with pytest.raises(LabError, match="jmeter was 5.6.2, and is 5.7"):
@@ -121,7 +123,7 @@ def test_a_plan_is_named_by_its_file_and_its_sum():
 
 
 @pytest.mark.parametrize(("name", "text", "words"), [
-    ("mine.py", "", "a locustfile of one's own is not run"), ("mine.jmx", "<xml/>", "is no JMeter plan"),
+    ("mine.txt", "", "is no plan that is run here"), ("mine.jmx", "<xml/>", "is no plan of JMeter"),
     ("gone.jmx", None, "cannot be read"), ("a\0.jmx", None, "holds a NUL"),
 ])  # fmt: skip
 def test_what_is_no_plan_is_refused_in_a_line(tmp_path, name, text, words):
@@ -131,7 +133,7 @@ def test_what_is_no_plan_is_refused_in_a_line(tmp_path, name, text, words):
         plan_load(tmp_path / name)
     assert "\n" not in str(refused.value)
     with pytest.raises(SettingsError, match="cannot be read"):
-        plan_load(f"~nobody-here/{name.replace(chr(0), '')}".replace(".py", ".jmx"))
+        plan_load("~nobody-here/mine.jmx")
 
 
 @pytest.mark.parametrize("parameters", ["threads", "host=elsewhere", "a b=1", "=1", "threads=1,ca=x", "a=\0"])
@@ -180,7 +182,7 @@ def test_what_the_reader_notes_is_kept_with_the_run(fake, tmp_path):
     fake(f"results.write_text({HEADER!r} + '1700000000000,5,a,200,OK,true,,1\\n1700000000001,5,a\\n')")
     out = tmp_path / "out"
     out.mkdir()
-    told = run_plan(plan_load(POST), "https://10.1.2.3", out, tmp_path / "ca")
+    told = run_plan(plan_load(POST, "", 0), "https://10.1.2.3", out, tmp_path / "ca")
     assert told["cannot_tell"] == [] and "row 3 has 3 fields" in told["notes"][0]
 
 
@@ -227,7 +229,7 @@ def test_no_jmeter_is_left_when_the_load_is_stopped(fake, tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     started = []
-    monkeypatch.setattr(jmeter, "_follow", stopped)
+    monkeypatch.setattr(plans, "_follow", stopped)
     with pytest.raises(KeyboardInterrupt):
         put(tmp_path)
     assert started[0].poll() is not None
@@ -237,7 +239,8 @@ def test_no_jmeter_is_left_when_the_load_is_stopped(fake, tmp_path, monkeypatch)
 def test_no_jmeter_outlives_who_is_killed(fake, tmp_path):
     fake(f"Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(60)")
     program = (
-        "from pathlib import Path; from stacklab.bench.jmeter import *; out = Path('out'); out.mkdir(); "
+        "from pathlib import Path; from stacklab.bench import plans; from stacklab.bench.plans import *; out = Path('out'); "
+        "out.mkdir(); plans.verify = lambda url, ca: None; "
         f"run_plan(plan_load({str(POST)!r}), 'https://10.1.2.3', out, Path('ca'))"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}) as lab:
@@ -276,7 +279,7 @@ def test_a_run_of_a_plan_is_kept_and_read_again_as_sound(tmp_path):
     assert row["counted"] == len(run.table("requests")) and row["cpu_s_per_1000_requests"] > 0
     assert run_text(again).splitlines()[0].endswith("0 errors")
     page = write_report([again], tmp_path / "report.html").read_text()
-    assert "the JMeter plan loadtests/post.jmx with threads=20,loops=50" in page
+    assert "the plan loadtests/post.jmx by JMeter with threads=20,loops=50" in page
     assert "fab load --file loadtests/post.jmx --parameters threads=20,loops=50" in page
 
 
@@ -285,7 +288,7 @@ def test_a_run_of_a_plan_is_kept_and_read_again_as_sound(tmp_path):
     (lambda t: t | {"server": t["server"].assign(client=["10.9.9.9"] * 3 + ["10.77.0.1"] * (len(t["server"]) - 3))},
      "3 requests from other addresses"),
     (lambda t: t | {"server": t["server"].assign(end_s=t["server"]["end_s"] - 30)}, "one of the two is wrong"),
-    (lambda t: t | {"generator": t["generator"].assign(value=0.95)}, "used 95% of the cores it may use"),
+    (lambda t: t | {"generator": t["generator"].assign(value=0.95)}, "used 95% of the cores it can use"),
 ])  # fmt: skip
 def test_what_nginx_saw_is_held_against_the_plans_rows(tmp_path, change, words):
     run = by_jmeter(synthetic.http_run(tmp_path / "http", "r1"), tmp_path / "plans", change)
