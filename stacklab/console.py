@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import isnan
 from typing import TextIO
 
 from tqdm.auto import tqdm
@@ -17,7 +18,8 @@ from stacklab.bench.load import Progress
 from stacklab.bench.plan import Experiment, Planned
 from stacklab.labs import Lab
 from stacklab.runs.results import OF_REQUESTS, Run
-from stacklab.study.summary import summarize
+from stacklab.study.summary import PERCENTILES, summarize
+from stacklab.study.words import NOTHING
 from stacklab.workload import Look
 
 # In a notebook the bar is a widget, and takes the width that it finds.
@@ -107,10 +109,9 @@ def run_text(run: Run) -> str:
     """A run in four lines: what it showed, whether it may decide, how the service did, where it is; and what to know of it."""
     row = summarize([run]).iloc[0]
     if run.kind in OF_REQUESTS:
-        seen = (
-            f"{row.throughput_per_s:.0f} requests/s · p50 {row.p50_s * 1000:.0f} ms · p95 {row.p95_s * 1000:.0f} ms · "
-            f"p99 {row.p99_s * 1000:.0f} ms · {row.errors:.0f} errors"
-        )
+        ms = {q: row[f"p{q}_s"] * 1000 for q in PERCENTILES}  # NaN: wrk does not tell it
+        times = [f"p{q} {NOTHING if isnan(value) else f'{value:.0f}'} ms" for q, value in ms.items()]
+        seen = " · ".join([f"{row.throughput_per_s:.0f} requests/s", *times, f"{row.errors:.0f} errors"])
     else:
         messages = (
             f"{row.delivered_share:.2%} of {row.deliveries:.0f} deliveries · "

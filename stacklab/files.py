@@ -8,10 +8,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+from stacklab.errors import LabError
+
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: the folder that holds provision/, app/, loadtests/ and this package."""
 
-RESULTS = Path(os.environ.get("STACKLAB_RESULTS", "").strip() or ROOT / "results").expanduser().absolute()
+
+def place(named: str | Path) -> Path:
+    """The path that somebody `named`: ~ is the home, and ~somebody's that of a user that there is. LabError for a NUL in it."""
+    if "\0" in os.fspath(named):
+        raise LabError(f"{os.fspath(named)!r}: is no path, for it holds a NUL; name it without")
+    return Path(os.path.expanduser(named))
+
+
+RESULTS = place(os.environ.get("STACKLAB_RESULTS", "").strip() or ROOT / "results").absolute()
 """Where runs go, and are looked for."""
 
 

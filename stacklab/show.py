@@ -206,6 +206,13 @@ def servers_text(runs: list[Run]) -> str:
     return servers.text(runs)
 
 
+def generators_text(runs: list[Run]) -> str:
+    """Load generators side by side, where that was measured; nothing otherwise."""
+    from stacklab.study import generators
+
+    return generators.text(runs)
+
+
 def improvements_text(runs: list[Run]) -> str:
     """What improvements are worth, and what clients felt, where that was measured; nothing otherwise."""
     from stacklab.study import improvements

@@ -143,7 +143,7 @@ class Mistake(Exception):
 
 def read_project(root: Path) -> Project:
     """The project in the folder `root`, as its stacklab.toml describes it. LabError for whatever is wrong with that."""
-    root = root.expanduser().resolve()
+    root = root.resolve()
     file = root / FILE
     if file.is_file() and not (root / "manage.py").is_file():
         raise LabError(f"{root} has no manage.py: {FILE} belongs beside it, into the root of the Django project")

@@ -18,7 +18,7 @@ from stacklab import show, stack
 from stacklab.bench import found
 from stacklab.bench.measuring import measured_by, measuring
 from stacklab.errors import HostRefused, LabError
-from stacklab.files import ROOT
+from stacklab.files import ROOT, place
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import StackSettings
 from stacklab.site import LAB, LAB_NAME, read_project
@@ -82,7 +82,7 @@ def _take_away(host: Host, yes: bool) -> None:
 
 def provision(lab: str | None = None, site: str | None = None) -> stack.Applied:
     """Set up the whole stack; --site PATH: with that project on it."""
-    project = read_project(Path(site)) if site not in (None, LAB_NAME) else None
+    project = read_project(place(site)) if site not in (None, LAB_NAME) else None
     host = open_lab(lab).web()
     _require_unmeasured(host)
     applied = stack.provision(host)
@@ -226,12 +226,15 @@ def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: A
     return _measure(lab, point, workload, None if as_is else lambda before: raised_for(workload.clients, before))
 
 
-def load(file: str | Path, parameters: str = "", lab: str | None = None, point: str = "") -> Run:
-    """Put the load of a JMeter plan on the stack; keep the run."""
-    from stacklab.bench.jmeter import find_jmeter, plan_load
+def load(
+    file: str | Path, parameters: str = "", warmup_s: str | float = 2, lab: str | None = None, point: str = ""
+) -> Run:
+    """Put the load of a plan of any tool on the stack; keep the run."""
+    from stacklab.bench.plans import plan_load
+    from stacklab.bench.tools import versions_of
 
-    workload = plan_load(file, parameters)
-    find_jmeter()  # or the error that there is none, before a machine is asked
+    workload = plan_load(file, parameters, decimal("warmup_s", warmup_s, 0, 600))
+    versions_of([workload])  # or the error that there is no such tool, before a machine is asked
     return _measure(lab, point, workload)
 
 
@@ -262,6 +265,7 @@ def experiment(
     """Measure an experiment, or all of the claims'; it can go on."""
     from stacklab.bench.experiment import estimate, site_under
     from stacklab.bench.experiments import CLAIMS, plans_of
+    from stacklab.bench.generators import of_those_here
     from stacklab.bench.onsite import on_site
     from stacklab.console import measure_plan
     from stacklab.study.verdicts import judge_all
@@ -271,7 +275,9 @@ def experiment(
     site = site_under(open_lab(lab))
     if name == CLAIMS and not site.is_labs:
         raise LabError(f"the claims are about the lab's own site, and {site.name} is under test: 'fab provision --site lab'")
+    plans, lacking = zip(*(of_those_here(plan) for plan in plans), strict=True)
     plans, said = zip(*(on_site(plan, site) for plan in plans), strict=True)
+    said = (*lacking, *said)
     print("".join(f"{line}\n" for lines in said for line in lines), end="")
     if name == CLAIMS:
         left_s = sum(estimate(plan, fresh=fresh).duration_s for plan in plans)
@@ -282,6 +288,7 @@ def experiment(
         report(plan.name)
     print(show.servers_text(runs), end="")
     print(show.improvements_text(runs), end="")
+    print(show.generators_text(runs), end="")
     if generator != "locust":  # `fab verdicts` is of the lab's own load
         print(show.verdicts_text(judge_all(runs)))
     if name == CLAIMS:
@@ -310,13 +317,14 @@ def calibrate(quick: bool = False, json: bool = False, lab: str | None = None) -
 
 
 def compare(
-    margin: str | float = 0.05, budget_s: str | float = 300, chat: bool = False, seed: str | int = 1, fresh: bool = False,
-    json: bool = False, lab: str | None = None, files: str | None = None, with_: str | None = None, **flags: Any,
+    margin: str | float = 0.05, budget_s: str | float | None = None, chat: bool = False, seed: str | int | None = None,
+    fresh: bool = False, json: bool = False, lab: str | None = None, files: str | None = None, with_: str | None = None,
+    **flags: Any,
 ) -> Comparison | Sides:
     """Is B better than A? Of flags with two values: --users 50,100."""
     if files is not None or with_ is not None:
-        changed = {"budget_s": str(budget_s) != "300", "chat": chat, "seed": str(seed) != "1", "fresh": fresh, "lab": lab}
-        others = [name for name in flags if flags[name] is not None] + [name for name in changed if changed[name]]
+        given = flags | {"budget_s": budget_s, "chat": chat or None, "seed": seed, "fresh": fresh or None, "lab": lab}
+        others = [name for name, value in given.items() if value is not None]
         return _compare_files(files, with_, decimal("margin", margin, 0.001, 1), json, others)
     from stacklab import console
     from stacklab.bench.comparison import compare as measure_both
@@ -325,8 +333,9 @@ def compare(
     a, b = two_points(found.at_rest(open_lab(lab).web()), flags, chat)
     with console.Bar(sys.stderr if json else sys.stdout) as bar:
         seen = measure_both(
-            a, b, open_lab(lab), margin=decimal("margin", margin, 0.001, 1), budget_s=decimal("budget_s", budget_s, 1, 86_400),
-            seed=whole_number("seed", seed), fresh=fresh, on_slice=bar.on_run, progress=bar,
+            a, b, open_lab(lab), margin=decimal("margin", margin, 0.001, 1),
+            budget_s=decimal("budget_s", 300 if budget_s is None else budget_s, 1, 86_400),
+            seed=whole_number("seed", 1 if seed is None else seed), fresh=fresh, on_slice=bar.on_run, progress=bar,
             on_look=lambda seen: None if json else bar.say(show.look_text(seen)),
         )
     print(json_format.dumps(seen.to_dict(), indent=1) if json else show.comparison_text(seen))

@@ -37,7 +37,7 @@ def decimal(name: str, given: str | float, low: float, high: float) -> float:
     """A number between `low` and `high` from a command line; SettingsError if it is none."""
     try:
         number = float(given)
-    except ValueError:
+    except (TypeError, ValueError):
         number = float("nan")
     if not low <= number <= high:
         raise SettingsError(f"{name}={given!r} is not allowed: {name} takes a number from {low:g} to {high:g}")

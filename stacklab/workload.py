@@ -3,6 +3,7 @@ without one; `Foreign`: another tool's. Pure: no I/O."""
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from dataclasses import dataclass
@@ -169,30 +170,39 @@ class Foreign(Checked):
     tool: str = text("", "the tool that measured")
 
 
-OF_THE_LAB = ("host", "port", "scheme", "ca")  # parameters that each plan is given
+OF_THE_LAB = ("url", "host", "port", "scheme", "ca")  # parameters that each plan is given
+PLAN_TOOLS = {".jmx": "JMeter", ".py": "Locust", ".js": "k6", ".lua": "wrk"}
+"""{how the name of a plan ends: the tool that runs it}."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanLoad(Checked):
-    """What the JMeter plan in `file` does, with `parameters` of its own (JMeter's -J): threads=200,loops=100.
+    """What the plan in `file` does by its `tool`, with `parameters` of its own: threads=200,loops=100.
 
-    Which file that was, its `sha256` tells. `users` is what of it can be compared with other loads.
+    Which file that was, its `sha256` tells. `users` is what of it can be compared with other loads. Samples of the first
+    `warmup_s` seconds are not counted, in which tools start, and the site's caches fill.
     """
 
-    file: str = text("", "the plan")
+    file: str = text("", "the plan: of JMeter (.jmx), Locust (.py), k6 (.js) or wrk (.lua)")
     sha256: str = text("", "of the plan")
     parameters: str = text("", "what the plan is to know, as in threads=200,loops=100")
-    users: int | None = number(None, 1, 60_000, "users at once, where the parameter threads says so")
+    users: int | None = number(None, 1, 60_000, "users at once, where the parameter users or threads says so")
+    warmup_s: float = decimal(2.0, 0, 600, "seconds from the first request that are not counted")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for part in filter(None, self.parameters.split(",")):
             name, equals, _ = part.partition("=")
-            if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", name) or name in OF_THE_LAB:
+            if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", name) or name in OF_THE_LAB or not part.isprintable():
                 raise SettingsError(
                     f"parameters={self.parameters!r} is not allowed: {part!r} is not NAME=VALUE, or one of "
                     f"{', '.join(OF_THE_LAB)}, which the lab gives"
                 )
+
+    @property
+    def tool(self) -> str:
+        """The tool that runs it, by its file's name."""
+        return PLAN_TOOLS.get(os.path.splitext(self.file)[1].lower(), "")
 
     def named(self) -> dict[str, str]:
         """{name: value} of the parameters."""

@@ -21,15 +21,16 @@ from stacklab import stack
 from stacklab.bench import serverlog
 from stacklab.bench.events import Event, Events
 from stacklab.bench.found import go_back, going_back, left_behind
-from stacklab.bench.jmeter import run_plan
 from stacklab.bench.load import Progress, from_networks, run_load
 from stacklab.bench.looks import look_at
 from stacklab.bench.measuring import Hold, by_whom, measuring, who
 from stacklab.bench.onsite import made_on, on_site
 from stacklab.bench.plan import Experiment, Planned
+from stacklab.bench.plans import run_plan
 from stacklab.bench.resume import open_plan, require_disk, set_aside
 from stacklab.bench.sampling import sampling
 from stacklab.bench.slices import BETWEEN_SLICES_S, BYTES_PER_BLOCK, slicing
+from stacklab.bench.tools import versions_of
 from stacklab.bench.unreached import telling_why
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.files import RESULTS, ROOT, make_folder
@@ -48,7 +49,7 @@ from stacklab.workload import ChatLoad, HttpLoad, Look, PlanLoad, Workload
 # For the estimate before an experiment starts, until a run on this machine says better.
 GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
-PLAN_S, PLAN_ROWS = 30.0, 40_000  # as the post's own; of others nobody knows
+PLAN_S, PLAN_START_S, PLAN_ROWS = 30.0, 4.0, 40_000  # as the post's own; of others nobody knows
 LOOK_S = 4.0  # each of its rounds …
 TRIAL_S = 20.0  # … and each trial of a search, which is a load
 BYTES_PER_REQUEST = 60
@@ -85,7 +86,11 @@ class Bench:
 
     def noting(self, *lines: str) -> Bench:
         """The same, each of whose runs says these lines too."""
-        return replace(self, environment=self.environment | {"notes": [*self.environment.get("notes", ()), *lines]})
+        return self.knowing(notes=[*self.environment.get("notes", ()), *lines])
+
+    def knowing(self, **facts: Any) -> Bench:
+        """The same, in each of whose runs' environments these stand too."""
+        return replace(self, environment=self.environment | facts)
 
     def bearing(self, settings: StackSettings | None = None) -> list[str]:
         """What bears against a run that was just made, a sentence each: the lab could have been measured by others, the CPUs of
@@ -226,8 +231,8 @@ def measure(
         with sampling(on.host, out) as samples, Events(events, on.host, settings, progress) as happened:
             started_s = time.time()
             if isinstance(workload, PlanLoad):
-                tool = run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
-                on = replace(on, environment=on.environment | {"generator": tool})
+                told = run_plan(workload, on.host.url, out, on.ca, cpus=on.generator_cpus, progress=happened.progress)
+                on = on.noting(*told.pop("notes")).knowing(generator=versions_of([workload]), **told)
             else:
                 run_load(
                     workload, on.host.url, out, on.ca, cpus=on.generator_cpus,
@@ -248,9 +253,12 @@ def measure(
 
 
 def under_load_s(out: Path, workload: Workload) -> float:
-    """Seconds from the first request (warm-up included) or connection to the end of the last."""
+    """Seconds from the first request (warm-up included) or connection to the end of the last, as a summary tells it of wrk."""
     import pandas as pd
 
+    if (out / "stated.parquet").is_file():
+        stated = pd.read_parquet(out / "stated.parquet")
+        return float(stated.loc[stated["quantity"] == "duration_s", "value"].max())
     if isinstance(workload, HttpLoad | PlanLoad):
         rows = pd.read_parquet(out / "requests.parquet", columns=["start_s", "duration_s"])
         return float((rows.start_s + rows.duration_s).max() - rows.start_s.min())
@@ -290,7 +298,8 @@ def estimate(experiment: Experiment, root: Path = RESULTS, fresh: bool = False) 
 def guessed_s(workload: Workload) -> float:
     """Seconds under load, before anything was measured here."""
     if isinstance(workload, PlanLoad):
-        return PLAN_S
+        seconds = workload.named().get("duration_s", "")
+        return float(seconds) + PLAN_START_S if seconds.isdecimal() else PLAN_S
     if isinstance(workload, Look):
         return workload.rounds * (TRIAL_S if workload.sight == "most_clients" else LOOK_S)
     if isinstance(workload, ChatLoad):
@@ -343,6 +352,8 @@ def run_experiment(
         if left.runs or (lab and left_behind(lab)):
             require_disk(root, left.disk_bytes)
             with bench(lab, root, f"experiment {experiment.name}") as on:
+                if plans := experiment.loads(PlanLoad):
+                    on = on.knowing(generator=versions_of(plans))
                 open_plan(experiment, folder, on.lab.name, on.environment)
                 with going_back(on.host):
                     _measure_all(experiment, folder, on.noting(*experiment.notes), on_run, on_block, progress)

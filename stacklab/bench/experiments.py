@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from stacklab.bench.events import Event
+from stacklab.bench.generators import generators
 from stacklab.bench.improvements import improvement_outages, improvements
-from stacklab.bench.jmeter import find_jmeter, plan_load
 from stacklab.bench.plan import CHAT, SLICE_S, SLOPE_RAMP_S, Experiment, Point, named
+from stacklab.bench.plans import plan_load
 from stacklab.bench.servers import servers
 from stacklab.errors import SettingsError
 from stacklab.files import ROOT
@@ -352,6 +353,7 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "starts": starts,
     "socket-shares": socket_shares,
     "servers": servers,
+    "generators": generators,
     "improvements": improvements,
     "improvement-outages": improvement_outages,
 }
@@ -374,7 +376,8 @@ def plans_of(
 ) -> list[Experiment]:
     """What `fab experiment NAME` measures: one experiment; all of the claims'; for improvements, the two about them."""
     if generator != "locust":
-        return [_by(generator, name)(quick=quick, repeats=repeats, seed=seed)]
+        plan = _by(generator, name)(quick=quick, repeats=repeats, seed=seed)
+        return [plan]
     if name == CLAIMS:
         return enough_to_judge(quick, repeats, seed)
     names = [name, "improvement-outages"] if name == "improvements" else [name]
@@ -387,7 +390,6 @@ def _by(generator: str, name: str) -> Callable[..., Experiment]:
     if name not in there:
         able = "; ".join(f"{other} for {', '.join(names)}" for other, names in BY_GENERATOR.items())
         raise SettingsError(f"generator={generator!r} is not allowed for {name}: it takes locust, or {able}")
-    find_jmeter()  # or the error that there is none
     return there[name]
 
 

@@ -26,8 +26,11 @@ def load_on(workload: Workload, site: Site) -> Workload:
     LabError for sockets without a WebSocket, for a look at a Daphne that is not there, at the lab's own pages, or at what
     clients say where nobody knows how; SettingsError for a burst of more than there are in a room.
     """
-    if isinstance(workload, PlanLoad):
-        return workload  # what it asks for, only its author knows
+    if isinstance(workload, PlanLoad):  # what else it asks for, only its author knows
+        named = workload.named()
+        if (page := site.page(named.get("path", ""))) == named.get("path", ""):
+            return workload
+        return workload.replace(parameters=",".join(f"{name}={value}" for name, value in (named | {"path": page}).items()))
     if isinstance(workload, HttpLoad):
         return workload.replace(path=site.page(workload.path))
     if isinstance(workload, Look):
@@ -59,8 +62,9 @@ def instead(asked: Workload, made: Workload, site: Site) -> str | None:
     """One line that says what is measured in place of what was asked; None if it is the same."""
     if asked == made:
         return None
-    if isinstance(asked, HttpLoad):
-        return f"The site {site.name} has no page {asked.path} (pages in its {FILE}): {made.path} is asked in its place."
+    if isinstance(asked, HttpLoad | PlanLoad):
+        path, page = (load.path if isinstance(load, HttpLoad) else load.named()["path"] for load in (asked, made))
+        return f"The site {site.name} has no page {path} (pages in its {FILE}): {page} is asked in its place."
     if site.chat is None:
         return f"How to talk on {site.name} is not known ([chat] in its {FILE}): sockets stay open, and say nothing."
     heard = {"all": "all hear all, in 1 room", "sender": f"each hears itself alone, as in {made.rooms} rooms"}[site.chat.heard_by]

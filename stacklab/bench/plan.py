@@ -75,6 +75,10 @@ class Experiment:
         if self.slice_s and any(point.events for point in self.points):
             raise SettingsError(f"the points of {self.name} cannot be slices: events happen in whole runs only")
 
+    def loads(self, kind: type[Workload]) -> list[Workload]:
+        """The loads of that kind."""
+        return [point.workload for point in self.points if isinstance(point.workload, kind)]
+
     def block(self, repeat: int) -> list[Planned]:
         """The points in their order of that repeat; the same for the same seed."""
         points = list(self.points)

@@ -19,7 +19,7 @@ FRESH = "start over with --fresh (the old runs are kept under another name)"
 
 # What makes runs of one experiment two experiments. (Memory is not in it: a virtual machine's may breathe.)
 COMPARED = ("kind", "one_computer", "pinned_cpus", "generator_cpus", "stacklab", "site.name", "site.code", "versions",
-            "web.cpus", "web.model", "desk.cpus", "desk.python", "desk.locust")  # fmt: skip
+            "web.cpus", "web.model", "desk.cpus", "desk.python", "desk.locust", "generator")  # fmt: skip
 
 
 def open_plan(experiment: Experiment, folder: Path, lab: str, environment: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from stacklab.stack.services import SERVICES, journal_units
 
 REQUESTS = "/var/log/nginx/requests.jsonl"
 LOGS = tuple(log for service in SERVICES.values() for log in service.logs)
+RESUMED = {"r": True, ".": False}  # nginx's words; without TLS there are none
 ROTATED = ".1"  # after the name of a log: what logrotate has put aside
 
 
@@ -91,4 +92,5 @@ def parse_line(line: str) -> dict:
     addresses = [part.strip() for part in row["upstream_addr"].replace(" : ", ", ").split(",")]
     row["upstream_s"] = float(tried[-1]) if tried[-1] not in ("", "-") else None
     row["upstream_addr"] = addresses[-1] or None
+    row["tls_resumed"] = RESUMED.get(row.get("tls_resumed"))
     return row

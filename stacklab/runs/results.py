@@ -24,7 +24,7 @@ from stacklab.settings import StackSettings
 from stacklab.site import LAB, Site
 from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, PlanLoad, Workload
 
-FORMAT = 5
+FORMAT = 6
 KINDS = {  # what each field of run.json is
     "settings": dict | None, "workload": dict, "observed": dict, "environment": dict, "validity": dict, "experiment": str,
     "run": str, "point": str, "repeat": int, "position": int, "started_s": float | int | None, "ended_s": float | int | None,
@@ -38,6 +38,8 @@ FORMAT_HISTORY = {
     3: "SHA256SUMS beside it, with the sum of every file of the run (before: damage passed unseen)",
     4: "runs of other tools: no settings, a workload of kind foreign, times that may be null, the tables `stated` and `apart`",
     5: "loads of kind plan: somebody's own JMeter plan, named by its file and its sum",
+    6: "plans of Locust, k6 and wrk too, whose first warmup_s seconds do not count (before: all did); of wrk `stated`, and no "
+    "`requests`; in `server` the connection, which of its requests that was, and whether TLS was resumed",
 }
 """What each format version of run.json brought. A reader knows all versions up to `FORMAT`."""
 
@@ -270,7 +272,7 @@ def read_run(path: Path) -> Run:
             **{name: values[name] for name in KINDS}
             | {
                 "settings": None if values["settings"] is None else StackSettings.from_dict(values["settings"]),
-                "workload": _workload(values["workload"]),
+                "workload": _workload(values["workload"], version),
                 "validity": Validity.from_dict(values["validity"]),
                 "events": tuple({**event, "began_s": float(event["began_s"])} for event in values["events"]),
                 "slices": tuple(values["slices"]),
@@ -284,8 +286,10 @@ def read_run(path: Path) -> Run:
         raise ResultsError(f"{file}: lacks or garbles {error}; {AGAIN}") from error
 
 
-def _workload(values: Mapping[str, Any]) -> Workload:
+def _workload(values: Mapping[str, Any], version: int = FORMAT) -> Workload:
     fields = dict(values)
+    if version < 6 and fields["kind"] == "plan":
+        fields["warmup_s"] = 0.0
     return WORKLOADS[fields.pop("kind")].from_dict(fields)
 
 

@@ -24,10 +24,11 @@ REQUESTS = pa.schema({
 
 SCHEMAS: dict[str, pa.Schema] = {
     "requests": REQUESTS,
+    # `connection` is its number, `connection_requests` how many it had with this one, `tls_resumed` of its handshake.
     # `upstream_s` and `upstream_addr` are those of the last upstream that nginx tried, null if it tried none.
     "server": pa.schema({
         "end_s": F64, "duration_s": F64, "upstream_s": F64, "upstream_addr": TEXT, "status": I32, "path": TEXT,
-        "client": TEXT, "bytes": I64,
+        "client": TEXT, "bytes": I64, "connection": I64, "connection_requests": I64, "tls_resumed": BOOL,
     }),
     "resources": pa.schema({
         "time_s": F64, "service": TEXT, "cpu_s": F64, "pss_bytes": I64, "rss_bytes": I64, "threads": I32, "open_files": I32,
@@ -54,7 +55,10 @@ SCHEMAS: dict[str, pa.Schema] = {
 TABLES: dict[str, tuple[str, ...]] = {name: tuple(schema.names) for name, schema in SCHEMAS.items()}
 """{table: its columns}."""
 
-SINCE = {"messages": {"burst": False}, "connections": {"role": TALKER, "left": False}}
+SINCE = {
+    "server": {"connection": None, "connection_requests": None, "tls_resumed": None}, "messages": {"burst": False},
+    "connections": {"role": TALKER, "left": False},
+}  # fmt: skip
 """{table: {a column that earlier runs lack: what each of its rows stands for there}}."""
 
 WEB_CLOCK_TABLES = ("server", "resources", "gauges")

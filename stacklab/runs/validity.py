@@ -28,7 +28,7 @@ from stacklab.runs.disturbance import (
 from stacklab.runs.results import OF_REQUESTS, Run, Validity
 from stacklab.workload import TALKER, ChatLoad, HttpLoad, PlanLoad
 
-MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator
+MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator; of all it may use, for a plan's tool
 READING_S = 0.5  # that a reading of the load generator is of
 MAX_STEAL_SHARE = 0.02  # of the CPU time that the machine wanted
 MAX_OTHERS_CORES = 0.25  # that other work on the same computer may use
@@ -80,7 +80,7 @@ def _heard(run: Run, *rules: Callable[[Run], Iterator[str]]) -> list[str]:
 
 def _tables(run: Run) -> Iterator[str]:
     for name in EXPECTED_TABLES[run.kind]:
-        if not run.has(name):
+        if not run.has(name) and not (name == "requests" and run.has("stated")):
             yield f"The table {name} is missing."
 
 
@@ -132,17 +132,23 @@ def _plan(run: Run) -> Iterator[str]:
 
     A plan's tool has an address of its own, that of most rows, or those of the lab's clients.
     """
-    if not isinstance(run.workload, PlanLoad) or not run.has("requests") or not run.has("server"):
+    if not isinstance(run.workload, PlanLoad) or not run.has("server"):
         return
-    requests, logged = run.table("requests"), run.table("server")
-    answered = int((requests["status"] > 0).sum())
+    requests, logged = run.table("requests") if run.has("requests") else None, run.table("server")
+    answered = int((requests["status"] > 0).sum()) if requests is not None else stated(run, "samples")
     if len(logged) < answered:
         yield f"nginx logged {len(logged):,} requests, {answered:,} were answered: {answered - len(logged):,} rows are missing."
     addresses = [*run.environment.get("client_addresses", ()), *logged["client"].mode()[:1]]
     if len(others := logged[~logged["client"].isin(addresses)]):
         yield f"nginx logged {len(others):,} requests from other addresses than the load's: somebody else used the site."
-    if len(logged) == answered:  # a row a request: no redirects followed, nothing embedded
+    if requests is not None and len(logged) == answered:  # a row a request: no redirects followed, nothing embedded
         yield from flow.rates(run, requests)
+
+
+def stated(run: Run, quantity: str) -> int:
+    """A count of all, of a tool that tells no samples."""
+    table = run.table("stated")
+    return int(table.loc[table["name"].isna() & (table["quantity"] == quantity), "value"].sum())
 
 
 def _foreign(run: Run, path: str, most: int) -> Iterator[str]:
@@ -171,6 +177,11 @@ def _slice(run: Run, requests: pd.DataFrame) -> Iterator[str]:
 
 
 def _answers(run: Run) -> Iterator[str]:
+    if run.has("stated") and run.kind == "plan":
+        kinds = {kind: stated(run, f"socket_errors_{kind}") for kind in ("connect", "read", "write", "timeout")}
+        kinds = {"not 2xx or 3xx": stated(run, "failures")} | {f"socket errors, {kind}": count for kind, count in kinds.items()}
+        if said := ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items() if count):
+            yield f"Of {stated(run, 'samples'):,} requests some failed: {said}."
     if not run.has("requests"):
         return
     requests = run.table("requests")
@@ -298,11 +309,12 @@ def _messages(run: Run) -> Iterator[str]:
 def _generator(run: Run) -> Iterator[str]:
     if not run.has("generator"):
         return
-    used = generator_share(run, "generator_cpu_busiest")  # one process cannot use more than one core
+    used = generator_share(run, "generator_cpu_busiest")  # one process cannot use more than one core …
     if np.isnan(used):
         yield "The load generator's CPU was not measured."
     elif used > MAX_GENERATOR_SHARE:
-        yield f"The load generator's busiest process used {used:.0%} of a core: it may be what limited the run."
+        of = "a core" if run.kind != "plan" else "the cores it can use"  # … but one of many threads
+        yield f"The load generator's busiest process used {used:.0%} of {of}: it may be what limited the run."
     late_s, typical_s = generator_gauge(run, "generator_lag_s").quantile(0.95), _typical_latency_s(run)
     if late_s > max(MIN_LAG_S, MAX_LAG_SHARE * typical_s):
         what = "connect times" if np.isnan(typical_s) else f"latencies, {typical_s:.3f} s in the median,"

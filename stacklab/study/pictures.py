@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, crowdplots, drawing, improvements, plots, servers, words
+from stacklab.study import analysis, crowdplots, drawing, generators, improvements, plots, servers, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -129,6 +129,15 @@ def server_pictures(runs: Sequence[Run], lines: Sequence[dict[str, str]]) -> lis
         "rest less."
     )
     return [_picture(servers.picture(runs), f"The servers side by side. {told}.", caption)]
+
+
+def generator_pictures(runs: Sequence[Run]) -> list[Picture]:
+    """Up to where each load generator is believed, and what it costs."""
+    caption = (
+        "A dot a run, hollow where it was disturbed. Left and middle: what the generator's own times have beyond nginx's, grey "
+        "what makes no difference. Right: the CPU that it takes itself, a bar at the median."
+    )
+    return [_picture(generators.picture(runs), " ".join(generators.limits(runs)), caption)]
 
 
 def improvement_pictures(table: pd.DataFrame) -> list[Picture]:

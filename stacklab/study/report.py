@@ -13,7 +13,7 @@ import pandas as pd
 from stacklab.errors import ResultsError
 from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run
-from stacklab.study import analysis, drawing, improvements, pictures, servers, words
+from stacklab.study import analysis, drawing, generators, improvements, pictures, servers, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 KINDS = {
     "http": ("HTTP", words.http_row, pictures.http_pictures),
     "chat": ("Chat", words.chat_row, pictures.chat_pictures),
-    "plan": ("JMeter's plans", words.http_row, pictures.http_pictures),
+    "plan": ("Plans of load tools", words.http_row, pictures.http_pictures),
     "look": ("Looked at", words.look_row, lambda runs, summary: []),
     "foreign": ("Other tools' results", words.foreign_row, pictures.foreign_pictures),
 }
@@ -82,7 +82,8 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         valid=[run for run in runs if run.validity.measurement == "sound"],
         unknown=[run for run in runs if run.validity.measurement == "unknown"],
         sections=[
-            *_servers(runs), *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
+            *_servers(runs), *_generators(runs),
+            *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
         ],
         environment=words.environment(runs),
         calibrated=in_words(calibration_of(runs)),
@@ -100,6 +101,14 @@ def _servers(runs: Sequence[Run]) -> list[Section]:
     ]
     lines = servers.side_by_side(runs)
     return [Section("Servers side by side", said, lines, SOUND, [], pictures.server_pictures(runs, lines), [])]
+
+
+def _generators(runs: Sequence[Run]) -> list[Section]:
+    """Where load generators were set side by side: that comes first."""
+    if not generators.is_of_generators(runs):
+        return []
+    said, lines = [*generators.limits(runs), generators.HOW], without_empty(generators.table(runs))
+    return [Section("Load generators side by side", said, lines, SOUND, [], pictures.generator_pictures(runs), [])]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:

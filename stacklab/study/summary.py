@@ -116,7 +116,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 def _summarize_http(run: Run) -> dict[str, Any]:
     if not run.has("requests"):
-        return {}
+        return (_summarize_foreign(run) | _summarize_server(run)) if run.has("stated") else {}
     table = run.table("requests")
     counted = table[~table["warmup"].astype(bool)]
     good = counted[counted["error"].isna()]
@@ -132,12 +132,16 @@ def _summarize_http(run: Run) -> dict[str, Any]:
         "mean_s": waited_s.mean(),
         **percentiles(waited_s),
     }
-    if run.has("server"):
-        logged = run.table("server")
-        began = logged["end_s"] - logged["duration_s"] - (run.clock_offset_s or 0.0)
-        fine = logged["status"].between(200, 399) & began.between(start - (run.clock_error_s or 0.0), end)
-        row |= percentiles(logged.loc[fine, "duration_s"], "server_")
-    return row
+    return row | _summarize_server(run)
+
+
+def _summarize_server(run: Run) -> dict[str, float]:
+    if not run.has("server"):
+        return {}
+    (start, end), logged = load_window(run), run.table("server")
+    began = logged["end_s"] - logged["duration_s"] - (run.clock_offset_s or 0.0)
+    fine = logged["status"].between(200, 399) & began.between(start - (run.clock_error_s or 0.0), end)
+    return percentiles(logged.loc[fine, "duration_s"], "server_")
 
 
 def _summarize_foreign(run: Run) -> dict[str, Any]:

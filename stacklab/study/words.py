@@ -81,7 +81,7 @@ def _load_words(run: Run) -> str:
         pace = f" on a schedule of {load.requests_per_s:g} requests/s, {load.arrivals}" if load.requests_per_s else ""
         return f"{load.requests:,} requests for {load.path} by {load.users:,} users{pace}"
     if run.kind == "plan":
-        return f"the JMeter plan {load.file}" + (f" with {load.parameters}" if load.parameters else "")
+        return f"the plan {load.file} by {load.tool}" + (f" with {load.parameters}" if load.parameters else "")
     if run.kind == "look":
         return f"a look at {load.sight.replace('_', ' ')}" + (f", {load.rounds} times" if load.rounds > 1 else "")
     return (
@@ -293,6 +293,7 @@ def _adhoc_commands(run: Run) -> list[str]:
     settings = f"fab reset && fab set{_flags(run.settings)}" if _flags(run.settings) else "fab reset"
     if run.kind == "plan":
         given = f" --parameters {shlex.quote(run.workload.parameters)}" if run.workload.parameters else ""
+        given += f" --warmup-s {run.workload.warmup_s:g}" if run.workload.warmup_s != type(run.workload)().warmup_s else ""
         return [settings, f"fab load --file {shlex.quote(run.workload.file)}{given}"]
     return [settings, f"fab {run.kind}{_flags(run.workload)}"]
 

@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stacklab.bench.jmeter import find_jmeter, plan_load, run_plan
+from stacklab.bench import plans
+from stacklab.bench.plans import plan_load, run_plan
+from stacklab.bench.tools import TOOLS
 from stacklab.errors import LoadError
 from stacklab.files import ROOT
 from stacklab.runs.foreign import read
@@ -27,7 +29,7 @@ def jmeter(monkeypatch):
     if not os.environ.get("JMETER_HOME") and (HOME / "bin" / "ApacheJMeter.jar").is_file():
         monkeypatch.setenv("JMETER_HOME", str(HOME))
     try:
-        return find_jmeter()
+        return TOOLS["JMeter"].found()
     except LoadError as lacking:
         pytest.skip(f"THE REAL JMETER IS NOT TRIED: {lacking}")
 
@@ -59,13 +61,13 @@ def server(tmp_path):
 
 
 def test_the_posts_plan_is_a_run_like_any_other(at_defaults, fab, tmp_path):
-    done = fab("load", "--file", str(POST), "--parameters", "threads=10,loops=40", STACKLAB_RESULTS=str(tmp_path / "results"))
+    done = fab("load", "--file", str(POST), "--parameters", "threads=10,loops=600", STACKLAB_RESULTS=str(tmp_path / "results"))
     assert done.returncode == 0, done.stderr
     (run,) = load_runs(tmp_path / "results" / "adhoc")
     rows, logged = run.table("requests"), run.table("server")
     assert run.kind == "plan" and run.workload.users == 10
     assert run.environment["generator"].keys() == {"jmeter", "java"}
-    assert len(rows) == len(logged) == 400 and rows["error"].isna().all() and set(rows["name"]) == {"page"}
+    assert len(rows) == len(logged) == 6000 and rows["error"].isna().all() and set(rows["name"]) == {"page"}
     assert {"nginx", "uwsgi", "redis"} <= set(run.table("resources")["service"])
     assert set(run.table("generator")["name"]) == {"generator_cpu", "generator_cpu_busiest", "generator_rss_bytes"}
     assert not [why for why in run.validity.reasons if "not this load's" in why or "missing" in why or "other addresses" in why]
@@ -82,7 +84,7 @@ def test_a_connection_is_kept_unless_told_otherwise(at_defaults, host, tmp_path)
     for keep in ("true", "false"):
         results = tmp_path / f"{keep}.jtl"
         subprocess.run(
-            [*find_jmeter(), "-n", "-f", "-t", POST, "-l", results, "-j", tmp_path / "log", f"-Jhost={host.address}",
+            [*TOOLS["JMeter"].found(), "-n", "-f", "-t", POST, "-l", results, "-j", tmp_path / "log", f"-Jhost={host.address}",
              f"-Jca={ca}", "-Jthreads=4", "-Jloops=10", f"-Jkeepalive={keep}"],
             check=True, capture_output=True, timeout=120,
         )  # fmt: skip
@@ -92,12 +94,16 @@ def test_a_connection_is_kept_unless_told_otherwise(at_defaults, host, tmp_path)
 
 
 @pytest.mark.parametrize(("own", "words"), [(False, "PKIX path building failed"), (True, "No subject alternative names match")])
-def test_who_is_not_of_the_ca_or_has_another_name_is_asked_for_nothing(server, tmp_path, own, words):
+def test_who_is_not_of_the_ca_or_has_another_name_is_asked_for_nothing(server, tmp_path, monkeypatch, own, words):
+    """By the plan itself, as where one runs it by hand: the lab looks before it starts JMeter."""
     url, certificate, asked = server
     other = tmp_path / "other.crt"
     subprocess.run([*SELF_SIGNED, "/CN=other", "-keyout", tmp_path / "k", "-out", other], check=True, capture_output=True)
     out = tmp_path / "out"
     out.mkdir()
+    with pytest.raises(LoadError, match="shows no certificate of the CA"):
+        run_plan(plan_load(POST), url, out, certificate if own else other)
+    monkeypatch.setattr(plans, "verify", lambda url, ca: None)
     with pytest.raises(LoadError, match=words):
         run_plan(plan_load(POST, "threads=2,loops=2"), url, out, certificate if own else other)
     assert not asked
@@ -111,7 +117,7 @@ def test_the_chats_plan_hears_a_room_after_each_message(tmp_path):
     plan.write_text(re.sub(r'<(eu\.luminis\S+) [^>]*testname="(.*?)">.*?</\1>', nothing, chat, flags=re.DOTALL))
     told = ("scheme=http", "clients=4", "rooms=2", "messages=3", "pause_ms=1", "ramp=0")
     subprocess.run(
-        [*find_jmeter(), "-n", "-f", "-t", plan, "-l", results, "-j", tmp_path / "log", *(f"-J{one}" for one in told)],
+        [*TOOLS["JMeter"].found(), "-n", "-f", "-t", plan, "-l", results, "-j", tmp_path / "log", *(f"-J{one}" for one in told)],
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     (run,) = read(results)

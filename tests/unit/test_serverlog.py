@@ -14,6 +14,7 @@ from stacklab.stack.render import TEMPLATES
 LINE = {
     "end_s": 1700000000.123, "duration_s": 0.034, "upstream_s": "0.030", "upstream_addr": "unix:/run/uwsgi/stacklab.sock",
     "status": "200", "bytes": 512, "path": "/", "client": "10.83.0.10",
+    "connection": 71, "connection_requests": 2, "tls_resumed": ".",
 }  # fmt: skip
 
 
@@ -43,6 +44,11 @@ def test_where_several_upstreams_were_tried_the_last_one_counts(upstream_s, upst
 
 def test_a_request_that_nginx_could_not_answer_has_status_0():
     assert parsed(status="000")["status"] == 0
+
+
+def test_whether_a_tls_session_was_resumed_is_a_truth_or_nothing():
+    assert [parsed(tls_resumed=said)["tls_resumed"] for said in ("r", ".", "")] == [True, False, None]
+    assert parse_line(json.dumps({name: LINE[name] for name in LINE if name != "tls_resumed"}))["tls_resumed"] is None
 
 
 def test_every_column_is_in_the_log_format():

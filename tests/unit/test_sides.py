@@ -233,12 +233,19 @@ def test_compare_takes_files_and_kept_runs(run_of, results, capsys):
 
 @pytest.mark.parametrize(
     "given", [{"files": "a"}, {"with_": "b"}, *({"files": "a", "with_": "b"} | more for more in (
-        {"users": "5,9"}, {"budget_s": "60"}, {"chat": True}, {"seed": "2"}, {"fresh": True}, {"lab": "x"}))],
+        {"users": "5,9"}, {"budget_s": "300"}, {"chat": True}, {"seed": 1}, {"fresh": True}, {"lab": "x"}))],
 )  # fmt: skip
 def test_compare_of_files_measures_nothing(given):
     more = [f"no --{name.replace('_', '-')}:" for name in given if name not in ("files", "with_")]
     with pytest.raises(LabError, match=f"--files A1,A2 --with B1,B2, and {''.join(more)}" if more else "B1,B2, both"):
         tasks.compare(**given)
+
+
+def test_none_is_what_was_not_given(run_of):
+    files = str(run_of("a.jtl", 20).path)
+    assert tasks.compare(files=files, with_=files, budget_s=None, seed=None).pairs == 1
+    with pytest.raises(LabError, match="margin=None is not allowed"):
+        tasks.compare(files=files, with_=files, margin=None)
 
 
 def test_all_files_of_import_are_one_word_for_invoke():

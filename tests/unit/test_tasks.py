@@ -52,6 +52,11 @@ def test_the_command_itself_ends_in_one_line_and_a_failure(words):
     assert done.stdout == "" and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+def test_the_home_of_nobody_is_a_folder_that_is_not_there():
+    done = fab("provision", "--site", "~nobody-here/site", STACKLAB_RESULTS="~nobody-here/results")
+    assert "has no stacklab.toml" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_list_has_one_line_for_each_task_at_80_columns():
     lines = fab("--list").stdout.splitlines()
     assert lines[0] == "Available tasks:"

@@ -13,13 +13,13 @@ READERS = ("jtlxml", "locust", "k6", "wrk", "hdr", "jtl")
 """Modules, each of which knows a tool's files, in the order in which they are asked."""
 
 
-def read(path: str | Path) -> list[Run]:
-    """The runs in a result file of JMeter, Locust, k6, wrk, wrk2 or HdrHistogram.
+def read(path: str | Path, is_one_run: bool = False) -> list[Run]:
+    """The runs in a result file of JMeter, Locust, k6, wrk, wrk2 or HdrHistogram; `is_one_run`: however long it pauses.
 
     They have no settings, no samples of services and nothing that says what disturbed them (`validity` "unknown"); what the
     file does not tell is None, and named in `environment["cannot_tell"]`. ResultsError, in one line, for anything else.
     """
-    source = Source(Path(path))
+    source = Source(Path(path), is_one_run)
     if not source.head.strip():
         source.refuse("is empty")
     if words := words_for(source):

@@ -24,6 +24,8 @@ USED = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "suc
 BEGINNING = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName")  # the order of every version
 TRANSACTION = "Number of samples in transaction"  # how JMeter begins the message of a Transaction Controller's own row
 STAMP = re.compile(r'"?(\d{10,14}|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d.*?|\d{1,2}:\d\d:\d\d.*?)"?[,;\t|]"?\d+(\.\d+)?"?[,;\t|]')
+SEVERAL = "stands for several samples (SampleCount), whose own times are lost"
+SUMS_ALONE = "all rows are of Transaction Controllers: the requests in them are not in the file"
 SECONDS = re.compile(r"\d{10,11}(\.\d+)?")
 
 
@@ -73,13 +75,18 @@ def _names(source: Source) -> list[str]:
 
 
 @dataclass
-class _Host:
+class Host:
     """What one machine's rows say of its clock."""
 
     first_row: int
     first_s: float
     last_row: int = 0
     last_s: float = -np.inf
+
+    def see(self, start_s: np.ndarray, row: int) -> None:
+        """Some more of its rows, of which `row` is the last."""
+        self.first_s, self.last_s = min(self.first_s, start_s.min()), max(self.last_s, start_s.max())
+        self.last_row = row
 
 
 @dataclass
@@ -89,7 +96,7 @@ class _Reading:
     sheet: Sheet
     columns: Mapping[str, str]
     dates: Dates | None = None
-    hosts: dict[str, _Host] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
     labels: Words = field(default_factory=Words)
     errors: Words = field(default_factory=Words)
 
@@ -140,8 +147,7 @@ class _Reading:
         status = statuses(table["responseCode"]) if "responseCode" in table else np.full(len(kept), np.nan)
         size = self.sheet.numbers(table["bytes"]) if "bytes" in table else np.full(len(kept), np.nan)
         if "SampleCount" in table and (several := np.flatnonzero(kept & (self.sheet.numbers(table["SampleCount"]) > 1))).size:
-            why = "stands for several samples (SampleCount), whose own times are lost"
-            self.sheet.source.refuse(why, self.sheet.row(first + int(several[0])))
+            self.sheet.source.refuse(SEVERAL, self.sheet.row(first + int(several[0])))
         self._see_hosts(table, start_s, kept, first)
         errors = np.full(len(kept), -1, np.int32)
         failed = np.flatnonzero(kept & ~good)
@@ -164,10 +170,8 @@ class _Reading:
         for code, name in enumerate(names.dictionary.to_pylist()):
             rows = np.flatnonzero((codes == code) & kept)
             if len(rows) and not np.isnan(start_s[rows]).any():
-                new = _Host(self.sheet.row(first + int(rows[0])), start_s[rows].min())
-                host = self.hosts.setdefault(name.decode(), new)
-                host.first_s, host.last_s = min(host.first_s, start_s[rows].min()), max(host.last_s, start_s[rows].max())
-                host.last_row = self.sheet.row(first + int(rows[-1]))
+                new = Host(self.sheet.row(first + int(rows[0])), start_s[rows].min())
+                self.hosts.setdefault(name.decode(), new).see(start_s[rows], self.sheet.row(first + int(rows[-1])))
 
     def runs(self) -> list[Run]:
         """All of it as Runs."""
@@ -175,21 +179,16 @@ class _Reading:
         requests, apart = self.requests, self.transactions
         if apart.rows and not requests.rows:
             requests, apart = apart, None
-            notes.append("all rows are of Transaction Controllers: the requests in them are not in the file")
+            notes.append(SUMS_ALONE)
         elif apart.rows:
             notes.append(f"{apart.rows:,} rows of Transaction Controllers sum up requests beside them, and are kept apart")
         notes += self.sheet.notes()
         if self.dates:
             notes += self.dates.notes
             lacks += ["time zone"] if self.dates.has_day else [CLOCK]
-        if "timeStamp" in self.columns and (words := _clocks(self.hosts)):
-            notes.append(f"{self.sheet.source.path.name}: {words}")
-            if "by" in words:
-                lacks.append("duration")
-        names = set(self.labels.list)
-        if parts := sorted(name for name in names if name[-2:] in ("-0", "-1") and name[:-2] in names):
-            few = ", ".join(parts[:3])
-            notes.append(f"{few}: perhaps parts of {parts[0][:-2]} (redirects, what a page embeds), and counted beside it")
+        if "timeStamp" in self.columns:
+            note_clocks(self.sheet.source, self.hosts, notes, lacks)
+        notes += parts_of(self.labels.list)
         lacks += [] if "success" in self.columns else ["failures"]
         lacks += [] if "label" in self.columns else ["labels"]
         return sampled_runs(
@@ -214,7 +213,22 @@ def _error(table: Columns, at: int) -> str:
     return message or f"{code} {words}".strip() or "failed"
 
 
-def _clocks(hosts: dict[str, _Host]) -> str:
+def parts_of(labels: Sequence[str]) -> list[str]:
+    """What there is to say of labels that look like parts of others."""
+    names = set(labels)
+    parts = sorted(name for name in names if name[-2:] in ("-0", "-1") and name[:-2] in names)
+    few = ", ".join(parts[:3])
+    return [f"{few}: perhaps parts of {parts[0][:-2]} (redirects, what a page embeds), and counted beside it"] if parts else []
+
+
+def note_clocks(source: Source, hosts: Mapping[str, Host], notes: list[str], lacks: list[str]) -> None:
+    """Add to `notes` what there is to say of several machines' clocks; "duration" to `lacks` where they are apart."""
+    if words := _clocks(hosts):
+        notes.append(f"{source.path.name}: {words}")
+        lacks += ["duration"] if "by" in words else []
+
+
+def _clocks(hosts: Mapping[str, Host]) -> str:
     """What there is to say of several machines' clocks: how far apart they are at least, where their rows lie together."""
     if len(hosts) < 2:
         return ""

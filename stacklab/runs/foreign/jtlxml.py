@@ -10,7 +10,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
-from stacklab.runs.foreign.jtl import TOOL, TRANSACTION
+from stacklab.runs.foreign.jtl import SEVERAL, SUMS_ALONE, TOOL, TRANSACTION, Host, note_clocks, parts_of
 from stacklab.runs.foreign.samples import Gathering, Words
 from stacklab.runs.foreign.sheet import counted, is_time, status
 from stacklab.runs.foreign.source import Source
@@ -20,7 +20,7 @@ from stacklab.runs.results import Run
 SAMPLES = ("httpSample", "sample", "sampleResult")
 # What an attribute is called, and what JMeter before 2.1 called it.
 ATTRIBUTES = {"ts": "timeStamp", "t": "time", "lb": "label", "s": "success", "rc": "responseCode", "rm": "responseMessage",
-              "by": "bytes"}  # fmt: skip
+              "by": "bytes", "hn": "hostname", "sc": "sampleCount"}  # fmt: skip
 CUT_OFF = {expat.codes[said] for said in (
     expat.XML_ERROR_NO_ELEMENTS, expat.XML_ERROR_UNCLOSED_TOKEN, expat.XML_ERROR_PARTIAL_CHAR,
     expat.XML_ERROR_UNCLOSED_CDATA_SECTION,
@@ -73,7 +73,9 @@ class _Reading:
         labels, errors = Words(), Words()
         self.kinds = {kind: Gathering(labels, errors) for kind in ("requests", "apart")}
         self._waiting: dict[str, list[tuple]] = {kind: [] for kind in self.kinds}
-        self._seen = self._failed = self._sums = 0
+        self._seen = self._failed = self._sums = self._unflagged = 0
+        self._hosts: dict[str, Host] = {}
+        self._labels: dict[str, set[int]] = {kind: set() for kind in self.kinds}
 
     def take(self, element: Element) -> None:
         """A child of the root."""
@@ -104,11 +106,17 @@ class _Reading:
             elapsed = stamp = -1.0
         if not is_time(elapsed) or np.isinf(stamp):
             self.source.refuse(f"has t={values['t']!r} and ts={values['ts']!r}: not a time", self._seen)
+        if counted(values["sc"]) > 1:
+            self.source.refuse(SEVERAL, self._seen)
+        if values["hn"] and not np.isnan(stamp):
+            self._hosts.setdefault(values["hn"], Host(self._seen, stamp / 1000)).see(np.array([stamp / 1000]), self._seen)
         gathering = self.kinds[kind]
-        error = -1 if values["s"].lower() == "true" else gathering.errors.code(_error(element, values))
+        self._unflagged += not values["s"]
+        error = -1 if values["s"].lower() in ("true", "") else gathering.errors.code(_error(element, values))
         self._waiting[kind].append((
             stamp / 1000, elapsed / 1000, status(values["rc"]), counted(values["by"]), gathering.names.code(values["lb"]), error
         ))  # fmt: skip
+        self._labels[kind].add(self._waiting[kind][-1][4])
         self._failed += kind == "requests" and error >= 0
         if len(self._waiting[kind]) >= AT_ONCE:
             self._gather()
@@ -123,8 +131,10 @@ class _Reading:
         """All of it as Runs."""
         self._gather()
         requests, apart = self.kinds["requests"], self.kinds["apart"]
-        if not requests.rows:
-            requests, apart, self._sums = apart, None, 0
+        rows, counts = requests.rows + apart.rows, "requests"
+        if not requests.rows and self._sums:
+            requests, apart, self._sums, counts = apart, None, 0, "apart"
+            self.notes.append(SUMS_ALONE)
         if self._sums:
             self.notes.append(f"{self._sums:,} samples of Transaction Controllers sum up others, and are kept apart")
         if apart and apart.rows > self._sums:
@@ -132,7 +142,14 @@ class _Reading:
             self.notes.append(f"{within:,} samples lie within others (what a page embeds), and are kept apart")
         if self._failed and self._failed == requests.rows:
             self.notes.append("all samples failed: JMeter may have been told to save errors only, and then this is no rate")
-        return sampled_runs(self.source, TOOL, requests, apart, notes=self.notes, first_row=1)
+        lacks = ["failures"] if self._unflagged == rows else []
+        if 0 < self._unflagged < rows:
+            self.notes.append(f"{self._unflagged:,} samples do not tell whether they failed, and count as successes")
+        note_clocks(self.source, self._hosts, self.notes, lacks)
+        labels = [requests.names.list[code] for code in self._labels[counts]]
+        lacks += [] if any(labels) else ["labels"]
+        self.notes += parts_of(labels)
+        return sampled_runs(self.source, TOOL, requests, apart, notes=self.notes, cannot_tell=lacks, first_row=1)
 
 
 def _attribute(element: Element, name: str) -> str:

@@ -18,7 +18,7 @@ from stacklab.runs.foreign.samples import AT_ONCE, Samples, Words, span_of
 from stacklab.runs.results import OF_REQUESTS, Run, load_runs
 from stacklab.runs.tables import write_table
 
-OURS = ("adhoc", "calibration")  # what the lab itself keeps in results/, besides experiments
+OURS = ("adhoc", "calibration", "compare", "commits")  # what the lab itself keeps in results/, besides experiments
 LONGEST_NAME = 200  # bytes; a file system takes 255, and a run has a longer name while it is written
 
 

@@ -26,9 +26,10 @@ WHOLE_BYTES = 64 << 20  # of a file that is read at once: a summary is never so 
 
 @dataclass(frozen=True)
 class Source:
-    """A file, of which only the `head` has been looked at."""
+    """A file, of which only the `head` has been looked at. `is_one_run`: no other run was appended to it, as one knows."""
 
     path: Path
+    is_one_run: bool = False
 
     def open(self) -> BinaryIO:
         """Its bytes, unpacked."""

@@ -43,6 +43,7 @@ def sampled_runs(
         )
     if len(gathered.names.list) > MOST_WORDS:
         said.append(f"it has more than {MOST_WORDS:,} labels: those beyond them are told together, as {OTHERS}")
+    appends &= not source.is_one_run
     cuts = gathered.cuts() if appends else []
     if appends and gathered.paused:
         said.append("it has pauses of more than 30 s and few samples between them: taken for one run, and not for several")
