@@ -12,11 +12,12 @@
 # make pictures     draw the README's pictures anew, from the experiments in results/
 # make check        lint
 # make lock         after a change of a dependency: the locks anew, by uv; UPGRADE=1: the newest versions of everything
+# make mutants      faults put into the code by lot, and how many the unit tests find: docs/mutants.csv
 # make audit        what is known against the packages of the locks, by pip-audit, where an index answers that
 # make clean        remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks benchmark doctor pictures check clean lock audit anew
+.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks benchmark doctor pictures check clean lock audit mutants anew
 
 PYTHON ?= python3
 # Programs of the environment, each by its module: the scripts that pip writes hold the folder's name, which may be any.
@@ -129,13 +130,19 @@ clean:
 lock:
 	$(PYTHON) requirements/locks.py lock $(if $(UPGRADE),--upgrade)
 
-# In an environment of its own: what it needs is none of the lab's.
-build/audit/.lock: requirements/audit.lock
-	rm -rf build/audit
-	$(PYTHON) -m venv build/audit
-	build/audit/bin/python -I provision/own_pip.py install -q --require-hashes -r $< || { \
-	  echo "NOT AUDITED: pip could not install pip-audit (above); is an index of packages reachable?" >&2; exit 1; }
+# In environments of their own: what they need is none of the lab's.
+build/audit/.lock build/cosmic-ray/.lock: build/%/.lock:
+	rm -rf build/$*
+	$(PYTHON) -m venv build/$*
+	build/$*/bin/python -I provision/own_pip.py install -q --require-hashes -r $< || { \
+	  echo "NOT DONE: pip could not install what build/$* is to hold (above); is an index of packages reachable?" >&2; exit 1; }
 	@cp $< $@
+build/audit/.lock: requirements/audit.lock
+build/cosmic-ray/.lock: requirements/mutants.lock
 
 audit: build/audit/.lock
 	build/audit/bin/python requirements/locks.py audit
+
+# Faults put into the code by lot, and how many the unit tests find: an afternoon for all of it; MODULES="stacklab/runs/sums.py".
+mutants: build/cosmic-ray/.lock .venv/.tests
+	$(PY) -m tests.mutants $(MODULES)

@@ -30,6 +30,7 @@ LOCKS = {
     "requirements/desk.lock": ("pyproject.toml", "-c", "provision/requirements.lock"),
     "requirements/test.lock": ("--extra", "test", "pyproject.toml", "provision/requirements.in", "-c", "requirements/desk.lock"),
     "requirements/audit.lock": ("requirements/audit.in",),
+    "requirements/mutants.lock": ("requirements/mutants.in",),
 }
 PINNED = re.compile(r"(?m)^([\w.-]+)==([^\s;]+)")
 AUDIT = ("-I", "-m", "pip_audit", "--require-hashes", "--disable-pip", "--progress-spinner", "off", "-f", "json", "-r")
