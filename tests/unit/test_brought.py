@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from shell import put, run, stub
 
 from stacklab import tasks
 from stacklab.errors import LabError
@@ -33,7 +34,7 @@ def program(monkeypatch, tmp_path):
     def moved(path):
         return Path(f"{tmp_path}{path}")
 
-    def run(*command):
+    def answer(*command):
         code, said, text = 0, "", " ".join(command).replace(str(tmp_path), "")
         if text.startswith(module.refused):
             return subprocess.CompletedProcess(command, 1, "", "it will not\n")
@@ -55,16 +56,8 @@ def program(monkeypatch, tmp_path):
     module.OURS = {moved(folder): names for folder, names in module.OURS.items()}
     module.LOCKS = tuple(map(moved, module.LOCKS))
     module.GUARDED = {family: moved(folder) for family, folder in module.GUARDED.items()}
-    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(module, "run", answer)
     return module
-
-
-def put(root, *paths, text="ours\n"):
-    """Files that are there."""
-    for path in paths:
-        file = Path(f"{root}{path}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
 
 
 def files_in(root):
@@ -263,24 +256,10 @@ def test_every_name_that_provisioning_has_in_the_labs_folders_is_known_as_ours(p
 
 
 def functions(folder, commands, code=0):
-    """Runs `commands` among web.sh's own functions, whose folders are in `folder`; the lines of the list."""
-    head = "".join(
-        line for line in WEB_SH[: WEB_SH.index("\nusers() {")].splitlines(keepends=True)
-        if not line.startswith((". ", '[ "$(id -u)"', "[ -f /etc/debian"))
-    )  # fmt: skip
-    for path in ("/var/lib/stacklab", "/etc/stacklab", "/opt/stacklab"):
-        head = head.replace(path, f"{folder}{path}")
-    head = head.replace('source_dir=$(cd "$(dirname "$0")/.." && pwd)', f"source_dir={ROOT}")
-    stubs = f"{folder}/stubs:{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-c", f"{head}\n{commands}"], capture_output=True, text=True, env=os.environ | {"PATH": stubs})
+    """Runs `commands` among web.sh's own functions; the lines of the list."""
+    done = run(folder, "web.sh", commands)
     assert done.returncode == code, done.stderr
     return (folder / "var/lib/stacklab/brought").read_text().splitlines()
-
-
-def stub(folder, name, script):
-    """A command of this machine, as web.sh finds it."""
-    put(folder, f"/stubs/{name}", text=f"#!/bin/sh\n{script}\n")
-    (folder / "stubs" / name).chmod(0o755)
 
 
 def test_a_file_that_was_there_is_kept_as_it_was_once_and_one_that_was_not_is_ours(tmp_path):
