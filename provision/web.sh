@@ -125,7 +125,12 @@ install_packages() {
     { brought remains $remains; brought package $coming; }
     brought_files /etc/postgresql-common/createcluster.d/stacklab.conf
     sh "$source_dir/provision/no-main-cluster" ""
-    apt-get "${install[@]}" || fail "no ${missing[*]}: $do"
+    apt-get "${install[@]}" || {
+        for package in $coming; do   # what did not come is not ours when somebody else brings it
+            dpkg-query -W "$package" >/dev/null 2>&1 || sed -i "/^package $package\$/d" "$list"
+        done
+        fail "no ${missing[*]}: $do"
+    }
 }
 
 users() {
