@@ -148,6 +148,11 @@ def test_what_fails_is_said_and_stays_on_the_list_and_the_next_run_does_that(pro
     assert files_in(tmp_path) == sorted([*THEIRS, "/etc/nginx/nginx.conf", "/opt/stacklab/venv/there-before"])
 
 
+def test_a_unit_that_somebody_has_removed_meanwhile_is_not_missed(program, machine, capsys):
+    program.refused = ("systemctl cat", "systemctl enable", "systemctl restart")
+    assert said_by(program, capsys, "--take-away")["failed"] == [] and not program.LIST.exists()
+
+
 def test_nothing_goes_by_a_list_of_which_the_beginning_was_cut_off(program, machine, capsys):
     program.LIST.write_text("enabled nginx\n")
     assert said_by(program, capsys, "--take-away") is None
