@@ -17,11 +17,13 @@ issue() {
     shift 4
     rm -rf "$dir"/.new-*   # of a run that was cut off
     work=$(mktemp -d "$dir/.new-XXXXXX")
-    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key" 2>/dev/null
-    openssl req -new -key "$work/key" -subj "/CN=$common_name" -out "$work/csr"
     echo "$extensions" > "$work/ext"
     [ $# -gt 0 ] || set -- -signkey "$work/key"
-    openssl x509 -req -in "$work/csr" -days "$days" -extfile "$work/ext" "$@" -out "$work/crt" 2> "$work/said" ||
+    {
+        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key" &&
+            openssl req -new -key "$work/key" -subj "/CN=$common_name" -out "$work/csr" &&
+            openssl x509 -req -in "$work/csr" -days "$days" -extfile "$work/ext" "$@" -out "$work/crt"
+    } 2> "$work/said" ||
         fail "openssl could not make the certificate of $common_name: $(cat "$work/said")"
     (umask 077; cat "$work/key" "$work/crt" > "$work/pem")
     must_restart nginx daphne   # before it is there: a run that is cut off between the two must not forget it
@@ -34,7 +36,7 @@ issue() {
 # What the CA may sign: this lab's names and private addresses, for servers, and no further CA. Whoever has its key (those
 # who are root here) can deceive those who trust it about nothing else.
 authority() {
-    local host dir="$etc/tls" extensions public may='permitted;DNS:localhost,permitted;DNS:stacklab'
+    local host dir="$etc/tls" name extensions public may='permitted;DNS:localhost,permitted;DNS:stacklab'
     for host in 127.0.0.0/255.0.0.0 10.0.0.0/255.0.0.0 172.16.0.0/255.240.0.0 192.168.0.0/255.255.0.0; do
         may="$may,permitted;IP:$host"
     done
@@ -56,7 +58,8 @@ subjectKeyIdentifier=hash"
             say "the lab has a new CA. Whoever trusts the old one should stop ('fab ca' says how)," \
                 "SHA-256 $(openssl x509 -in "$dir/ca.crt" -noout -fingerprint -sha256 | cut -d= -f2)"
         fi
-        issue ca "StackLab CA of $(hostname)" 3650 "$extensions"
+        name=$(hostname)
+        issue ca "StackLab CA of $name" 3650 "$extensions"
     fi
     public=$(openssl x509 -in "$dir/ca.pem")
     [ "$public" = "$(cat "$dir/ca.crt" 2>/dev/null)" ] && return
@@ -81,14 +84,16 @@ authorityKeyIdentifier=keyid:always"
 
 # Every address and name under which this machine is asked for; of IPv6 those by which somebody said to ask for it.
 names() {
-    local address
+    local address name addresses
     # STACKLAB_ADDRESS: the name or address by which others know this machine, where it cannot know it itself.
     [ -z "${STACKLAB_ADDRESS:-}" ] || grep -qxF "$STACKLAB_ADDRESS" "$etc/address" 2>/dev/null ||
         echo "$STACKLAB_ADDRESS" >> "$etc/address"
+    name=$(hostname)
+    addresses=$(hostname -I)
     {
-        printf '%s\n' localhost "$(hostname)" web.stacklab
-        cat "$etc/address" 2>/dev/null || true
-        for address in 127.0.0.1 $(hostname -I); do
+        printf '%s\n' localhost "$name" web.stacklab
+        [ ! -e "$etc/address" ] || cat "$etc/address"
+        for address in 127.0.0.1 $addresses; do
             case $address in *:*) ;; *) echo "$address" ;; esac
         done
     } | LC_ALL=C sort -u
@@ -96,8 +101,10 @@ names() {
 
 # certificates HOST…: the CA, and the certificates of the site and of what stands behind nginx.
 certificates() {
+    local names
     authority "$@"
-    server web "$(printf '%s\n' "$@" | sed -E 's/^([0-9.]+|.*:.*)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)"
+    names=$(printf '%s\n' "$@" | sed -E 's/^([0-9.]+|.*:.*)$/IP:\1/; t; s/^/DNS:/' | paste -sd,)
+    server web "$names"
     server daphne "DNS:daphne.stacklab,IP:127.0.0.1"
     chown root:daphne "$etc/tls/daphne.pem"
     chmod 640 "$etc/tls/daphne.pem"

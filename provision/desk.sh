@@ -21,17 +21,19 @@ restart=
 say() { echo "changed: $*"; }
 fail() { echo "desk.sh: $*" >&2; exit 1; }
 
-# Take the text on standard input as a file's content if it differs: put TARGET MODE [OWNER]
+# Take the text on standard input as a file's content if it differs: put TARGET MODE [OWNER]. (Its status says nothing: where
+# one is asked for, bash goes on after what fails in a function.)
 put() {
     local new
     new=$(mktemp)
     cat > "$new"
     if cmp -s "$new" "$1"; then
         rm "$new"
-        return 1
+        return
     fi
     install -D -m "$2" -o "${3:-root}" -g "${3:-root}" "$new" "$1"
     rm "$new"
+    case $1 in /etc/jupyter/* | /etc/systemd/system/*) restart=yes ;; esac
     say "$1"
 }
 
@@ -56,13 +58,15 @@ environment() {
         -r "$source_dir/requirements/desk.lock" ||
         fail "pip could not install what requirements/desk.lock names: is the network there? Run 'vagrant provision desk' when it is." \
             "(Without a network, take the box that was built from this checkout.)"
-    echo "$folder" > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stacklab.pth"
+    local purelib
+    purelib=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    echo "$folder" > "$purelib/stacklab.pth"
     cp "$source_dir/requirements/desk.lock" "$venv/.lock"
     restart=yes
 }
 
 # Ours, and not the one that pip wrote, which reads a person's own files of Fabric and SSH first.
-fab_command() { put "$venv/bin/fab" 755 < "$source_dir/provision/files/fab" || true; }
+fab_command() { put "$venv/bin/fab" 755 < "$source_dir/provision/files/fab"; }
 
 user() {
     getent passwd "$student" >/dev/null && return
@@ -95,11 +99,11 @@ way_to_web() {
         setpriv --reuid="$student" --regid="$student" --init-groups ssh-keygen -q -t ed25519 -N '' -C desk -f "$key"
         say "the desk's key for web"
     fi
-    put "$etc/desk.pub" 644 < "$key.pub" || true
-    put "$etc/desk.json" 644 <<JSON || true
+    put "$etc/desk.pub" 644 < "$key.pub"
+    put "$etc/desk.json" 644 <<JSON
 {"web": {"address": "$STACKLAB_WEB", "user": "vagrant", "port": 22, "key_path": "$key", "known_hosts_path": "$known_hosts"}}
 JSON
-    put /usr/local/bin/stacklab-know-web 755 <<SCRIPT || true
+    put /usr/local/bin/stacklab-know-web 755 <<SCRIPT
 #!/bin/sh
 # Pin web's host key: stacklab-know-web 'ssh-ed25519 AAAA…'
 set -eu
@@ -112,15 +116,17 @@ SCRIPT
 }
 
 jupyterlab() {
+    local token
     if [ ! -f "$etc/jupyter.env" ]; then
-        (umask 077; echo "JUPYTER_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(24))')" > "$etc/jupyter.env")
+        token=$(python3 -c 'import secrets; print(secrets.token_hex(24))')
+        (umask 077; echo "JUPYTER_TOKEN=$token" > "$etc/jupyter.env")
         say "JupyterLab's token"
     fi
     # Asks for nothing outside: the lab may have no network.
-    put /etc/jupyter/labconfig/page_config.json 644 <<'JSON' && restart=yes
+    put /etc/jupyter/labconfig/page_config.json 644 <<'JSON'
 {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}
 JSON
-    put /etc/systemd/system/jupyterlab.service 644 <<UNIT && restart=yes
+    put /etc/systemd/system/jupyterlab.service 644 <<UNIT
 [Unit]
 Description=JupyterLab of StackLab's desk
 After=network.target
@@ -142,11 +148,11 @@ PrivateTmp=yes
 [Install]
 WantedBy=multi-user.target
 UNIT
-    put /etc/profile.d/stacklab.sh 644 <<PROFILE || true
+    put /etc/profile.d/stacklab.sh 644 <<PROFILE
 export STACKLAB_LAB=vagrant
 PATH=$venv/bin:\$PATH
 PROFILE
-    put /usr/local/bin/stacklab-address 755 <<SCRIPT || true
+    put /usr/local/bin/stacklab-address 755 <<SCRIPT
 #!/bin/bash
 # Say where JupyterLab is, once it answers: stacklab-address PORT_ON_THE_LAPTOP
 set -eu

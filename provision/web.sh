@@ -11,6 +11,8 @@
 #   web.sh tables         those of the lab's site in PostgreSQL
 #   web.sh prepare        the site's code, tables and static files alone (a box is built with both)
 set -euo pipefail
+# What fails within $(…) ends it too. What stands among a command's words does not end anything: a variable takes it first.
+shopt -s inherit_errexit
 umask 022
 
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
@@ -63,7 +65,7 @@ brought_files() {
 }
 # What others had here before us, looked at once; that all of it has been, the last line says.
 begin() {
-    local unit package path
+    local unit package path somaxconn
     ! grep -qsxF "begun list" "$list" || return 0
     if [ -e "$etc/settings.json" ]; then   # by a version that kept no list: which packages and users it brought is not known
         brought late list
@@ -80,7 +82,8 @@ begin() {
         while read -r package; do
             if is_installed "$package"; then brought had "$package"; fi
         done < "$source_dir/provision/packages.txt"
-        brought sysctl "net.core.somaxconn=$(cat /proc/sys/net/core/somaxconn)"
+        somaxconn=$(cat /proc/sys/net/core/somaxconn)
+        brought sysctl "net.core.somaxconn=$somaxconn"
     fi
     brought begun list
 }
@@ -113,26 +116,31 @@ packages() {
 }
 install_packages() {
     # A container lab's machine has no way out, and a newer one has what an older lacks.
-    local said tries=0 coming do="is the network there? Run this again when it is. A container lab has none: 'fab destroy', then 'fab up'"
+    local said tries=0 coming remains do="is the network there? Run this again when it is. A container lab has none: 'fab destroy', then 'fab up'"
     local install=(install -y -q --no-install-recommends --no-remove -o DPkg::Lock::Timeout=600 "${missing[@]}")
     say "packages ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     until said=$(apt-get update -q 2>&1); do
         # A machine that has just booted looks for news by itself, and of this lock the option above knows nothing.
         case $said in *"Could not get lock"*) [ $((tries += 1)) -gt 120 ] || { sleep 5; continue; } ;; esac
-        fail "no ${missing[*]}: $do"$'\n'"$said"
+        echo "$said" >&2
+        fail "no ${missing[*]}: $do"
     done
     # What will come, with what it depends on, is noted before it does. ("Inst NAME [" is an upgrade of what was there.)
-    said=$(apt-get -s "${install[@]}" 2>&1) || fail "apt-get cannot install ${missing[*]}: $said"
+    said=$(apt-get -s "${install[@]}" 2>&1) || { echo "$said" >&2; fail "apt-get cannot install ${missing[*]}"; }
     coming=$(sed -nE 's/^Inst ([^ :]+)[^ ]* \(.*\[([^]]+)\]\).*/\1:\2/p' <<< "$said")
-    # shellcheck disable=SC2086,SC2046 # a package's name has no blanks
-    {
-        brought remains $({ dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' $coming 2>/dev/null || true; } | sed -n 's/ config-files$//p')
-        brought package $coming
-    }
+    # shellcheck disable=SC2086 # a package's name has no blanks
+    remains=$({ dpkg-query -W -f '${binary:Package} ${db:Status-Status}\n' $coming 2>/dev/null || true; } | sed -n 's/ config-files$//p')
+    # shellcheck disable=SC2086
+    { brought remains $remains; brought package $coming; }
     brought_files /etc/postgresql-common/createcluster.d/stacklab.conf
     sh "$source_dir/provision/no-main-cluster" ""
-    apt-get "${install[@]}" || fail "no ${missing[*]}: $do"
+    apt-get "${install[@]}" || {
+        for package in $coming; do   # what did not come is not ours when somebody else brings it
+            dpkg-query -W "$package" >/dev/null 2>&1 || sed -i "/^package $package\$/d" "$list"
+        done
+        fail "no ${missing[*]}: $do"
+    }
 }
 
 users() {
@@ -211,14 +219,15 @@ secrets() {
     # shellcheck disable=SC2001 # a line each
     hosts=$(sed 's/.*:.*/[&]/' <<< "$hosts")   # as it stands in a URL
 
-    local key
-    key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env" 2>/dev/null || true)
+    local key='' new allowed served
+    [ ! -e "$etc/app.env" ] || key=$(sed -n 's/^STACKLAB_SECRET_KEY=//p' "$etc/app.env")
     [ -n "$key" ] || key=$(openssl rand -base64 48 | tr -d '\n=+/')
-    local new
     new=$(mktemp)
+    allowed=$(paste -sd, <<< "$hosts")
+    served=$(paste -sd' ' <<< "$hosts")
     cat > "$new" <<ENV
 STACKLAB_SECRET_KEY=$key
-STACKLAB_ALLOWED_HOSTS=$(echo "$hosts" | paste -sd,)
+STACKLAB_ALLOWED_HOSTS=$allowed
 STACKLAB_DATABASE=$state/db/site.sqlite3
 STACKLAB_STATIC=$state/static
 STACKLAB_REDIS=unix:///run/redis/stacklab.sock
@@ -228,7 +237,7 @@ ENV
     # nginx does not start where it is to listen on IPv6 and the kernel has none: only who is asked for by it listens.
     local six=''
     case $hosts in *:*) six='listen [::]:443 ssl' ;; esac
-    echo "server_name $(echo "$hosts" | paste -sd' ');${six:+ $six;}" > "$new"
+    echo "server_name $served;${six:+ $six;}" > "$new"
     install_file "$new" "$etc/names.conf" 644 nginx
     echo "${six:+$six default_server backlog=4096;}" > "$new"
     [ -z "$six" ] || install_file "$new" "$etc/default-ipv6.conf" 644 nginx
@@ -236,7 +245,7 @@ ENV
 }
 
 units() {
-    local files="$source_dir/provision/files" unit
+    local files="$source_dir/provision/files" unit newest
     for unit in nginx uwsgi gunicorn postgresql daphne@ uvicorn@ hypercorn@ granian@; do
         install_file "$files/sandbox.conf" "/etc/systemd/system/${unit/#postgresql/stacklab-postgresql}.service.d/sandbox.conf" 644 "${unit%@}"
     done
@@ -247,7 +256,8 @@ units() {
     for unit in postgresql.conf pg_hba.conf pg_ident.conf; do
         install_file "$files/$unit" "$etc/postgresql/$unit" 644 postgresql
     done
-    link "$(printf '%s\n' /usr/lib/postgresql/* | sort -V | tail -n 1)" "$home/postgresql"
+    newest=$(printf '%s\n' /usr/lib/postgresql/* | sort -V | tail -n 1)
+    link "$newest" "$home/postgresql"
     install_file "$files/stacklab-recover.service" /etc/systemd/system/stacklab-recover.service
     install_file "$files/stacklab-certificates.service" /etc/systemd/system/stacklab-certificates.service
     install_file "$files/stacklab-certificates.timer" /etc/systemd/system/stacklab-certificates.timer
@@ -353,8 +363,9 @@ prepare() {
 case ${1:-} in
     environment | prepare | tables) "$1" ;;
     certificates)
-        # shellcheck disable=SC2046 # a host has no blanks
-        certificates $(sed 's/^server_name //; s/;.*//' "$etc/names.conf" | tr -d '[]')
+        hosts=$(sed 's/^server_name //; s/;.*//' "$etc/names.conf" | tr -d '[]')
+        # shellcheck disable=SC2086 # a host has no blanks
+        certificates $hosts
         # Nothing is touched, and nobody's change or measurement disturbed, where nothing was renewed.
         [ ! -s "$pending" ] || settings
         ;;

@@ -203,7 +203,7 @@ def test_what_desk_is_told_of_web_is_what_the_vagrant_lab_reads(tmp_path, monkey
     from stacklab.labs import vagrant
 
     desk = (ROOT / "provision/desk.sh").read_text()
-    template = desk.split('put "$etc/desk.json" 644 <<JSON || true\n')[1].split("JSON\n")[0]
+    template = desk.split('put "$etc/desk.json" 644 <<JSON\n')[1].split("JSON\n")[0]
     known = string.Template(template).substitute(STACKLAB_WEB="192.168.56.10", key="/k", known_hosts="/h")
     (tmp_path / "desk.json").write_text(known)
     monkeypatch.setattr(vagrant, "DESK", tmp_path / "desk.json")
