@@ -23,6 +23,7 @@ State = Literal["ok", "warn", "fail"]
 
 CONTAINER_DISK_BYTES = 3 * 10**9
 INSTALL = "install it (developer.hashicorp.com/vagrant/install); the container lab, on Linux, needs none: make lab"
+RUNS = "is running"
 VAGRANT_ANSWERS_S = 120  # it asks Docker, libvirt and PowerShell, each for half a minute at most
 
 
@@ -36,15 +37,15 @@ class Finding:
     todo: str = ""
 
 
-def diagnose() -> tuple[list[Finding], list[Finding]]:
-    """What stands between this computer and a lab: in a container, and by Vagrant.
+def diagnose() -> tuple[list[Finding], list[Finding], list[Finding]]:
+    """What stands between this computer and a lab in a container, and one by Vagrant; and how it is with the lab there is.
 
-    Either is enough: where one can be had, what fails for the other is a warning.
+    One is enough: where one can be had, or runs (on an SSH host, say), what fails for another is a warning.
     """
-    container, vagrant = diagnose_container(), diagnose_vagrant()
-    if not fails(container):
-        return container, _as_warnings(vagrant)
-    return (container if fails(vagrant) else _as_warnings(container)), vagrant
+    container, vagrant, lab = diagnose_container(), diagnose_vagrant(), diagnose_lab()
+    if lab[0].what.endswith(RUNS) or not (fails(container) and fails(vagrant)):
+        container, vagrant = _as_warnings(container), _as_warnings(vagrant)
+    return container, vagrant, lab
 
 
 def fails(findings: Sequence[Finding]) -> bool:
@@ -119,7 +120,7 @@ def diagnose_lab() -> list[Finding]:
         return [Finding("lab", "warn" if status.get("why") else "ok", str(error))]
     except LabError as error:
         return [Finding("lab", "warn", str(error))]
-    return [Finding("lab", "ok", f"the lab {lab.name} is running")]
+    return [Finding("lab", "ok", f"the lab {lab.name} {RUNS}")]
 
 
 def _gb(count: int) -> str:

@@ -134,13 +134,13 @@ def _exposure(machine) -> dict[str, Any]:
 
 def doctor() -> None:
     """Say whether this computer can run a lab, and if not, what to do."""
-    from stacklab.doctor import diagnose, diagnose_lab, fails
+    from stacklab.doctor import diagnose, fails
 
-    container, vagrant = diagnose()
+    container, vagrant, lab = diagnose()
     print(show.findings_text("a lab in a container (make lab)", container))
     print(show.findings_text("a lab by Vagrant (vagrant up)", vagrant))
-    print(show.findings_text("the lab that fab is about here", diagnose_lab()))
-    if fails(container):  # and Vagrant's too: else it were a warning
+    print(show.findings_text("the lab that fab is about here", lab))
+    if fails(container):  # and Vagrant's too, and no lab runs: else it were a warning
         raise LabError("this computer can run neither lab as it is; the lines marked FAIL say what to do")
 
 
