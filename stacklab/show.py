@@ -199,29 +199,16 @@ def calibration_text(calibration: Calibration) -> str:
     return "\n".join(lines)
 
 
-def servers_text(runs: list[Run]) -> str:
-    """ASGI servers side by side, where that was measured; nothing otherwise."""
-    from stacklab.study import servers
+def side_by_side_text(runs: list[Run]) -> str:
+    """What was set side by side: ASGI servers, load generators, improvements and stock; nothing where none was."""
+    from stacklab.study import generators, improvements, servers
 
-    return servers.text(runs)
-
-
-def generators_text(runs: list[Run]) -> str:
-    """Load generators side by side, where that was measured; nothing otherwise."""
-    from stacklab.study import generators
-
-    return generators.text(runs)
-
-
-def improvements_text(runs: list[Run]) -> str:
-    """What improvements are worth, and what clients felt, where that was measured; nothing otherwise."""
-    from stacklab.study import improvements
-
+    said = servers.text(runs) + generators.text(runs)
     if not improvements.is_of_improvements(runs):
-        return ""
+        return said
     worth = improvements.worth_rows(improvements.worth(runs))
     tables = {"Against stock": worth, "What clients felt": improvements.felt_rows(runs)}
-    return "".join(f"\n{title}\n{improvements.text(rows)}\n" for title, rows in tables.items() if rows)
+    return said + "".join(f"\n{title}\n{improvements.text(rows)}\n" for title, rows in tables.items() if rows)
 
 
 def _said(verdict: MetricVerdict) -> str:

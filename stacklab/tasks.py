@@ -226,9 +226,7 @@ def chat(lab: str | None = None, point: str = "", as_is: bool = False, **load: A
     return _measure(lab, point, workload, None if as_is else lambda before: raised_for(workload.clients, before))
 
 
-def load(
-    file: str | Path, parameters: str = "", warmup_s: str | float = 2, lab: str | None = None, point: str = ""
-) -> Run:
+def load(file: str | Path, parameters: str = "", warmup_s: str | float = 2, lab: str | None = None, point: str = "") -> Run:
     """Put the load of a plan of any tool on the stack; keep the run."""
     from stacklab.bench.plans import plan_load
     from stacklab.bench.tools import versions_of
@@ -277,8 +275,7 @@ def experiment(
         raise LabError(f"the claims are about the lab's own site, and {site.name} is under test: 'fab provision --site lab'")
     plans, lacking = zip(*(of_those_here(plan) for plan in plans), strict=True)
     plans, said = zip(*(on_site(plan, site) for plan in plans), strict=True)
-    said = (*lacking, *said)
-    print("".join(f"{line}\n" for lines in said for line in lines), end="")
+    print("".join(f"{line}\n" for lines in (*lacking, *said) for line in lines), end="")
     if name == CLAIMS:
         left_s = sum(estimate(plan, fresh=fresh).duration_s for plan in plans)
         print(f"{len(plans)} experiments judge the claims; about {show.duration(left_s)} of them are left to measure")
@@ -286,9 +283,7 @@ def experiment(
     for plan in plans:
         runs += measure_plan(plan, open_lab(lab), fresh, _first_look)
         report(plan.name)
-    print(show.servers_text(runs), end="")
-    print(show.improvements_text(runs), end="")
-    print(show.generators_text(runs), end="")
+    print(show.side_by_side_text(runs), end="")
     if generator != "locust":  # `fab verdicts` is of the lab's own load
         print(show.verdicts_text(judge_all(runs)))
     if name == CLAIMS:
