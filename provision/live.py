@@ -14,11 +14,35 @@ from functools import cached_property
 from pathlib import Path
 
 SETTINGS = Path("/etc/stacklab/settings.json")
+WRITTEN = Path("/run/stacklab-written.json")
 
 
 def words_of(*command: str) -> str:
     """The standard output of a command; empty if it fails."""
     return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def uptime_s() -> float:
+    """For how long this machine has run: no clock that is set changes it."""
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def notes() -> dict[str, list[list[float]]]:
+    """{path: [[its time of change in ns, the uptime at which it was written]]}, of the last two writings of each."""
+    try:
+        return json.loads(WRITTEN.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def note_written(paths: list[Path]) -> None:
+    """Remember by the uptime when files were written. Gone with the next boot, as the processes are that have read them."""
+    noted, now_s = notes(), uptime_s()
+    for path in paths:
+        noted[str(path)] = [*noted.get(str(path), []), [os.lstat(path).st_mtime_ns, now_s]][-2:]
+    new = WRITTEN.with_suffix(".new")
+    new.write_text(json.dumps(noted))
+    os.replace(new, WRITTEN)
 
 
 def applied() -> dict:
@@ -93,8 +117,7 @@ class Machine:
             ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
         except OSError:
             return time.time()
-        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-        return time.time() - uptime_s + ticks / os.sysconf("SC_CLK_TCK")
+        return time.time() - uptime_s() + ticks / os.sysconf("SC_CLK_TCK")
 
     def unit_written_s(self, unit: str) -> float:
         """When the files that make up a unit were last written."""
@@ -118,9 +141,16 @@ class Machine:
             return ""
 
     def written_s(self, path: str) -> float:
-        """When a file was written; 0 if it is not there, or if a clock that was set back has put that into the future."""
-        written_s = Path(path).stat().st_mtime if Path(path).exists() else 0.0
-        return written_s if written_s <= time.time() else 0.0
+        """When a file was written, by the clock as it is now; 0 if it is not there, or if nobody noted it, and a clock that
+        was set back has put it into the future.
+        """
+        try:
+            mtime_ns = os.lstat(path).st_mtime_ns
+        except OSError:
+            return 0.0
+        if at := [at_s for noted_ns, at_s in notes().get(str(path), ()) if noted_ns == mtime_ns]:
+            return time.time() - uptime_s() + at[-1]
+        return mtime_ns / 1e9 if mtime_ns / 1e9 <= time.time() else 0.0
 
     def answer(self, path: str) -> bytes:
         """All that a server says to whoever connects to its unix socket. Raises OSError."""

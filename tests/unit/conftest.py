@@ -54,5 +54,6 @@ def commit(tmp_path, monkeypatch):
     module.JOURNAL = module.STATE / "journal.json"
     module.changing.LOCK = tmp_path / "lock"
     module.live.SETTINGS = tmp_path / "etc" / "settings.json"
+    module.live.WRITTEN = tmp_path / "written.json"
     module.STATE.mkdir()
     return module

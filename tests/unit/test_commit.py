@@ -424,8 +424,18 @@ def test_a_file_that_a_clock_set_back_has_put_into_the_future_keeps_no_change_fr
     assert connections.read(machine) is None, "the file was written after the worker began"
     os.utime(tmp_path / "nginx.conf", (now, began_s - 2))
     assert connections.read(machine) == 1024
-    monkeypatch.setattr(commit.live.time, "time", lambda: now - 3600)
-    assert connections.read(machine) == 1024
+    monkeypatch.setattr(commit.live.time, "time", lambda: began_s - 3600)
+    assert connections.read(machine) == 1024, "nobody noted when: what lies in the future counts as never written"
+    mtime_ns = os.stat(tmp_path / "nginx.conf").st_mtime_ns
+    for clock_s in (now, now - 600, now - 10**8, now + 10**8):
+        monkeypatch.setattr(commit.live.time, "time", lambda clock_s=clock_s: clock_s)
+        for uptime_s, seen in ((-5.0, 1024), (100.0, None)):  # process 1 began with the machine
+            commit.live.WRITTEN.write_text(json.dumps({str(tmp_path / "nginx.conf"): [[mtime_ns, uptime_s]]}))
+            assert connections.read(machine) == seen, "whatever the clock was set to since"
+    commit.live.note_written([tmp_path / "nginx.conf"])
+    assert connections.read(machine) is None
+    commit.live.WRITTEN.unlink()
+    monkeypatch.setattr(commit.live.time, "time", lambda: began_s - 3600)
     monkeypatch.setattr(commit.live, "words_of", lambda *command: str(tmp_path / "nginx.conf"))
     assert machine.unit_written_s("nginx") == 0, "nor is nginx begun anew for the sake of its unit"
 
