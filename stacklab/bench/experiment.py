@@ -352,9 +352,8 @@ def run_experiment(
         if left.runs or (lab and left_behind(lab)):
             require_disk(root, left.disk_bytes)
             with bench(lab, root, f"experiment {experiment.name}") as on:
-                if plans := experiment.loads(PlanLoad):
-                    on = on.knowing(generator=versions_of(plans))
-                open_plan(experiment, folder, on.lab.name, on.environment)
+                tools = versions_of(experiment.loads(PlanLoad)) or None  # of all of them: a run has those of its own
+                open_plan(experiment, folder, on.lab.name, on.environment | {"generator": tools})
                 with going_back(on.host):
                     _measure_all(experiment, folder, on.noting(*experiment.notes), on_run, on_block, progress)
     folders = {name for repeat in range(1, experiment.most_repeats + 1) for name in experiment.folders(repeat)}

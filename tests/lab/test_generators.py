@@ -39,13 +39,13 @@ def test_each_generator_has_its_runs_and_its_line(at_defaults, fab, here, tmp_pa
     assert {run.point for run in runs} == here.keys()
     for row in study.cases(runs).to_dict("records"):
         assert row["throughput_per_s"] > 0 and row["own_cpu_s"] > 0 and row["errors"] == 0, row
-        assert row["requests_per_connection"] > 10, row  # each keeps its connections
+        assert row["requests_per_connection"] > 2, row  # each keeps its connections
         assert row["asked_per_s"] != row["asked_per_s"] or row["throughput_per_s"] <= 1.1 * row["asked_per_s"], row
     for run in runs:
         said = " ".join(run.validity.reasons)
         assert not [words for words in ("rows are missing", "somebody else", "table") if words in said], (run.point, said)
-        if run.kind == "plan":
-            assert run.environment["generator"] and run.has("requests") != run.has("stated")
+        assert (run.kind == "plan") == ("generator" in run.environment)
+        assert run.has("requests") != run.has("stated")
     assert "TLS resumed" in done.stdout and "believed up to" in done.stdout
     page = (tmp_path / "results" / "generators-quick" / "report.html").read_text()
     assert "Load generators side by side" in page
