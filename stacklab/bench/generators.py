@@ -25,7 +25,7 @@ def generators(quick: bool = False, repeats: int | None = None, seed: int = 1) -
 
     Whole runs of the same length, in blocks. wrk has no schedule: its points are closed loops alone.
     """
-    seconds, closed, per_s = (6, (20,), (200,)) if quick else (12, (5, 50), (100, 300, 900))
+    seconds, closed, per_s = (10, (20,), (200,)) if quick else (12, (5, 50), (100, 300, 900))
     loads = [(f"{users} users", users, None) for users in closed] + [(f"{rate}/s", 50, rate) for rate in per_s]
     points = [
         Point(f"{generator}, {words}", StackSettings(), _load(generator, users, rate, seconds))

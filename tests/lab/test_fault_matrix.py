@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import psutil
 import pytest
+import websocket
 from here import wait_until
 from strangers import ANSWER_S, Site, head
 from watch import Watch
@@ -138,15 +139,15 @@ def test_logs_without_room_cost_lines_and_no_answer(at_defaults, watched):
 
 @pytest.mark.fault("no free port left to reach Daphne by, for 5 s", "web")
 def test_without_free_ports_sockets_are_refused_and_pages_are_not(at_defaults, reached, watched):
-    ports = "net.ipv4.ip_local_port_range"
-    before = at_defaults.run(f"sysctl -n {ports}").strip().replace("\t", " ")
+    ports = "/proc/sys/net/ipv4/ip_local_port_range"
+    before = at_defaults.run(f"cat {ports}")
     with watched() as watch:
-        at_defaults.run(f"sysctl -qw {ports}='61000 61001'", sudo=True)
+        at_defaults.run(f"echo 61000 61001 > {ports}", sudo=True)
         try:
             seen = {reached.status(head()) for _ in range(20)}
             time.sleep(5)
         finally:
-            at_defaults.run(f"sysctl -qw {ports}='{before}'", sudo=True)
+            at_defaults.run(f"cat > {ports}", sudo=True, input=before)
     assert seen & {502, 500, 504}, f"refused in words that say so, not {seen}"
     check_lost(watch, DAPHNE)
 
@@ -227,16 +228,15 @@ def test_handshakes_that_never_finish_cost_the_others_nothing(watched, reached, 
     check_lost(watch, Service("nobody"))
 
 
-@pytest.mark.fault("frames of 8 MB, and messages of ten thousand pieces", "from outside")
+@pytest.mark.fault("frames of 8 MB", "from outside")
 def test_oversized_frames_end_their_own_sockets(watched, reached):
     with watched() as watch:
         for _ in range(6):
             chat = reached.chat("giants")
-            with suppress(OSError):
+            with suppress(OSError, websocket.WebSocketException):  # it is closed while one still sends, or then
                 chat.send('{"type": "message", "text": "' + "x" * 8_000_000 + '"}')
-            with suppress(Exception):
                 chat.recv()
-            chat.close()
+            chat.shutdown()
     check_lost(watch, Service("nobody"))
 
 
@@ -286,7 +286,7 @@ def test_a_generator_that_is_killed_is_one_error_and_leaves_nothing(measured, at
     ended = measured(lambda: [one.kill() for one in generators()])
     assert isinstance(ended, LabError) and "Locust" in str(ended), ended
     assert not generators() and not list((tmp_path / "matrix").glob("*/run.json"))
-    assert at_defaults.run("pgrep -f sampler.py || true") == ""
+    assert at_defaults.run("pgrep -f [s]ampler.py || true") == ""
 
 
 @pytest.mark.fault("the load generator stands still for 3 s", "desk")
@@ -303,7 +303,7 @@ def test_a_generator_that_stood_still_disturbs_its_run(measured):
 
 @pytest.mark.fault("the sampler is killed", "web")
 def test_a_sampler_that_is_killed_is_started_again_and_said(measured, at_defaults):
-    run = measured(lambda: at_defaults.run("pkill -KILL -f files/sampler.py", sudo=True))
+    run = measured(lambda: at_defaults.run("pkill -KILL -f [f]iles/sampler.py", sudo=True))
     assert not isinstance(run, LabError) and len(run.table("services")), run
     assert any("sampl" in reason for reason in run.validity.reasons), run.validity
 

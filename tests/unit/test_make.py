@@ -140,7 +140,7 @@ def test_every_target_works_in_a_folder_of_any_name(anywhere):
         ],
         "test-unit": ["-m pytest tests/unit -n auto --dist loadfile"],
         "test": [
-            "-m pytest tests/lab -n 3 --dist loadfile --no-loadscope-reorder", "-m pytest tests/unit -n auto --dist loadfile",
+            "-m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder", "-m pytest tests/unit -n auto --dist loadfile",
             "-m pytest tests/vagrant/test_classroom.py", "-m tests.hosts --quick 13",
         ],
         "test-hosts": ["-m tests.hosts 12 13 testing", "-m pytest tests/hosts"],
