@@ -22,7 +22,7 @@ SUITES = {"12": "bookworm", "13": "trixie", "testing": "testing"}
 DESKS = storage.STATE / "desks"
 BASE_DAYS = 7  # so long a fresh Debian is kept
 BOOT_S = 60
-STEP_S = 1200
+STEP_S = 3600
 
 # What somebody's Debian has before they clone this project.
 PACKAGES = "ca-certificates,dbus,make,python3,sudo,systemd-sysv"
