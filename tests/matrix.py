@@ -25,6 +25,15 @@ def told(record_property) -> Callable[..., None]:
     return lambda back_s=None, **lost: record_property("told", {"back_s": back_s, "lost": lost})
 
 
+def by_count(few: int, many: int, what: str, where: str = "from outside") -> list:
+    """Parameters of a test that is quick with `few` and slow with `many`: each a row of its own."""
+    row = pytest.mark.fault
+    return [
+        pytest.param(few, marks=row(what.format(few), where)),
+        pytest.param(many, marks=[pytest.mark.faults, row(what.format(many), where)]),
+    ]
+
+
 def mark(items: Sequence[pytest.Item]) -> None:
     """Have each item's report say which fault it is about."""
     for item in items:

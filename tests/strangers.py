@@ -11,10 +11,12 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
 
 import websocket
 
@@ -141,18 +143,16 @@ def _value(lot: random.Random) -> str:
 # ---------------------------------------------------------------- the honest client
 
 
-@dataclass
-class Honest:
-    """Somebody who talks in a room, comes anew again and again, and looks at a page; what went wrong for them."""
+class AllTheWhile:
+    """Does several things at once, each in a thread, again and again while a block is at work."""
 
-    site: Site
-    done: Counter = field(default_factory=Counter)
-    noticed: list[str] = field(default_factory=list)
+    def ways(self) -> list[Callable[[], None]]:
+        """What is done; each ends once `_leave` is set."""
+        raise NotImplementedError
 
-    def __enter__(self) -> Honest:
+    def __enter__(self) -> Self:
         self._leave = threading.Event()
-        ways = (self.talk, self.come, self.look)
-        self._threads = [threading.Thread(target=self._again_and_again, args=(what,)) for what in ways]
+        self._threads = [threading.Thread(target=way) for way in self.ways()]
         for thread in self._threads:
             thread.start()
         return self
@@ -161,6 +161,18 @@ class Honest:
         self._leave.set()
         for thread in self._threads:
             thread.join()
+
+
+@dataclass
+class Honest(AllTheWhile):
+    """Somebody who talks in a room, comes anew again and again, and looks at a page; what went wrong for them."""
+
+    site: Site
+    done: Counter = field(default_factory=Counter)
+    noticed: list[str] = field(default_factory=list)
+
+    def ways(self) -> list[Callable[[], None]]:
+        return [partial(self._again_and_again, what) for what in (self.talk, self.come, self.look)]
 
     def _again_and_again(self, what) -> None:
         while not self._leave.is_set():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import websocket
-from strangers import Site
+from strangers import AllTheWhile, Site
 
 WELL_S = 1.0  # an answer that takes longer is not well
 PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -32,26 +32,19 @@ class Try:
 
 
 @dataclass
-class Watch:
+class Watch(AllTheWhile):
     """`with Watch(site) as watch: …`: a page every 50 ms, and a word every 50 ms from one socket to another in its room."""
 
     site: Site
     pages: list[Try] = field(default_factory=list)
     words: list[Try] = field(default_factory=list)
+    _pair: list[websocket.WebSocket] = field(default_factory=list)
 
-    def __enter__(self) -> Watch:
-        self._leave = threading.Event()
-        self._pair: list[websocket.WebSocket] = []
-        ways = ((self.pages, self._look), (self.words, self._talk))
-        self._threads = [threading.Thread(target=self._again_and_again, args=way) for way in ways]
-        for thread in self._threads:
-            thread.start()
-        return self
+    def ways(self) -> list[Callable[[], None]]:
+        return [partial(self._again_and_again, *way) for way in ((self.pages, self._look), (self.words, self._talk))]
 
     def __exit__(self, *_: object) -> None:
-        self._leave.set()
-        for thread in self._threads:
-            thread.join()
+        super().__exit__()
         self._hang_up()
 
     def well_again_s(self, since_s: float) -> float:

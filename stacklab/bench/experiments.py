@@ -376,8 +376,7 @@ def plans_of(
 ) -> list[Experiment]:
     """What `fab experiment NAME` measures: one experiment; all of the claims'; for improvements, the two about them."""
     if generator != "locust":
-        plan = _by(generator, name)(quick=quick, repeats=repeats, seed=seed)
-        return [plan]
+        return [_by(generator, name)(quick=quick, repeats=repeats, seed=seed)]
     if name == CLAIMS:
         return enough_to_judge(quick, repeats, seed)
     names = [name, "improvement-outages"] if name == "improvements" else [name]

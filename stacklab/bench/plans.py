@@ -192,7 +192,7 @@ def _write_rows(workload: PlanLoad, results: Path, out: Path) -> dict[str, Any]:
     from stacklab.runs.tables import write_table
 
     tool = tool_of(workload)
-    if tool.results and not (results.is_file() and tool.seen(results.read_bytes())[0]):
+    if tool.results and not (results.is_file() and tool.seen(_beginning(results))[0]):
         raise _error(tool, out, f"{tool.name} made no sample: is there anything in the plan that asks for a page?")
     try:
         (run,) = read(results, is_one_run=True)
@@ -212,6 +212,11 @@ def _write_rows(workload: PlanLoad, results: Path, out: Path) -> dict[str, Any]:
             _check_answers(table, workload, out)
         write_table(table, out / f"{name}.parquet")
     return told
+
+
+def _beginning(results: Path) -> bytes:
+    with open(results, "rb") as file:
+        return file.read(1 << 20)
 
 
 def _from(table, warmup_s: float, started_s: float | None):

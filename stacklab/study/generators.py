@@ -28,7 +28,7 @@ def is_of_generators(runs: Sequence[Run]) -> bool:
 
 def seen(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a run: generator, load, asked_per_s (NaN: a closed loop), valid, throughput_per_s, p50_s …, server_p50_s …,
-    own_cpu_s (of the generator, a 1000 requests), requests_per_connection, resumed_share (of TLS handshakes), errors.
+    cpu_s_per_1000_requests (the generator's own), requests_per_connection, resumed_share (of TLS handshakes), errors.
     """
     rows = []
     for run, row in zip(runs, summarize(runs).to_dict("records"), strict=True):
@@ -37,7 +37,8 @@ def seen(runs: Sequence[Run]) -> pd.DataFrame:
         rows.append({
             "generator": generator, "load": load, "asked_per_s": asked_per_s,
             "valid": run.validity.valid, **{name: row.get(name, np.nan) for name in ("throughput_per_s", "errors", *_times())},
-            "own_cpu_s": _own_cpu_s(run) / row["counted"] * 1000 if row.get("counted") else np.nan, **_connections(run),
+            "cpu_s_per_1000_requests": _own_cpu_s(run) / row["counted"] * 1000 if row.get("counted") else np.nan,
+            **_connections(run),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -92,7 +93,7 @@ def table(runs: Sequence[Run]) -> list[dict[str, str]]:
             "runs": f"{row['runs']}" + (f" ({row['disturbed']} disturbed)" if row["disturbed"] else ""),
             "requests/s": words.number(row["throughput_per_s"]), "failed": words.number(row["errors"]),
             "client p50 / p95 / p99, ms": _three(row, ""), "nginx p50 / p95 / p99, ms": _three(row, "server_"),
-            "its CPU s per 1000": words.number(row["own_cpu_s"]),
+            "its CPU s per 1000": words.number(row["cpu_s_per_1000_requests"]),
             "requests a connection": words.number(row["requests_per_connection"]),
             "TLS resumed": words.NOTHING if np.isnan(row["resumed_share"]) else f"{row['resumed_share']:.0%}",
             "believed": "yes" if row["believed"] else "no",
@@ -155,8 +156,9 @@ def picture(runs: Sequence[Run]) -> Figure:
             axis.set_major_formatter("{x:,g}")
         drawing.finish(ax, f"{'Median' if q == 50 else f'{q}th percentile'}, beyond nginx's", "ms")
     for number, name in enumerate(names):
-        mine = rows[rows["generator"] == name].dropna(subset="own_cpu_s")
-        drawing.dots(axes[2], number, mine["own_cpu_s"], mine["valid"], drawing.colour(number), drawing.marker(number))
+        mine = rows[rows["generator"] == name].dropna(subset="cpu_s_per_1000_requests")
+        used = mine["cpu_s_per_1000_requests"]
+        drawing.dots(axes[2], number, used, mine["valid"], drawing.colour(number), drawing.marker(number))
     axes[2].set_xticks(range(len(names)), [drawing.wrapped(name, 8) for name in names])
     axes[2].set_ylim(bottom=0)
     drawing.finish(axes[2], "Its own CPU a 1000 requests", "s")

@@ -38,7 +38,7 @@ def test_each_generator_has_its_runs_and_its_line(at_defaults, fab, here, tmp_pa
     runs = load_runs(tmp_path / "results" / "generators-quick")
     assert {run.point for run in runs} == here.keys()
     for row in study.cases(runs).to_dict("records"):
-        assert row["throughput_per_s"] > 0 and row["own_cpu_s"] > 0 and row["errors"] == 0, row
+        assert row["throughput_per_s"] > 0 and row["cpu_s_per_1000_requests"] > 0 and row["errors"] == 0, row
         assert row["requests_per_connection"] > 2, row  # each keeps its connections
         assert row["asked_per_s"] != row["asked_per_s"] or row["throughput_per_s"] <= 1.1 * row["asked_per_s"], row
     for run in runs:

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import contextmanager
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def program(monkeypatch, tmp_path):
     for name in ("STATE", "LIST", "ORIGINALS", "UNITS", "COMMIT_LOCK"):
         monkeypatch.setattr(module, name, moved(getattr(module, name)))
     module.OURS = {moved(folder): names for folder, names in module.OURS.items()}
-    module.LOCKS = tuple(map(moved, module.LOCKS))
+    module.RUNNING = tuple(map(moved, module.RUNNING))
     module.GUARDED = {family: moved(folder) for family, folder in module.GUARDED.items()}
     monkeypatch.setattr(module, "run", answer)
     return module
@@ -160,12 +162,27 @@ def test_nothing_goes_by_a_list_of_which_the_beginning_was_cut_off(program, mach
 
 
 def test_a_change_of_settings_that_is_under_way_ends_before_anything_goes(program, machine, capsys, monkeypatch):
-    seen = []
-    monkeypatch.setattr(program.fcntl, "flock", lambda file, how: seen.append((file.name, how, [*program.ran])))
-    said_by(program, capsys)
-    assert seen == []
-    said_by(program, capsys, "--take-away")
-    assert seen == [(str(program.COMMIT_LOCK), program.fcntl.LOCK_EX, [])] and program.ran
+    """By the lock that a change really holds."""
+    monkeypatch.syspath_prepend(ROOT / "provision")
+    import changing
+
+    monkeypatch.setattr(changing, "LOCK", program.COMMIT_LOCK)
+    program.COMMIT_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    ran_meanwhile = []
+
+    def end_soon() -> None:
+        time.sleep(0.5)
+        ran_meanwhile.extend(program.ran)
+        held.close()
+
+    with ExitStack() as held:
+        held.enter_context(changing.alone(patience_s=0))
+        said_by(program, capsys)  # who only looks waits for nobody
+        ending = threading.Thread(target=end_soon)
+        ending.start()
+        said_by(program, capsys, "--take-away")
+        ending.join()
+    assert ran_meanwhile == [] and program.ran
 
 
 def test_the_lock_of_another_who_installs_is_waited_for(program, monkeypatch):

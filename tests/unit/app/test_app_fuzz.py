@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import websocket
+from matrix import by_count
 from websocket import ABNF
 
 FRAMES_A_SOCKET = 30  # fewer than anybody may send at once
@@ -52,9 +53,8 @@ def broken(lot: random.Random) -> tuple[bytes, int]:
     return lot.choice(ways).encode("utf-8", "surrogatepass"), ABNF.OPCODE_BINARY if how < 0.2 else ABNF.OPCODE_TEXT
 
 
-@pytest.mark.fault("3,000 chat frames by lot, and 100,000", "from outside")
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", by_count(3_000, 100_000, "{:,} chat frames by lot"))
 @pytest.mark.parametrize("improved", [False, True])
 def test_whatever_a_client_sends_is_answered_or_closes_its_own_socket(shared, count, improved):
     improvements = ("bounded_sockets", "chat_resume", "layer_reconnects", "lean_dispatch", "tidy_channels")
@@ -90,7 +90,7 @@ def test_whatever_a_client_sends_is_answered_or_closes_its_own_socket(shared, co
         except websocket.WebSocketTimeoutException:
             seen["open"] += 1
         client.close()
-        if not sent % 97:
+        if not sum(seen.values()) % 10:
             honest.say(f"{sent}")
             assert honest.next("message")["text"] == f"{sent}"
     assert set(seen) <= CODES | {"open"}, seen
