@@ -184,14 +184,18 @@ class Host:
         except paramiko.BadHostKeyException as error:
             raise known_hosts.refusal(where, error.key) from error
         except paramiko.SSHException as error:
-            raise self._refused(where, error) or LabNotRunning(f"{where} does not answer on SSH ({error}){SEE}") from error
+            said = str(error)
+            if said == "No existing session":  # paramiko's words for a time limit that ended in the middle of its handshake
+                said = f"{said}: it began to, and was not done in {self.connect_timeout_s:g} s; it is very busy"
+            raise self._refused(where, error) or LabNotRunning(f"{where} does not answer on SSH ({said}){SEE}") from error
         except TimeoutError as error:
             raise LabNotRunning(
                 f"{where} does not answer on SSH: nothing came back within {self.connect_timeout_s:g} s, not even a no. The "
                 f"machine is off, its address is another, or a firewall drops what is sent to port {self.port}{SEE}"
             ) from error
         except (OSError, EOFError) as error:
-            raise LabNotRunning(f"{where} does not answer on SSH ({error}){SEE}") from error
+            said = str(error) or "it broke the connection off"
+            raise LabNotRunning(f"{where} does not answer on SSH ({said}){SEE}") from error
         connection.transport.set_keepalive(KEEPALIVE_S)
         connection.transport.channel_timeout = self.connect_timeout_s  # of a host behind this one; paramiko would wait an hour
         if hasattr(socket, "TCP_USER_TIMEOUT") and not self.gateway:  # Linux; elsewhere TCP itself gives up, after many minutes

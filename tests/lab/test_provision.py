@@ -218,10 +218,11 @@ def booted(lab):
     """The lab's host after a boot, once its services run."""
     lab.halt()
     host = lab.up()
-    end = time.monotonic() + 60
+    end, seen = time.monotonic() + 120, None
     while True:
         try:
-            if set((seen := stack.observe(host))["units"].values()) == {"active"} and len(seen["daphne_ports"]) == 3:
+            seen = stack.observe(host)  # one after the other: the ports may open while the units are told
+            if set(seen["units"].values()) == {"active"} and seen["daphne_instances"] == len(seen["daphne_ports"]) == 3:
                 return seen
         except LabNotRunning:
             pass

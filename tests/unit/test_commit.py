@@ -419,6 +419,7 @@ def test_a_file_that_a_clock_set_back_has_put_into_the_future_keeps_no_change_fr
     now = time.time()
     monkeypatch.setattr(commit.live.time, "time", lambda: now)
     began_s = machine.started_s(1)
+    born_s = began_s - now + commit.live.uptime_s()  # process 1 of a container begins long after its computer
     connections = commit.nginx.NGINX.settings["nginx_worker_connections"]
     os.utime(tmp_path / "nginx.conf", (now, began_s + 2))
     assert connections.read(machine) is None, "the file was written after the worker began"
@@ -429,7 +430,7 @@ def test_a_file_that_a_clock_set_back_has_put_into_the_future_keeps_no_change_fr
     mtime_ns = os.stat(tmp_path / "nginx.conf").st_mtime_ns
     for clock_s in (now, now - 600, now - 10**8, now + 10**8):
         monkeypatch.setattr(commit.live.time, "time", lambda clock_s=clock_s: clock_s)
-        for uptime_s, seen in ((-5.0, 1024), (100.0, None)):  # process 1 began with the machine
+        for uptime_s, seen in ((born_s - 5, 1024), (born_s + 100, None)):
             commit.live.WRITTEN.write_text(json.dumps({str(tmp_path / "nginx.conf"): [[mtime_ns, uptime_s]]}))
             assert connections.read(machine) == seen, "whatever the clock was set to since"
     commit.live.note_written([tmp_path / "nginx.conf"])

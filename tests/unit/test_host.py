@@ -116,7 +116,7 @@ class Machine:
         self.cut()
 
     def host(self, **changes) -> Host:
-        options = {"key_path": self.key_path, "known_hosts_path": self.known_hosts_path, "connect_timeout_s": 5} | changes
+        options = {"key_path": self.key_path, "known_hosts_path": self.known_hosts_path, "connect_timeout_s": 60} | changes
         return Host("127.0.0.1", "someone", self.port, name="web", **options)
 
 
@@ -197,6 +197,22 @@ def test_nothing_listens_there():
         port = taken.getsockname()[1]
     with pytest.raises(LabNotRunning, match=rf"someone@127\.0\.0\.1:{port} does not answer on SSH .*see 'fab status'"):
         Host("127.0.0.1", "someone", port, connect_timeout_s=2).run("true")
+
+
+def test_a_machine_that_breaks_off_in_its_handshake_or_is_not_done_in_time_says_so():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ends = (lambda it: it.close(), "it broke the connection off"), (lambda it: None, "not done in 1 s; it is very busy")
+        for then, words in ends:
+            answered = []
+
+            def answer(then=then, answered=answered):
+                answered.append(server.accept()[0])
+                answered[0].sendall(b"SSH-2.0-slow\r\n")
+                then(answered[0])
+
+            threading.Thread(target=answer, daemon=True).start()
+            with pytest.raises(LabNotRunning, match=rf"does not answer on SSH \(.*{words}"):
+                Host("127.0.0.1", "someone", server.getsockname()[1], connect_timeout_s=1).run("true")
 
 
 def test_an_unknown_host_key_is_refused_never_learned(machine):
