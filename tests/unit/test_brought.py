@@ -214,6 +214,7 @@ def test_no_package_is_taken_along_and_one_that_another_needs_stays_with_what_it
     for name in ("ours", f"lib:{architecture}", "deeper", "theirs", "was-here", "broken"):
         (tmp_path / f"dpkg/info/{name}.list").touch()
     monkeypatch.setenv("DPKG_ADMINDIR", str(tmp_path / "dpkg"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # of somebody who is not root
     monkeypatch.setattr(program, "run", program.really)
     names = [f"{name}:{architecture}" for name in ("ours", "lib", "deeper", "was-here", "broken", "gone")]
     assert set(program.present(names)) == {"ours", f"lib:{architecture}", "deeper", "was-here", "broken"}
