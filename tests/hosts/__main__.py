@@ -1,7 +1,8 @@
 """What the README says to type, on the Debians that people have: `make test-hosts`.
 
     python -m tests.hosts [12 13 testing]     a small `make lab`, and the tests without a lab (docs/changing-the-lab.md)
-    python -m tests.hosts --quick 13          the same tests, and `fab up provision http` in place of `make lab`
+    python -m tests.hosts --quick 13          `fab up provision http` in place of `make lab`, and the tests but for those of the
+                                              site, which runs on the web host
 """
 
 from __future__ import annotations
@@ -25,20 +26,22 @@ dpkg-query --show mmdebstrap systemd | sed 's/.*\\t//; s/[-~].*//'
 HEAD = "| Debian | Python | mmdebstrap | systemd | `{lab}`, s | tests |\n|---|---|---|---|---|---|"
 MAKE_LAB = "make lab BLOCKS=1"
 QUICK_LAB = "make .venv/.lock && provision/needs lab && .venv/bin/fab up provision http --users 10 --requests 1000"
+TESTS = "make test-unit"
+QUICK_TESTS = f"PYTEST_ADDOPTS=--ignore=tests/unit/app {TESTS}"
 
 
-def try_out(desk: Desk, lab: str) -> str:
-    """Set up `desk`, do `lab` and the tests there, and tell what these skipped; the row of the table."""
+def try_out(desk: Desk, lab: str, tests: str) -> str:
+    """Set up `desk`, do `lab` and `tests` there, and tell what these skipped; the row of the table."""
     with desk.booted():
         began = time.monotonic()
         desk.step(lab)
         lab_s = time.monotonic() - began
         versions = desk.step(VERSIONS).split()
-        said = desk.step("make test-unit")
+        said = desk.step(tests)
     for skipped in re.findall(r"^SKIPPED .*", said, re.MULTILINE):
         say(f"{skipped} (on Debian {desk.release})")
-    tests = re.search(r"\d+ passed.*?(?= in )", said)
-    return f"| {' | '.join(versions)} | {lab_s:.0f} | {tests[0]} |"
+    passed = re.search(r"\d+ passed.*?(?= in )", said)
+    return f"| {' | '.join(versions)} | {lab_s:.0f} | {passed[0]} |"
 
 
 def main() -> int:
@@ -49,7 +52,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.umask(0o022)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a desk that is up is taken away then, as after Ctrl-C
-    lab = QUICK_LAB if arguments.quick else MAKE_LAB
+    lab, tests = (QUICK_LAB, QUICK_TESTS) if arguments.quick else (MAKE_LAB, TESTS)
     rows, failed = [HEAD.format(lab=lab)], False
     with locked("desks"):
         DESKS.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def main() -> int:
             say(f"a desk of Debian {release}: {log}")
             began = time.monotonic()
             try:
-                rows.append(try_out(Desk(release, log), lab))
+                rows.append(try_out(Desk(release, log), lab, tests))
             except LabError as error:
                 failed = True
                 say(f"FAILED: {error}")

@@ -187,7 +187,7 @@ def test_what_was_skipped_in_any_part_of_make_test_is_told_again_at_the_end(chec
 def test_a_desk_tells_what_its_tests_skipped(capsys):
     said = {"make test-unit": "...\nSKIPPED [2] a.py:1: NO BROWSER HERE\n=== 9 passed, 2 skipped in 3.00s ===\n"}
     desk = SimpleNamespace(release="13", booted=contextlib.nullcontext, step=lambda command: said.get(command, "13.8\n3.13.5\n"))
-    assert try_out(desk, "make lab") == "| 13.8 | 3.13.5 | 0 | 9 passed, 2 skipped |"
+    assert try_out(desk, "make lab", "make test-unit") == "| 13.8 | 3.13.5 | 0 | 9 passed, 2 skipped |"
     assert capsys.readouterr().err == "SKIPPED [2] a.py:1: NO BROWSER HERE (on Debian 13)\n"
 
 
