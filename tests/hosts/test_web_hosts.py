@@ -53,7 +53,7 @@ def test_a_borrowed_debian_becomes_a_web_host_that_the_strictest_client_trusts(b
     assert stack.provision(host).changed == ()
     trust = ssl.create_default_context(cadata=stack.ca_certificate(host))
     trust.verify_flags |= ssl.VERIFY_X509_STRICT
-    assert urllib.request.urlopen(f"{host.url}/healthz", context=trust, timeout=10).read() == b"ok\n"
+    assert urllib.request.urlopen(f"{host.url}/healthz", context=trust, timeout=60).read() == b"ok\n"
     assert host.run("systemctl --failed --no-legend").strip() == ""
     observed = stack.observe(host)
     assert set(observed["units"].values()) == {"active"} and observed["uwsgi_processes"] == 5

@@ -13,6 +13,7 @@ import ssl
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from certificates import make_ca
@@ -311,19 +312,21 @@ def test_the_new_wsgi_server_answers_then_nginx_asks_it_and_the_old_one_ends_las
 
 
 def test_a_server_that_went_out_of_force_is_stopped_once_nobody_was_connected_to_it_for_a_second(commit, monkeypatch):
-    left = iter([2, 1, 0, 1])
+    left, clock = iter([2, 1, 0, 1]), [0.0]
+    passes = SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: clock.append(clock.pop() + seconds))
+    monkeypatch.setattr(commit, "time", passes)
 
     class Machine:
         def connections(self, path):
             return next(left, 0)
 
     monkeypatch.setattr(commit, "machine", Machine)
-    began = time.monotonic()
     commit.let_finish("/run/x")
-    assert next(left, None) is None and 1 < time.monotonic() - began < 10
-    monkeypatch.setattr(commit, "FINISH_S", 0.1)
+    assert next(left, None) is None and clock[0] == pytest.approx(4 * 0.05 + 1, abs=0.06)
     monkeypatch.setattr(Machine, "connections", lambda self, path: 1)
+    clock[0] = 0.0
     commit.let_finish("/run/x")
+    assert clock[0] == pytest.approx(commit.FINISH_S, abs=0.06), "who stays is not waited for longer"
 
 
 def test_whoever_is_named_stands_for_the_server_in_its_place(commit):
@@ -416,10 +419,11 @@ def test_a_file_that_a_clock_set_back_has_put_into_the_future_keeps_no_change_fr
         "nginx_config": "worker_connections 1024;", "units": {"nginx": ("active", 1)},
         "children": lambda self, pid: [1], "title": lambda self, pid: "nginx: worker process",
     })([])  # fmt: skip
-    now = time.time()
+    now, uptime_s = time.time(), commit.live.uptime_s()
     monkeypatch.setattr(commit.live.time, "time", lambda: now)
+    monkeypatch.setattr(commit.live, "uptime_s", lambda: uptime_s)  # both stand still, however long this takes
     began_s = machine.started_s(1)
-    born_s = began_s - now + commit.live.uptime_s()  # process 1 of a container begins long after its computer
+    born_s = began_s - now + uptime_s  # process 1 of a container begins long after its computer
     connections = commit.nginx.NGINX.settings["nginx_worker_connections"]
     os.utime(tmp_path / "nginx.conf", (now, began_s + 2))
     assert connections.read(machine) is None, "the file was written after the worker began"
@@ -430,8 +434,8 @@ def test_a_file_that_a_clock_set_back_has_put_into_the_future_keeps_no_change_fr
     mtime_ns = os.stat(tmp_path / "nginx.conf").st_mtime_ns
     for clock_s in (now, now - 600, now - 10**8, now + 10**8):
         monkeypatch.setattr(commit.live.time, "time", lambda clock_s=clock_s: clock_s)
-        for uptime_s, seen in ((born_s - 5, 1024), (born_s + 100, None)):
-            commit.live.WRITTEN.write_text(json.dumps({str(tmp_path / "nginx.conf"): [[mtime_ns, uptime_s]]}))
+        for written_s, seen in ((born_s - 5, 1024), (born_s + 100, None)):
+            commit.live.WRITTEN.write_text(json.dumps({str(tmp_path / "nginx.conf"): [[mtime_ns, written_s]]}))
             assert connections.read(machine) == seen, "whatever the clock was set to since"
     commit.live.note_written([tmp_path / "nginx.conf"])
     assert connections.read(machine) is None

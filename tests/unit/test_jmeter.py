@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 import xml.etree.ElementTree as ElementTree
 import zipfile
 
@@ -14,6 +13,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 import synthetic
+from here import wait_until
 
 from stacklab.bench import plans
 from stacklab.bench.experiments import eight_cases, eight_cases_by_jmeter, plans_of
@@ -172,9 +172,9 @@ def test_jmeter_is_kept_to_the_cpus_of_the_generator(fake, tmp_path, monkeypatch
 
 def test_progress_counts_rows_and_those_that_failed(fake, tmp_path):
     lines = HEADER + "1700000000000,5,a,200,OK,true,,1\n" + "1700000000000,5,a,500,Bad,false,too late,1\n" * 2
-    fake(f"results.write_text({lines!r}); time.sleep(1.5)")
+    fake(f"results.write_text({lines!r})\nwhile not Path({str(tmp_path / 'seen')!r}).exists(): time.sleep(0.05)")
     seen = []
-    put(tmp_path, progress=seen.append)
+    put(tmp_path, progress=lambda step: (seen.append(step), (tmp_path / "seen").touch()))
     assert {(one.done, one.errors, one.phase) for one in seen} == {(3, 2, "load")}
 
 
@@ -235,17 +235,9 @@ def test_no_jmeter_outlives_who_is_killed(fake, tmp_path):
         f"run_plan(plan_load({str(POST)!r}), 'https://10.1.2.3', out, Path('ca'))"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}) as lab:
-        assert soon(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
+        wait_until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text(), "JMeter runs")
         lab.kill()
-    assert soon(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())))
-
-
-def soon(so) -> bool:
-    """Whether something is so within half a minute."""
-    deadline_s = time.monotonic() + 30
-    while not so() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    return bool(so())
+    wait_until(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())), "it has ended")
 
 
 # ---------------------------------------------------------------- kept, judged

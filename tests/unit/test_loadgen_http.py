@@ -140,7 +140,7 @@ def test_a_site_that_is_not_there_ends_soon_however_many_requests_were_asked_for
 
 def test_progress_ends_at_the_total_and_the_generators_cost_is_recorded(site, certificates, tmp_path):
     seen: list[Progress] = []
-    workload = HttpLoad(users=2, requests=40, ramp_s=0, warmup_s=0.6, wait_s=0.05)
+    workload = HttpLoad(users=2, requests=40, ramp_s=0, warmup_s=2, wait_s=0.05)
     run_load(workload, site.url, tmp_path, certificates[0], progress=seen.append)
     assert {"warmup", "load"} <= {step.phase for step in seen}
     assert all(step.total == 40 and step.errors == 0 for step in seen)

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import time
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,11 +303,14 @@ def test_the_page_that_make_notebooks_opens_is_there_whatever_jupyter_is_told_at
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        end = time.monotonic() + 120
-        while not (opens := list(runtime.glob("jpserver-*-open.html"))) and server.poll() is None and time.monotonic() < end:
-            time.sleep(0.2)
-        assert opens, server.communicate()[0] if server.poll() is not None else "it does not start"
-        page = html.unescape(re.search(r'href="([^"]+)"', opens[0].read_text())[1])
+        def links() -> list[str]:  # which are written before it listens
+            with socket.socket() as door:
+                listens = door.connect_ex(("127.0.0.1", port)) == 0
+            return re.findall(r'href="([^"]+)"', "".join(map(Path.read_text, runtime.glob("*-open.html")))) if listens else []
+
+        wait_until(lambda: links() or server.poll() is not None, "JupyterLab starts, or ends", within_s=300)
+        assert server.poll() is None, server.communicate()[0]
+        page = html.unescape(links()[0])
         assert f":{port}/" in page and "/lab/tree/notebooks/00_start_here.ipynb" in page
         browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with browser.open(page, timeout=60) as answer:

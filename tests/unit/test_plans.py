@@ -170,9 +170,12 @@ def test_k6_is_told_where_the_site_is_and_its_first_seconds_do_not_count(stand_i
 
 
 def test_a_threshold_that_was_crossed_is_a_result_and_a_plan_that_raises_is_not(stand_in, tmp_path):
-    stand_in("k6", f"Path('run.csv').write_text({k6_rows(50, 503)!r}); time.sleep(1.2); sys.exit(99)")
+    until_seen = f"while not Path({str(tmp_path / 'seen')!r}).exists(): time.sleep(0.05)"
+    stand_in("k6", f"Path('run.csv').write_text({k6_rows(50, 503)!r})\n{until_seen}\nsys.exit(99)")
     seen = []
-    out, _ = put(tmp_path, plan_load(LOADTESTS / "page.js"), progress=seen.append)
+    out, _ = put(
+        tmp_path, plan_load(LOADTESTS / "page.js"), progress=lambda step: (seen.append(step), (tmp_path / "seen").touch())
+    )
     assert rows(out)["error"].notna().all() and (seen[-1].done, seen[-1].errors) == (50, 50)
     stand_in("k6", "print('ReferenceError: nothing is not defined'); sys.exit(107)")
     with pytest.raises(LoadError, match="k6 ended with exit code 107.*\n*.*ReferenceError"):

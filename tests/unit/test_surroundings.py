@@ -157,6 +157,6 @@ def test_too_few_open_files_are_named_and_not_the_ca(tmp_path, monkeypatch):
 @pytest.mark.fault("no room for the rows of a load", "desk")
 def test_rows_that_find_no_room_end_the_generator_at_once():
     code = "from share import Rows; rows = Rows(open('/dev/full', 'w')); [rows.writerow(('x' * 50,)) for _ in range(9999)]"
-    done = subprocess.run([sys.executable, "-c", code], cwd=LOADTESTS, env=own(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], cwd=LOADTESTS, env=own(), capture_output=True, text=True, timeout=300)
     assert done.returncode == os.EX_IOERR
     assert "cannot write rows: [Errno 28] No space left on device" in done.stderr

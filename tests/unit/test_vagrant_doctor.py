@@ -30,7 +30,7 @@ def ruby(script, given=None, **environment):
     around = f"given = JSON.parse($stdin.read); puts JSON.generate({script})"
     done = subprocess.run(
         [shutil.which("ruby"), "-rjson", "-r", ROOT / "provision/vagrant/doctor.rb", "-e", around],
-        input=json.dumps(given), env=os.environ | environment, capture_output=True, text=True, timeout=15,
+        input=json.dumps(given), env=os.environ | environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)

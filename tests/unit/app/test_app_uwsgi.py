@@ -95,12 +95,12 @@ def test_the_site_finds_the_inis_environment_also_after_a_reload_and_a_note_says
     with (tmp_path / "uwsgi.log").open("wb") as log:
         uwsgi = subprocess.Popen([UWSGI, ini("sqlite")], env=site_environment(tmp_path), stderr=log)
     try:
-        wait_until(lambda: sees() == "sqlite", "the site finds sqlite", within_s=20)
+        wait_until(lambda: sees() == "sqlite", "the site finds sqlite")
         for database in ("postgresql", "sqlite"):
             ini(database)
-            wait_until(lambda: is_ready(tmp_path), "the master answers", within_s=20)
+            wait_until(lambda: is_ready(tmp_path), "the master answers")
             uwsgi.send_signal(signal.SIGHUP)
-            wait_until(lambda wanted=database: sees() == wanted, f"the site finds {database}", within_s=20)
+            wait_until(lambda wanted=database: sees() == wanted, f"the site finds {database}")
             assert json.loads((tmp_path / "told").read_text()) == {"database": database}
     finally:
         uwsgi.send_signal(signal.SIGINT)
