@@ -185,7 +185,8 @@ class Client:
         chatters = self.chatters
         chatters.received += 1
         chatters.received_s = received_s
-        chatters.received_rows.writerow((self.index, message.sender, message.n, message.id, received_s, message.instance))
+        instance = message.instance or self.socket.instance
+        chatters.received_rows.writerow((self.index, message.sender, message.n, message.id, received_s, instance))
         if self.last_id is not None:
             self.last_id = max(self.last_id, message.id, key=order)
             if message.sender in self.own_names:
@@ -194,7 +195,7 @@ class Client:
     def take_welcome(self, welcome: Welcome, received_s: float) -> None:
         row = self.connection
         row.connect_s = received_s - row.connect_start_s
-        row.server_name, row.instance = welcome.name, welcome.instance
+        row.server_name, row.instance = welcome.name, welcome.instance or self.socket.instance
         self.try_is_over()
         self.welcomed = True
         self.retries = 0

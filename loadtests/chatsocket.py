@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import random
+import re
 import struct
 from collections.abc import Iterator
 
@@ -22,6 +23,7 @@ FINAL, MASKED = 0x80, 0x80
 BLOCK_BYTES = 16_384
 NO_STATUS = 1005  # RFC 6455: what a close frame without a code stands for
 ABNORMAL = 1006  # RFC 6455: what an end without a close frame stands for
+INSTANCE = re.compile(rb"^X-StackLab-Instance: (\S+)\r?$", re.MULTILINE)  # as nginx says it, of somebody's own site
 
 
 class HandshakeRefused(ConnectionError):
@@ -37,7 +39,10 @@ class Closed(Exception):
 
 
 class ChatSocket:
-    """An open WebSocket. Frames are read by one greenlet and may be sent by another."""
+    """An open WebSocket. Frames are read by one greenlet and may be sent by another.
+
+    `instance`: which one took it, by nginx's word; None where nginx does not say.
+    """
 
     def __init__(self, share: Share, path: str, source_address: str | None):
         """Connect: TCP, TLS, handshake. OSError (HandshakeRefused, timeouts, TLS errors) if that fails."""
@@ -62,6 +67,8 @@ class ChatSocket:
                 raise HandshakeRefused("closed before an answer")
             answer += data
         head, _, rest = answer.partition(b"\r\n\r\n")
+        told = INSTANCE.search(head)
+        self.instance = told[1].decode() if told else None
         status = head.split(None, 2)[1].decode()
         if status != "101":
             raise HandshakeRefused(f"HTTP {status}")

@@ -35,6 +35,7 @@ class ChatSite:
         self.deliveries = itertools.count(1)
         self.heard: list[dict] = []
         self.origins: set[str] = set()
+        self.told: list[tuple[bytes, bytes]] = []  # headers of the answer to a handshake
         self.pongs = 0
         self.arrived_s = 0.0  # the last arrival; deliveries are counted, and faulty, so long after it:
         self.settle_s = 1.0
@@ -122,7 +123,7 @@ class Member:
                 return False
             time.sleep(site.handshake_s)
             self.room = event.target.split("/")[-2]
-            self._send(AcceptConnection())
+            self._send(AcceptConnection(extra_headers=site.told))
             self._send(Ping(b"still there?"))
             with site.lock:
                 site.members.setdefault(self.room, set()).add(self)

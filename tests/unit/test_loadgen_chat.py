@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stacklab.bench.load import run_load
 from stacklab.errors import LoadError
+from stacklab.site import LAB, Chat, Site
 from stacklab.workload import ChatLoad
 
 LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"
@@ -36,12 +37,12 @@ def site(server):
 def chat(site, certificates, tmp_path):
     """Run a ChatLoad against the site; returns (messages, connections) as DataFrames."""
 
-    def run(client_addresses=(), cpus=None, progress=None, **fields):
+    def run(client_addresses=(), cpus=None, progress=None, on=LAB, **fields):
         load = {"clients": 6, "rooms": 2, "messages_per_s": 4.0, "duration_s": 2.0, "ramp_s": 0.3, "size_bytes": 30}
         workload = ChatLoad(**{**load, **fields})
         run_load(
             workload, site.url, tmp_path, certificates[0],
-            client_addresses=client_addresses, cpus=cpus, progress=progress,
+            client_addresses=client_addresses, cpus=cpus, progress=progress, site=on,
         )  # fmt: skip
         return [pq.read_table(tmp_path / f"{name}.parquet").to_pandas() for name in ("messages", "connections")]
 
@@ -88,6 +89,14 @@ def test_who_waits_for_the_generators_own_gate_waits_to_come_in(chat, site):
     waited = connections.connect_s.sort_values()
     assert (waited.tail(4) >= 2.0).all(), waited.tail(8)
     assert connections.connect_start_s.max() - connections.connect_start_s.min() < waited.max() - 1.0
+
+
+def test_where_the_chat_does_not_say_which_instance_it_is_nginx_does(chat, site):
+    talk = Chat(path="/ws/chat/{room}/", send='{"type": "message", "text": "{text}", "n": 0, "sent_s": 0}')
+    own = Site(name="own", code="1", wsgi="a:b", asgi="a:c", health="/", websocket="/ws/", chat=talk)
+    site.told = [(b"X-StackLab-Instance", b"daphne@3")]
+    messages, connections = chat(on=own)
+    assert set(connections.instance) == set(messages.instance) == set(messages.via) == {"daphne@3"}
 
 
 def test_idle_clients_send_nothing(chat, site):

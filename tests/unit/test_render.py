@@ -10,6 +10,7 @@ from test_settings import stack_settings
 from stacklab.errors import SettingsError
 from stacklab.files import ROOT
 from stacklab.settings import APP_IMPROVEMENTS, BALANCE_METHODS, StackSettings
+from stacklab.site import LAB, Site
 from stacklab.stack.render import TEMPLATES, ConfigFile, render
 from stacklab.stack.services.nginx import open_files_needed
 from stacklab.stack.services.wsgi import somaxconn_needed
@@ -17,8 +18,8 @@ from stacklab.stack.services.wsgi import somaxconn_needed
 DAPHNE = ["/etc/stacklab/daphne.env", "/etc/systemd/system/daphne@.service"]
 
 
-def text_of(settings: StackSettings, path: str) -> str:
-    return next(file.text for file in render(settings) if file.path == path)
+def text_of(settings: StackSettings, path: str, on: Site = LAB) -> str:
+    return next(file.text for file in render(settings, on) if file.path == path)
 
 
 def site(**changes) -> str:
@@ -51,6 +52,15 @@ def test_the_readme_shows_the_diff_that_its_change_makes():
     five, ten = (text_of(StackSettings(uwsgi_processes=number), path).splitlines() for number in (5, 10))
     diff = difflib.unified_diff(five, ten, path, path, n=1, lineterm="")
     assert "\n".join(line.rstrip() for line in diff) in (ROOT / "README.md").read_text()
+
+
+def test_nginx_says_which_instance_took_a_socket_where_the_chat_is_not_the_labs_own():
+    own = Site(name="own", code="1", wsgi="a:b", asgi="a:c", health="/", websocket="/ws/")
+    text = text_of(StackSettings(daphne_instances=2), "/etc/nginx/conf.d/stacklab.conf", own)
+    assert '"~:8443$" daphne@1;' in text and '"~:8444$" daphne@2;' in text and "X-StackLab-Instance $instance always;" in text
+    assert "$instance" not in site()
+    pages_only = Site(name="own", code="1", wsgi="a:b", health="/")
+    assert "$instance" not in text_of(StackSettings(), "/etc/nginx/conf.d/stacklab.conf", pages_only)
 
 
 def test_rendering_writes_nothing(tmp_path, monkeypatch):
