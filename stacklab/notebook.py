@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import matplotlib
@@ -16,11 +16,17 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from stacklab import show
+from stacklab.bench import onsite
 from stacklab.bench.comparison import Comparison
+from stacklab.bench.plan import Experiment
+from stacklab.errors import LabError
 from stacklab.files import RESULTS
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.labs.host import Host
+from stacklab.runs import load_runs
 from stacklab.runs.calibration import in_words
+from stacklab.runs.results import Run
+from stacklab.site import FILE, Site
 from stacklab.stack import Applied, is_provisioned, site_of
 from stacklab.study import plots
 from stacklab.study.summary import METRIC_NAMES
@@ -32,10 +38,12 @@ BOX = "border-left: 4px solid #0072B2; padding: 0.4em 0.9em; margin: 0.3em 0; wh
 LINE_COLOURS = {"+": "rgba(0, 158, 115, 0.22)", "-": "rgba(213, 94, 0, 0.22)", "@": "rgba(86, 180, 233, 0.20)"}
 
 
-def begin() -> tuple[Lab, Host]:
+def begin(asks: Sequence[str] = (), chats: bool = False) -> tuple[Lab, Host]:
     """The lab that is up, and its web host. From now on pictures are sharp, on the page, and of our style alone.
 
-    LabNotRunning, which names the command that starts it, if the lab is not up; HostRefused if it will not have us.
+    `asks`: the pages of the lab's own that the notebook asks for. `chats`: whether it puts a chat under load.
+    LabNotRunning, which names the command that starts it, if the lab is not up; HostRefused if it will not have us; LabError,
+    before anything is changed, if it chats and nobody could on the site under test.
     """
     if (shell := get_ipython()) is not None:
         shell.run_line_magic("matplotlib", "inline")  # also where MPLBACKEND, or IPython's own configuration, says "qt"
@@ -47,11 +55,59 @@ def begin() -> tuple[Lab, Host]:
     require_running(lab, status)
     say(f"The lab **{lab.name}** ({lab.kind}) answers at [{host.url}]({host.url}/). Results are kept in `{RESULTS}`.")
     if is_provisioned(host) and not (site := site_of(host)).is_labs:
-        say(f"The site under test is **{site}**, not the lab's own: what is said of pages and chat is said of the lab's own.")
+        _say_of_site(site, asks, chats)
     if status.get("pinned_cpus"):
         web, desk = show.numbers(status["pinned_cpus"]), show.numbers(status["generator_cpus"])
         say(f"It runs on CPU {web}; the load comes from CPU {desk}, so that neither takes time from the other.")
     return lab, host
+
+
+def _say_of_site(site: Site, asks: Sequence[str], chats: bool) -> None:
+    """That somebody's own site is under test, and what it has not; LabError if the notebook can do nothing with it."""
+    if chats and (site.websocket is None or site.chat is None):
+        lacks = "no WebSocket" if site.websocket is None else "no [chat] that says how to talk on its WebSocket"
+        raise LabError(
+            f"this notebook measures a chat, and the site {site.name} has {lacks} in its {FILE} (docs/your-site.md); nothing was "
+            "changed; 'fab provision --site lab' goes back to the lab's own"
+        )
+    say(f"The site under test is **{site}**, not the lab's own: what is said of pages and chat is said of the lab's own.")
+    if chats and "{room}" not in site.chat.path:
+        say(
+            f"All sockets of {site.name} have one path, so `balance=hash` brings them all to one instance; they do not feel the "
+            "death of another."
+        )
+    lacking = " and no ".join(f"`{path}`" for path in asks if site.page(path) != path)
+    if lacking:
+        say(
+            f"{site.name} has no page {lacking}: `{site.health}` is asked instead, and what the text says of what it lacks does "
+            "not hold. `fab provision --site lab` goes back to the lab's own."
+        )
+
+
+def say_where_to_chat(host: Host) -> None:
+    """The address of the chat's page; of a site that is not the lab's own, what is known of where its chat is."""
+    site = site_of(host)
+    if site.is_labs:
+        say(f"The chat: [{host.url}/chat/]({host.url}/chat/)")
+    else:
+        path = site.chat_path("{room}")
+        say(f"{site.name}'s WebSocket is `{path}`: below [{host.url}/]({host.url}/), open a page of its own that talks there.")
+
+
+def on_site(plan: Experiment, host: Host) -> Experiment:
+    """`plan` as it is measured on the site under test; what is otherwise there is said, a line each."""
+    made, said = onsite.on_site(plan, site_of(host))
+    if said:
+        say("\n".join(f"- {line}" for line in said))
+    return made
+
+
+def full_size(runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs that there are of the same experiment at full size, of the same site; these `runs`, if there are none."""
+    quick = runs[0]
+    folder = quick.path.parents[1] / quick.experiment.replace("-quick", "", 1)
+    full = load_runs(folder) if folder.is_dir() else []
+    return [run for run in full if str(run.site) == str(quick.site)] or runs
 
 
 def quick_mode() -> bool:

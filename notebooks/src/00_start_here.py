@@ -30,7 +30,7 @@ from stacklab import notebook, stack, study, tasks
 from stacklab.stack.processes import processes
 from stacklab.study import plots, stack_diagram
 
-lab, host = notebook.begin()
+lab, host = notebook.begin(asks=["/io/?ms=50", "/cpu/?ms=20"])
 
 # %% [markdown]
 # If the cell above ended in `LabNotRunning`, the lab is not up. Its message names the command that starts it.
@@ -168,9 +168,9 @@ five_busy = tasks.http(point="5 processes", **load)
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-plots.throughput_by_case(summary, left).set_title("A page that waits", loc="left")
+plots.throughput_by_case(summary, left).set_title(five.workload.path, loc="left")
 busy = study.summarize([five_busy, ten_busy])
-plots.throughput_by_case(busy, right).set_title("A page that calculates", loc="left");
+plots.throughput_by_case(busy, right).set_title(five_busy.workload.path, loc="left");
 
 # %%
 plots.cpu_over_time(study.resources([five_busy]))

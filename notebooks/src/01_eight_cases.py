@@ -29,13 +29,11 @@ import pandas as pd
 
 from stacklab import bench, console, notebook, show, stack, study, tasks
 from stacklab.bench import Point, compare, eight_cases, estimate, run_experiment
-from stacklab.files import RESULTS
-from stacklab.runs import load_runs
 from stacklab.settings import StackSettings
 from stacklab.study import CLAIMS, judge, plots
 from stacklab.workload import HttpLoad
 
-lab, host = notebook.begin()
+lab, host = notebook.begin(asks=["/"])
 
 # %% tags=["parameters"]
 # True: five blocks of slices, some four minutes. False, or STACKLAB_FULL=1 in the environment: eighteen blocks.
@@ -64,7 +62,7 @@ my_fastest = {100: None, 200: None}
 # for all eight of a block alike, and no case has the bad luck to be always last. The seed makes the order the same for everybody.
 
 # %%
-plan = eight_cases(quick=QUICK)
+plan = notebook.on_site(eight_cases(quick=QUICK), host)
 order = [{"block": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]
 notebook.table(pd.DataFrame(order).head(8))
 
@@ -207,9 +205,7 @@ notebook.table(fastest.assign(predicted=fastest["users"].map(my_fastest)))
 # If you have measured the full experiment, we use its runs. Otherwise those from above.
 
 # %%
-folder = RESULTS / "eight-cases"
-full = load_runs(folder) if folder.is_dir() else []
-judged = full or runs
+judged = notebook.full_size(runs)
 repeats = len({run.repeat for run in judged})
 notebook.say(f"The verdict uses {len(judged)} slices of `{judged[0].experiment}`. Blocks: **{repeats}**.")
 

@@ -28,12 +28,10 @@ import pandas as pd
 
 from stacklab import console, notebook, stack, study, tasks
 from stacklab.bench import estimate, one_vs_three, run_experiment
-from stacklab.files import RESULTS
-from stacklab.runs import load_runs
 from stacklab.stack.processes import processes
 from stacklab.study import CLAIMS, judge, plots, stack_diagram
 
-lab, host = notebook.begin()
+lab, host = notebook.begin(chats=True)
 
 # %% [markdown]
 # We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
@@ -54,7 +52,7 @@ QUICK = notebook.quick_mode()
 # Are they the same? Close one window, open it again: and now?
 
 # %%
-notebook.say(f"The chat: [{host.url}/chat/]({host.url}/chat/)")
+notebook.say_where_to_chat(host)
 stack_diagram(processes(host));
 
 # %% [markdown]
@@ -99,7 +97,7 @@ my_prediction = {"CPU, round robin": None, "CPU, hash": None, "memory, round rob
 # ## Measure
 
 # %%
-plan = one_vs_three(quick=QUICK)
+plan = notebook.on_site(one_vs_three(quick=QUICK), host)
 print(console.estimate_text(plan, estimate(plan)))
 
 # %%
@@ -163,9 +161,7 @@ notebook.table(study.crossings(runs))
 # If you have measured the full experiment (`fab experiment one-vs-three`), we use its runs. Otherwise those from above.
 
 # %%
-folder = RESULTS / "one-vs-three"
-full = load_runs(folder) if folder.is_dir() else []
-judged = full or runs
+judged = notebook.full_size(runs)
 repeats = len({run.repeat for run in judged})
 notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
 

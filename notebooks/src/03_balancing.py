@@ -31,11 +31,9 @@ import matplotlib.pyplot as plt
 
 from stacklab import console, notebook, stack, study, tasks
 from stacklab.bench import balancing, estimate, run_experiment
-from stacklab.files import RESULTS
-from stacklab.runs import load_runs
 from stacklab.study import CLAIMS, judge, plots
 
-lab, host = notebook.begin()
+lab, host = notebook.begin(chats=True)
 
 # %% [markdown]
 # We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
@@ -77,7 +75,7 @@ notebook.show_change(stack.apply(host, stack.current(host).replace(balance="hash
 # The clients come from many networks (each a `/24`, as far as this lab has them), so that `ip_hash` has something to tell apart.
 
 # %%
-plan = balancing(quick=QUICK)
+plan = notebook.on_site(balancing(quick=QUICK), host)
 print(console.estimate_text(plan, estimate(plan)))
 
 # %%
@@ -133,9 +131,7 @@ notebook.table(study.crossings(runs))
 # the full experiment (`fab experiment balancing`), we use its runs.
 
 # %%
-folder = RESULTS / "balancing"
-full = load_runs(folder) if folder.is_dir() else []
-judged = full or runs
+judged = notebook.full_size(runs)
 repeats = len({run.repeat for run in judged})
 notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
 

@@ -26,7 +26,7 @@ from stacklab import console, notebook, stack, study, tasks
 from stacklab.bench import estimate, failover, run_experiment, scaling
 from stacklab.study import plots
 
-lab, host = notebook.begin()
+lab, host = notebook.begin(chats=True)
 
 # %% [markdown]
 # We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
@@ -74,7 +74,7 @@ print(host.run(f"sleep 5; {look}; journalctl -u daphne@2 -n 6 --no-pager -o cat"
 # Now under load. With `chat_resume` the rooms' history is kept in Redis, and a client that comes back asks for what it missed.
 
 # %%
-plan = failover(quick=QUICK)
+plan = notebook.on_site(failover(quick=QUICK), host)
 print(console.estimate_text(plan, estimate(plan)))
 
 # %%
@@ -131,7 +131,7 @@ notebook.table(latency.reset_index())
 # one again. **Predict:** in which case is more lost?
 
 # %%
-plan = scaling(quick=QUICK)
+plan = notebook.on_site(scaling(quick=QUICK), host)
 print(console.estimate_text(plan, estimate(plan)))
 
 # %%

@@ -1,16 +1,20 @@
 """What the notebooks share: errors in one line, changes and tables that read well."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import nbclient
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.io.formats.style import Styler
-from synthetic import eight_cases
+from synthetic import eight_cases, http_run
 from test_calibration import saved
 
-from stacklab import notebook, study
-from stacklab.errors import LabNotRunning
+from stacklab import bench, notebook, study
+from stacklab.errors import LabError, LabNotRunning
+from stacklab.site import LAB, Chat, Site
 from stacklab.stack import Applied
 
 
@@ -78,6 +82,81 @@ def test_a_picture_is_on_the_page_whatever_ipython_and_matplotlib_are_told_at_ho
     assert [output.data["image/png"][:8] for output in outputs if output.output_type == "display_data"] == ["iVBORw0K"]
     (words,) = [output.text for output in outputs if output.output_type == "stream"]
     assert "inline False white" in words
+
+
+# ---------------------------------------------------------------- on somebody's own site
+
+PLAIN = Site(name="plain", code="1", wsgi="a:b", health="/hello/")
+CHATTY = replace(PLAIN, asgi="a:c", websocket="/ws/", chat=Chat(path="/ws/{room}/", send="{text}"), pages=("/", "/io/"))
+
+
+@pytest.fixture
+def begun(monkeypatch, shown):
+    """`begun(site, …)`: what `begin` shows where that site is under test."""
+    monkeypatch.setattr(notebook, "is_provisioned", lambda host: True)
+    running = SimpleNamespace(name="x", kind="container", web=lambda: WEB, status=lambda: {"state": "running"})
+    monkeypatch.setattr(notebook, "open_lab", lambda: running)
+
+    def begin(site, **asked):
+        monkeypatch.setattr(notebook, "site_of", lambda host: site)
+        shown.clear()
+        notebook.begin(**asked)
+        return shown[1:]
+
+    return begin
+
+
+WEB = SimpleNamespace(url="https://192.0.2.7")
+
+
+@pytest.mark.parametrize(("site", "lacks"), [(PLAIN, "no WebSocket"), (replace(CHATTY, chat=None), r"no \[chat\]")])
+def test_where_nobody_can_chat_a_notebook_of_chats_says_so_before_it_changes_anything(begun, site, lacks):
+    with pytest.raises(LabError, match=f"the site plain has {lacks} .*'fab provision --site lab' goes back to the lab's own$"):
+        begun(site, chats=True)
+
+
+def test_pages_that_the_site_lacks_are_named_with_what_is_asked_instead(begun):
+    _, lacking = begun(PLAIN, asks=["/io/?ms=50", "/cpu/?ms=20"])
+    assert "no page `/io/?ms=50` and no `/cpu/?ms=20`: `/hello/` is asked instead" in lacking and "--site lab" in lacking
+
+
+def test_where_the_path_names_no_room_it_is_said_what_hash_does(begun):
+    _, words = begun(replace(CHATTY, chat=Chat(path="/ws/", send="{text}", heard_by="all")), chats=True)
+    assert "`balance=hash` brings them all to one instance" in words
+
+
+def test_where_the_site_has_all_that_a_notebook_asks_nothing_is_said_of_pages(begun):
+    assert len(begun(CHATTY, asks=["/", "/io/?ms=50"], chats=True)) == 1
+    assert begun(LAB, asks=["/cpu/?ms=20"], chats=True) == [], "and of the lab's own site nothing"
+
+
+def test_a_plan_is_measured_as_the_site_bears_it_and_what_is_left_out_is_said(begun, shown):
+    begun(CHATTY)
+    plan = notebook.on_site(bench.failover(quick=True), WEB)
+    assert plan.name == "failover-quick@plain" and "Left out: hash, chat_resume" in shown[-1]
+    begun(LAB)
+    before = len(shown)
+    assert notebook.on_site(bench.failover(quick=True), WEB) == bench.failover(quick=True) and len(shown) == before
+
+
+def test_the_chats_address_is_the_pages_or_what_is_known_of_the_sites_own(begun, shown):
+    begun(LAB)
+    notebook.say_where_to_chat(WEB)
+    assert "https://192.0.2.7/chat/" in shown[-1]
+    begun(CHATTY)
+    notebook.say_where_to_chat(WEB)
+    assert "`/ws/{room}/`" in shown[-1] and "/chat/" not in shown[-1]
+
+
+def test_runs_at_full_size_judge_where_they_are_of_the_same_site(tmp_path):
+    full = [http_run(tmp_path / "eight-cases", "r1-01-a"), http_run(tmp_path / "eight-cases@plain", "r1-01-a")]
+    quick = http_run(tmp_path / "eight-cases-quick", "r1-01-a")
+    assert [run.path for run in notebook.full_size([quick])] == [full[0].path]
+    elsewhere = http_run(tmp_path / "other-quick", "r1-01-a")
+    assert notebook.full_size([elsewhere]) == [elsewhere], "there are none"
+    plains = http_run(tmp_path / "eight-cases-quick@plain", "r1-01-a")
+    plains = replace(plains, environment=plains.environment | {"site": PLAIN.to_dict()})
+    assert notebook.full_size([plains]) == [plains], "those that there are, are of other code"
 
 
 def test_quick_is_the_rule_and_the_environment_can_ask_for_full_size(monkeypatch):
