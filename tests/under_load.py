@@ -45,6 +45,14 @@ class Seen:
     requests_during: list[int]
 
 
+def enough_s(host: Host, changes: tuple, at_least_s: int) -> int:
+    """For how long load must go on so that the changes fall into it, as long as changes take on this computer just now."""
+    began_s = time.monotonic()
+    for settings in (StackSettings(uwsgi_processes=8), StackSettings()):
+        stack.apply(host, settings)
+    return max(at_least_s, round((time.monotonic() - began_s) / 2 * len(changes)))
+
+
 def changes_under_load(
     host: Host, lab: Lab, out: Path, seconds: int, requests_per_s: int = REQUESTS_PER_S, changes: tuple = CHANGES
 ) -> Seen:

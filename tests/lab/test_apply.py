@@ -10,7 +10,7 @@ import pytest
 import websocket
 from here import wait_until
 from strangers import Site
-from under_load import CHANGES, changes_under_load
+from under_load import CHANGES, changes_under_load, enough_s
 
 from stacklab import stack
 from stacklab.bench.found import FOUND
@@ -338,8 +338,9 @@ def test_more_processes_than_memory_are_refused_by_the_limits_name(at_defaults):
 
 def test_no_request_is_dropped_while_settings_change_under_load(at_defaults, lab, tmp_path):
     # A third of the rate that `make benchmark` uses: what a slow machine must queue while uWSGI reloads fits its backlog.
-    seen = changes_under_load(at_defaults, lab, tmp_path, seconds=25, requests_per_s=100)
-    assert seen.counted == 100 * 25
+    seconds = enough_s(at_defaults, CHANGES, 25)
+    seen = changes_under_load(at_defaults, lab, tmp_path, seconds, requests_per_s=100)
+    assert seen.counted == 100 * seconds
     assert not seen.errors
     reloads = len(CHANGES) + 1
     assert seen.retried <= reloads * seen.connections, "a connection meets the server's close once a reload at most"

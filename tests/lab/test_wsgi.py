@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 from strangers import Site
-from under_load import changes_under_load
+from under_load import changes_under_load, enough_s
 
 from stacklab import stack
 from stacklab.errors import ApplyError
@@ -63,8 +63,9 @@ def test_it_has_the_daemons_user_and_sandbox_and_starts_at_boot(served):
 
 
 def test_no_request_is_dropped_while_one_takes_the_others_place(at_defaults, lab, tmp_path):
-    seen = changes_under_load(at_defaults, lab, tmp_path, seconds=30, requests_per_s=100, changes=BACK_AND_FORTH)
-    assert seen.counted == 100 * 30
+    seconds = enough_s(at_defaults, BACK_AND_FORTH, 30)
+    seen = changes_under_load(at_defaults, lab, tmp_path, seconds, requests_per_s=100, changes=BACK_AND_FORTH)
+    assert seen.counted == 100 * seconds
     assert not seen.errors
     assert sum(count > 20 for count in seen.requests_during) >= 3, "the changes fell into the time of the load"
 
