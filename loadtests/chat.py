@@ -1,185 +1,123 @@
-"""Chat load: clients in rooms, each message numbered and stamped, every reception written down.
+"""The lab's chat by Locust alone, with the lab's lean WebSocket: an ordinary locustfile, whose numbers are Locust's own.
 
-`stacklab.bench.load` runs one process a CPU of the generator; each has every so-many-th client. Which room a client
-is in, and whether it talks, is settled there (`ChatLoad.places`). Clients connect slowly, one after the other over
-`ramp_s`, and begin to send at random times; what is sent before every client has tried to connect, and a little
-after, is warm-up. A client whose connection ends comes back as the chat page does, after a growing random wait.
-Where clients come and go, one that leaves is another's place in the same room from then on: numbers of clients go up.
+    locust -f loadtests/chat.py --headless -u 100 -r 20 -t 30s --host https://10.83.0.2 --rooms 10 --messages-per-s 0.2
 
-Rows (CSV): sent (client, n, sent_s, warmup, burst), received (client, sender's name at the server, n, message id,
-received_s, instance), connections (see `Connection`).
+Its table has three lines. connect: from the first packet until the user is in its room; and what a connection ended of.
+message: from when a user says something until it has that back itself; after 10 s it counts as lost. heard: the same of
+what others said, by the clocks of both, so it means little where workers are on several computers.
+('fab chat' knows of each message who was to hear it, and keeps it so: chatters.py.)
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from contextlib import AbstractContextManager, nullcontext
 
+import alone
 import gevent
 import labchat
-from chatclient import GOODBYE_S, Client
-from gevent.event import Event
-from gevent.lock import BoundedSemaphore
-from gevent.pool import Group
+from chatclient import GOODBYE_S, Client, Company, Connection
+from labchat import Message
 from locust import User, events, task
-from locust.exception import StopUser
-from share import Share
-from sitechat import SiteChat
 
-CONNECTING_AT_ONCE = 100  # more TLS starts in one process only make each other wait
-SETTLE_S = 2.0  # between the last client's first attempt and the start of counting
-QUIET_S, LONGEST_DRAIN_S = 2.0, 15.0
-TRIES_TO_LEAVE = 20
+KIND = "WSS"
+LOST_AFTER_S = 10.0
+QUIET_S = 60.0  # between two tasks of a user who says nothing
 
 
-class Chatters:
-    """All clients of this process, their rows, and the phases they go through together."""
-
-    def __init__(self, share: Share):
-        self.share = share
-        self.chat = labchat if share.site["name"] == "lab" else SiteChat(share.site)  # how the chat under load is spoken
-        load = share.workload
-        self.indexes = itertools.count(share.number, share.processes)  # the first of them came with the load, the others later
-        self.places = iter(share.places)
-        self.size = len(share.places)
-        self.text = "x" * load["size_bytes"]
-        self.phase = "ready"
-        self.over = Event()
-        self.users: list[Member] = []
-        self.staying = Group()
-        self.connecting: set[Client] = set()  # whose row of a connection is yet to be written
-        self.tried = self.connected = self.ever_connected = self.troubles = self.received = 0
-        self.start_s = self.count_from_s = self.received_s = 0.0
-        self.coming_in = BoundedSemaphore(CONNECTING_AT_ONCE)
-        self.sent_rows = share.rows("sent")
-        self.received_rows = share.rows("received")
-        self.connection_rows = share.rows("connections")
-
-    def run(self, environment) -> None:
-        """From the first connection to the last goodbye."""
-        share, load = self.share, self.share.workload
-        share.words["go"].wait()
-        self.start_s = share.now()
-        self.phase = "ramp"
-        while self.tried < self.size:
-            gevent.sleep(0.1)
-        if self.ever_connected:
-            if load["churn_per_s"]:
-                gevent.spawn(self.keep_changing, load["churn_per_s"] * self.size / load["clients"])
-            gevent.sleep(SETTLE_S)
-            self.phase = "settled"
-            share.words["count"].wait()
-            self.count_from_s = share.now()
-            self.phase = "load"
-            for at_s, what in ((load["burst_at_s"], self.burst), (load["storm_at_s"], self.storm)):
-                if at_s is not None:
-                    gevent.spawn_later(at_s, what)
-            gevent.sleep(load["duration_s"])
-            self.drain()
-        self.say_goodbye()
-        share.report(**self.status())
-        environment.runner.quit()
-
-    def drain(self) -> None:
-        """Nobody sends any more; wait until nothing has arrived for a while."""
-        self.phase = "drain"
-        ended_s = self.share.now()
-        last_s = ended_s + LONGEST_DRAIN_S
-        while self.share.now() < min(last_s, max(self.received_s, ended_s) + QUIET_S):
-            gevent.sleep(0.1)
-
-    def say_goodbye(self) -> None:
-        """Close every socket properly, and do not wait for the slow."""
-        self.phase = "over"
-        self.over.set()
-        for client in [*self.connecting]:
-            client.say_goodbye()
-        deadline_s = self.share.now() + GOODBYE_S
-        while self.connected and self.share.now() < deadline_s:
-            gevent.sleep(0.05)
-
-    # -- what happens meanwhile -----------------------------------------------------------------
-
-    def keep_changing(self, changes_per_s: float) -> None:
-        """At random times, somebody who is there leaves, and somebody else comes; until nobody sends any more."""
-        due_s = self.share.now()
-        while self.sending:
-            due_s += random.expovariate(changes_per_s)
-            gevent.sleep(due_s - self.share.now())
-            for user in random.choices(self.users, k=TRIES_TO_LEAVE if self.sending else 0):
-                if user.client.welcomed and user.client.role != "slow_reader" and not user.client.leaving.is_set():
-                    user.client.leave()
-                    break
-
-    def burst(self) -> None:
-        """Those of the largest room whose part it is each say one thing, all in this moment."""
-        for user in self.users:
-            if user.in_burst:
-                user.client.say(burst=True)
-
-    def storm(self) -> None:
-        """Everybody's connection ends, and everybody comes back, all in this moment. (Who does not read does not notice.)"""
-        for user in self.users:
-            user.client.lose_connection()
-
-    @property
-    def gate(self) -> AbstractContextManager:
-        """What a client comes in by: one door while all arrive, none once they have."""
-        return self.coming_in if self.phase == "ramp" else nullcontext()
-
-    @property
-    def sending(self) -> bool:
-        return self.phase in ("ramp", "settled", "load")
-
-    def status(self) -> dict:
-        """How far the load has come, as the desk is told."""
-        connecting = self.phase in ("ready", "ramp", "settled")
-        duration_s = self.share.workload["duration_s"]
-        done, total = self.connected, self.size
-        if not connecting:
-            done, total = min(duration_s, self.share.now() - self.count_from_s), duration_s
-        return {
-            "done": done, "total": total, "errors": self.troubles, "received": self.received, "phase": self.phase,
-        }  # fmt: skip
+@events.init_command_line_parser.add_listener
+def tell(parser) -> None:
+    """What can be told of the load, besides Locust's own."""
+    parser.add_argument("--rooms", type=int, default=30, help="rooms, filled evenly in each process")
+    parser.add_argument("--messages-per-s", type=float, default=0.2, help="messages a second that each user says")
+    parser.add_argument("--size-bytes", type=int, default=100, help="length of a message's text")
 
 
-@events.init.add_listener
-def prepare(environment, **_) -> None:
-    """Before the first client: read the share, open the rows, follow the desk, tell it now and then."""
-    environment.chatters = Chatters(Share())
-    environment.chatters.share.listen(environment)
-    gevent.spawn(environment.chatters.run, environment)
-    gevent.spawn(environment.chatters.share.keep_reporting, environment.chatters.status)
+@events.test_start.add_listener
+def begin(environment, **_) -> None:
+    """Nobody is there yet."""
+    environment.guests = None
 
 
-@events.quitting.add_listener
-def close(environment, **_) -> None:
-    """Everything is on disk when the process ends: also the connections that are open until the very end."""
-    chatters: Chatters = environment.chatters
-    chatters.staying.kill()
-    for client in [*chatters.connecting]:
-        client.write_connection()
-    chatters.share.close()
+@events.test_stop.add_listener
+def end(environment, **_) -> None:
+    """What is under way now is not lost."""
+    if getattr(environment, "guests", None):
+        environment.guests.looking.kill()
+
+
+class Guests(Company):
+    """All users of this process; what they tell becomes Locust's events."""
+
+    def __init__(self, environment):
+        told = environment.parsed_options
+        super().__init__(alone.site(environment), labchat, told.size_bytes)
+        self.environment = environment
+        self.indexes = itertools.count()
+        self.unheard: dict[tuple[Client, str, int], float] = {}  # {(sender, its name, n): sent_s}
+        self.looking = gevent.spawn(self.look_for_losses)
+
+    def tell(self, name: str, start_s: float, duration_s: float, size: int = 0, error: str | None = None) -> None:
+        alone.tell_locust(self.environment, KIND, name, start_s, duration_s, size, error)
+
+    def said(self, client: Client, n: int, sent_s: float, burst: bool) -> None:
+        self.unheard[client, client.connection.server_name, n] = sent_s
+
+    def heard(self, client: Client, message: Message, received_s: float) -> None:
+        sent_s = self.unheard.pop((client, message.sender, message.n), None)
+        if sent_s is not None:
+            self.tell("message", sent_s, received_s - sent_s, len(self.text))
+        elif message.sent_s is not None:
+            self.tell("heard", message.sent_s, max(0.0, received_s - message.sent_s), len(self.text))
+
+    def came_in(self, connection: Connection) -> None:
+        super().came_in(connection)
+        self.tell("connect", connection.connect_start_s, connection.connect_s)
+
+    def ended(self, connection: Connection) -> None:
+        if not connection.left:
+            error = connection.error or f"closed with {connection.close_code}"
+            self.tell("connect", connection.connect_start_s, connection.end_s - connection.connect_start_s, error=error)
+
+    def look_for_losses(self) -> None:
+        """What is not back after LOST_AFTER_S does not come."""
+        while True:
+            gevent.sleep(1.0)
+            before_s = self.target.now() - LOST_AFTER_S
+            lost = [said for said, sent_s in self.unheard.items() if sent_s < before_s]
+            for said in lost:
+                sent_s = self.unheard.pop(said)
+                self.tell("message", sent_s, LOST_AFTER_S, error=f"not back within {LOST_AFTER_S:g} s")
 
 
 class Member(User):
-    """A place in a room, and the clients who have it one after the other."""
+    """Somebody in a room, who says something now and then, and comes back when the connection ends."""
+
+    def __init__(self, environment):
+        super().__init__(environment)
+        if environment.guests is None:
+            environment.guests = Guests(environment)
+
+    def on_start(self) -> None:
+        """Come in; who is not in yet says nothing."""
+        guests = self.environment.guests
+        index = next(guests.indexes)
+        self.client = Client(guests, index, index % self.environment.parsed_options.rooms, "talker")
+        self.staying = gevent.spawn(self.client.stay)
+
+    def wait_time(self) -> float:
+        """Seconds until it says something again, whatever became of what it said."""
+        per_s = self.environment.parsed_options.messages_per_s
+        return random.expovariate(per_s) if per_s else QUIET_S
 
     @task
-    def people(self) -> None:
-        chatters: Chatters = self.environment.chatters
-        index = next(chatters.indexes)
-        room, role, self.in_burst = next(chatters.places)
-        self.client = Client(chatters, index, room, role)
-        chatters.users.append(self)
-        share, load = chatters.share, chatters.share.workload
-        share.words["go"].wait()
-        gevent.sleep(chatters.start_s + load["ramp_s"] * index / load["clients"] - share.now())
-        while True:
-            staying = chatters.staying.spawn(self.client.stay)
-            gevent.wait([staying, self.client.leaving], count=1)
-            if not self.client.leaving.is_set():
-                staying.get()
-                raise StopUser
-            self.client = Client(chatters, next(chatters.indexes), room, role)
+    def say(self) -> None:
+        """One message."""
+        if self.environment.parsed_options.messages_per_s:
+            self.client.say()
+
+    def on_stop(self) -> None:
+        """Say goodbye, and wait a little for the answer."""
+        self.client.leave()
+        self.staying.join(GOODBYE_S)
+        self.staying.kill()

@@ -1,19 +1,18 @@
-"""`Client`: somebody in the chat, from the first attempt to come in until the load is over or it leaves."""
+"""`Client`: somebody in the chat, from the first attempt to come in until the load is over or it leaves; and their `Company`."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from types import ModuleType
 
 import gevent
 from chatsocket import ABNORMAL, ChatSocket, Closed
 from gevent.event import Event
 from labchat import Message, Resumed, Welcome
-from share import error_text
-
-if TYPE_CHECKING:
-    from chat import Chatters
+from sitechat import SiteChat
+from target import Target, error_text
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0  # as in the chat page (app/chat/static/chat/chat.js)
 FINAL_CODES = {4409}  # the room's name is not allowed: the page does not try again either
@@ -41,12 +40,44 @@ class Connection:
     left: bool = False  # its client was done, while others stayed
 
 
+class Company:
+    """All clients of a process. What becomes of what they tell, a subclass says: `said`, `heard`, `came_in`, `ended`."""
+
+    sending = True  # whether anybody is to say anything
+    gate: AbstractContextManager = nullcontext()  # what a client comes in by
+
+    def __init__(self, target: Target, chat: ModuleType | SiteChat, size_bytes: int):
+        self.target = target
+        self.chat = chat  # how the chat under load is spoken
+        self.text = "x" * size_bytes
+        self.over = Event()
+        self.connecting: set[Client] = set()  # whose row of a connection is yet to be written
+        self.tried = self.connected = self.ever_connected = self.troubles = 0
+
+    def said(self, client: Client, n: int, sent_s: float, burst: bool) -> None:
+        """`client` is about to say its message `n`."""
+        raise NotImplementedError
+
+    def heard(self, client: Client, message: Message, received_s: float) -> None:
+        """`client` was told a message, whoever's."""
+        raise NotImplementedError
+
+    def came_in(self, connection: Connection) -> None:
+        """Somebody is in the room."""
+        self.connected += 1
+        self.ever_connected += 1
+
+    def ended(self, connection: Connection) -> None:
+        """A connection is over, or never came to be."""
+        raise NotImplementedError
+
+
 class Client:
     """One client, at a place in a room that others may have had before it."""
 
-    def __init__(self, chatters: Chatters, index: int, room: int, role: str):
-        self.chatters, self.share = chatters, chatters.share
-        self.index, self.room, self.role = index, room, role
+    def __init__(self, company: Company, index: int, room: int, role: str, messages_per_s: float = 0.0):
+        self.company, self.target = company, company.target
+        self.index, self.room, self.role, self.messages_per_s = index, room, role, messages_per_s
         self.socket: ChatSocket | None = None
         self.connection: Connection | None = None
         self.welcomed = self.cut_off = False
@@ -60,8 +91,8 @@ class Client:
 
     def stay(self) -> None:
         """Be in the room until the load is over, or this client leaves, however often the connection ends."""
-        if self.role == "talker" and self.share.workload["messages_per_s"]:
-            gevent.spawn(self.keep_sending, self.share.workload["messages_per_s"])
+        if self.messages_per_s:
+            gevent.spawn(self.keep_sending)
         while not self.done:
             code = self.connect_and_read()
             if code in FINAL_CODES:
@@ -73,30 +104,30 @@ class Client:
 
     @property
     def done(self) -> bool:
-        return self.chatters.over.is_set() or self.leaving.is_set()
+        return self.company.over.is_set() or self.leaving.is_set()
 
     def connect_and_read(self) -> int | None:
         """One connection, from its first packet to its end. Returns the close code, if there was one."""
         self.attempts += 1
         self.cut_off = False
-        source_address = self.share.source_address(self.index)
+        source_address = self.target.source_address(self.index)
         row = Connection(
-            self.index, self.room, None, source_address, None, self.share.now(), attempt=self.attempts, role=self.role
+            self.index, self.room, None, source_address, None, self.target.now(), attempt=self.attempts, role=self.role
         )
         self.connection = row
-        self.chatters.connecting.add(self)
-        with self.chatters.gate:  # a wait for it is a wait to come in, as the client feels it
+        self.company.connecting.add(self)
+        with self.company.gate:  # a wait for it is a wait to come in, as the client feels it
             try:
-                self.socket = ChatSocket(self.share, self.chatters.chat.join(f"load-{self.room}"), source_address)
+                self.socket = ChatSocket(self.target, self.company.chat.join(f"load-{self.room}"), source_address)
             except OSError as error:
                 row.error = error_text(error)
         if self.socket:
             try:
                 self.enter()
                 for texts in self.socket.blocks():
-                    self.take(texts, self.share.now())
+                    self.take(texts, self.target.now())
                     if self.welcomed and self.role == "slow_reader":
-                        self.chatters.over.wait()  # what has come meanwhile is read then, to learn how it ended
+                        self.company.over.wait()  # what has come meanwhile is read then, to learn how it ended
             except Closed as closed:
                 row.close_code = closed.code
             except OSError as error:
@@ -107,18 +138,18 @@ class Client:
 
     def enter(self) -> None:
         """The handshake is done: where no welcome comes, that is to be in the room."""
-        welcome, first = self.chatters.chat.enter(f"load-{self.room}", f"{self.index}.{self.attempts}")
+        welcome, first = self.company.chat.enter(f"load-{self.room}", f"{self.index}.{self.attempts}")
         if first is not None:
             self.socket.send(first)
         if welcome is not None:
-            self.take_welcome(welcome, self.share.now())
+            self.take_welcome(welcome, self.target.now())
 
     def gone(self) -> None:
         """The connection has ended, or never came to be."""
         if self.connection.connect_s is None:
             self.try_is_over()
-        self.chatters.connected -= self.welcomed
-        self.chatters.troubles += not (self.done or self.cut_off)
+        self.company.connected -= self.welcomed
+        self.company.troubles += not (self.done or self.cut_off)
         self.welcomed = False
         self.socket = None
         self.write_connection()
@@ -126,21 +157,21 @@ class Client:
     def try_is_over(self) -> None:
         """The first attempt has succeeded or failed: the ramp-up waits for that of every client."""
         if self.attempts == 1:
-            self.chatters.tried += 1
+            self.company.tried += 1
 
     def write_connection(self) -> None:
         """Write the row of the connection that has ended, or that the end of the load cuts off."""
         row, self.connection = self.connection, None
-        self.chatters.connecting.discard(self)
+        self.company.connecting.discard(self)
         if row is None:
             return
-        row.end_s = row.end_s or self.share.now()
+        row.end_s = row.end_s or self.target.now()
         if row.connect_s is not None and row.close_code in (None, ABNORMAL):
             if self.cut_off:
                 row.close_code = row.error = None
             elif self.done and not (self.role == "slow_reader" and (row.close_code or row.error)):
                 row.close_code, row.error = NORMAL, None  # we said goodbye and did not wait for the answer
-        self.chatters.connection_rows.writerow(astuple(row))
+        self.company.ended(row)
 
     def say_goodbye(self) -> None:
         """Close the socket properly, if there is one."""
@@ -152,10 +183,12 @@ class Client:
 
     def leave(self) -> None:
         """Be done, while others stay. Whoever does not answer the goodbye is not waited for."""
-        self.connection.left, self.connection.end_s = True, self.share.now()
+        if self.connection:  # it may be between two
+            self.connection.left, self.connection.end_s = True, self.target.now()
         self.leaving.set()
         self.say_goodbye()
-        gevent.spawn_later(GOODBYE_S, self.drop, self.socket)
+        if self.socket:
+            gevent.spawn_later(GOODBYE_S, self.drop, self.socket)
 
     def lose_connection(self) -> None:
         """As when the network between is gone for a moment: come back, and at once."""
@@ -173,7 +206,7 @@ class Client:
     def take(self, texts: list[bytes], received_s: float) -> None:
         """Frames have arrived."""
         for text in texts:
-            what = self.chatters.chat.recognise(text)
+            what = self.company.chat.recognise(text)
             if isinstance(what, Message):
                 self.take_message(what, received_s)
             elif isinstance(what, Welcome):
@@ -182,11 +215,7 @@ class Client:
                 self.take_page(what)
 
     def take_message(self, message: Message, received_s: float) -> None:
-        chatters = self.chatters
-        chatters.received += 1
-        chatters.received_s = received_s
-        instance = message.instance or self.socket.instance
-        chatters.received_rows.writerow((self.index, message.sender, message.n, message.id, received_s, instance))
+        self.company.heard(self, message, received_s)
         if self.last_id is not None:
             self.last_id = max(self.last_id, message.id, key=order)
             if message.sender in self.own_names:
@@ -199,8 +228,7 @@ class Client:
         self.try_is_over()
         self.welcomed = True
         self.retries = 0
-        self.chatters.connected += 1
-        self.chatters.ever_connected += 1
+        self.company.came_in(row)
         if welcome.last_id is None:
             return
         if self.last_id is None:
@@ -208,34 +236,34 @@ class Client:
             return
         self.own_names.add(welcome.name)
         self.earlier = [*self.unconfirmed]
-        self.socket.send(self.chatters.chat.resume(self.last_id))
+        self.socket.send(self.company.chat.resume(self.last_id))
 
     def take_page(self, page: Resumed) -> None:
         if page.more:
-            self.socket.send(self.chatters.chat.resume(page.last_id))
+            self.socket.send(self.company.chat.resume(page.last_id))
         elif self.earlier:
             gevent.spawn(self.resend, self.socket)
 
     # -- what is sent ---------------------------------------------------------------------------
 
-    def keep_sending(self, messages_per_s: float) -> None:
+    def keep_sending(self) -> None:
         """Send at random times, whatever became of the message before."""
-        due_s = self.share.now()
-        while not self.leaving.is_set() and (self.chatters.sending or self.chatters.phase == "ready"):
-            due_s += random.expovariate(messages_per_s)
-            gevent.sleep(due_s - self.share.now())
+        due_s = self.target.now()
+        while not self.leaving.is_set() and self.company.sending:
+            due_s += random.expovariate(self.messages_per_s)
+            gevent.sleep(due_s - self.target.now())
             self.say()
 
     def say(self, burst: bool = False) -> None:
         """Send the next message, numbered and stamped, if there is somebody to send it to."""
-        if not self.welcomed or self.leaving.is_set() or not self.chatters.sending:
+        if not self.welcomed or self.leaving.is_set() or not self.company.sending:
             return
         self.numbered += 1
-        sent_s = self.share.now()
-        text = self.chatters.chat.send(self.connection.server_name, self.numbered, sent_s, self.chatters.text)
+        sent_s = self.target.now()
+        text = self.company.chat.send(self.connection.server_name, self.numbered, sent_s, self.company.text)
         if self.last_id is not None:
             self.unconfirmed[self.numbered] = text
-        self.chatters.sent_rows.writerow((self.index, self.numbered, sent_s, self.chatters.phase != "load", burst))
+        self.company.said(self, self.numbered, sent_s, burst)
         try:
             self.socket.send(text)
         except OSError:

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterator
 
 import gevent.socket
-from share import Share
+from target import Target
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 FINAL, MASKED = 0x80, 0x80
@@ -44,20 +44,20 @@ class ChatSocket:
     `instance`: which one took it, by nginx's word; None where nginx does not say.
     """
 
-    def __init__(self, share: Share, path: str, source_address: str | None):
+    def __init__(self, target: Target, path: str, source_address: str | None):
         """Connect: TCP, TLS, handshake. OSError (HandshakeRefused, timeouts, TLS errors) if that fails."""
-        self._socket = share.connect(source_address)
+        self._socket = target.connect(source_address)
         try:
-            self._unread = self._handshake(share, path)
+            self._unread = self._handshake(target, path)
         except BaseException:
             self._socket.close()
             raise
         self._socket.settimeout(None)  # an idle room is quiet, and a browser waits too
 
-    def _handshake(self, share: Share, path: str) -> bytes:
+    def _handshake(self, target: Target, path: str) -> bytes:
         self._socket.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {share.authority}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: {share.origin}\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: {target.authority}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: {target.origin}\r\n"
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n\r\n".encode()
         )
         answer = b""

@@ -12,7 +12,7 @@ from http.client import HTTPException
 from typing import NamedTuple
 
 from geventhttpclient.response import HTTPResponseParser
-from share import ANSWER_TIMEOUT_S, Share, error_text
+from target import ANSWER_TIMEOUT_S, Target, error_text
 
 BLOCK_BYTES = 65_536
 
@@ -53,8 +53,8 @@ class Answer(HTTPResponseParser):
 class Connection:
     """GETs of `path`, which may change, over one connection at a time, opened when needed. Redirects are not followed."""
 
-    def __init__(self, share: Share, path: str, source_address: str | None):
-        self._share = share
+    def __init__(self, target: Target, path: str, source_address: str | None):
+        self._target = target
         self._source_address = source_address
         self._socket = None
         self._requests: dict[str, bytes] = {}
@@ -64,7 +64,7 @@ class Connection:
     def _request(self) -> bytes:
         if self.path not in self._requests:
             self._requests[self.path] = (
-                f"GET {self.path} HTTP/1.1\r\nHost: {self._share.authority}\r\nUser-Agent: StackLab\r\n"
+                f"GET {self.path} HTTP/1.1\r\nHost: {self._target.authority}\r\nUser-Agent: StackLab\r\n"
                 "Accept: text/html,*/*\r\nAccept-Encoding: gzip\r\n\r\n"
             ).encode()
         return self._requests[self.path]
@@ -91,7 +91,7 @@ class Connection:
 
     def _exchange(self) -> Answer:
         if self._socket is None:
-            self._socket = self._share.connect(self._source_address)
+            self._socket = self._target.connect(self._source_address)
             self._socket.settimeout(ANSWER_TIMEOUT_S)
         answer = Answer()
         try:

@@ -33,6 +33,7 @@ class Message(NamedTuple):
     n: int
     id: str
     instance: str | None
+    sent_s: float | None = None  # by its sender's clock, where the chat passes that on
 
 
 def join(room: str) -> str:
@@ -59,7 +60,7 @@ def recognise(frame: bytes) -> Welcome | Message | Resumed | None:
     """What has arrived; None for what the load does not look at."""
     said = json.loads(frame)
     if said["type"] == "message":
-        return Message(said["client"], said["n"], said["id"], said["instance"])
+        return Message(said["client"], said["n"], said["id"], said["instance"], said.get("sent_s"))
     if said["type"] == "welcome":
         return Welcome(said["client"], said["instance"], said["last_id"])
     if said["type"] == "resumed":

@@ -19,77 +19,39 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import urlsplit
 
 import gevent
 import gevent.os
-import gevent.ssl
 from gevent.event import Event
+from target import Target
 
 REPORT_INTERVAL_S = 0.5
-MOST_FILES = 65_536
-CONNECT_TIMEOUT_S = 15
-ANSWER_TIMEOUT_S = 75  # longer than nginx's own 60 s, so that its 504 is seen and not our impatience
+NOT_BY_HAND = "this is the load of 'fab http' and 'fab chat', which start it; by locust alone take pages.py or chat.py"
 
 
-class Share:
+class Share(Target):
     """The load this process has to make, and its line to the desk."""
 
     def __init__(self):
+        if "STACKLAB_LOAD" not in os.environ:
+            sys.exit(NOT_BY_HAND)
         with open(os.environ["STACKLAB_LOAD"], encoding="utf-8") as file:
             spec = json.load(file)
+        super().__init__(spec["url"], spec["ca"], spec["site"]["host"], spec["client_addresses"], spec["clock_offset_s"])
         self.workload: dict = spec["workload"]
         self.site: dict = spec["site"]
         self.number: int = spec["number"]
         self.processes: int = spec["processes"]
         self.places: list[tuple[int, str, bool]] = spec["places"]
-        self.client_addresses: list[str] = spec["client_addresses"]
         self.out = Path(spec["out"])
         self.words = {word: Event() for word in ("go", "count")}
         self.told: Callable[[dict], None] = lambda message: None  # what to do with a JSON object from the desk
-        self._clock_offset_s: float = spec["clock_offset_s"]
         self._files = []
-
-        url = urlsplit(spec["url"])
-        self.host = url.hostname
-        self.authority = url.netloc
-        self.origin = f"https://{self.site['host'] or url.netloc}"  # of the pages from which a browser would connect
-        self.port = url.port or 443
-        self.tls = gevent.ssl.create_default_context(cafile=spec["ca"])
-        self._resolved: tuple | None = None
-        raise_open_files()
-
-    def now(self) -> float:
-        """Seconds since the epoch on a clock that never steps, the same in all processes of the load."""
-        return self._clock_offset_s + time.monotonic()
-
-    def source_address(self, index: int) -> str | None:
-        """The address that connection number `index` comes from (None: whatever the system picks)."""
-        return self.client_addresses[index % len(self.client_addresses)] if self.client_addresses else None
-
-    def connect(self, source_address: str | None) -> gevent.ssl.SSLSocket:
-        """A new TLS connection to the site, verified against the lab's CA. OSError if there is none."""
-        if self._resolved is None:
-            self._resolved = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
-        family, kind, protocol, _, address = self._resolved
-        plain = socket.socket(family, kind, protocol)
-        try:
-            plain.settimeout(CONNECT_TIMEOUT_S)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if source_address:
-                plain.bind((source_address, 0))
-            plain.connect(address)
-            return self.tls.wrap_socket(plain, server_hostname=self.host)
-        except BaseException:
-            plain.close()
-            raise
 
     def rows(self, name: str) -> Rows:
         """Where raw rows go, buffered: a file of this process's own."""
@@ -149,15 +111,3 @@ class Rows:
             sys.stderr.write(f"cannot write rows: {error}\n")
             sys.stderr.flush()
             os._exit(os.EX_IOERR)
-
-
-def raise_open_files() -> None:
-    """Let this process open as many files as the machine allows, as far as that makes sense."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def error_text(error: BaseException) -> str:
-    """The class and the text of an exception, as the rows record it."""
-    return f"{type(error).__name__}: {error}"

@@ -14,8 +14,8 @@ from stacklab.bench.load import Generator
 from stacklab.errors import LoadError
 from stacklab.workload import HttpLoad
 
-CUT_WITHIN_S = 160.0  # a request and its one repetition give up after 75 s each (loadtests/share.py)
-CONNECTS_PER_S = 200  # of visitors that come in (loadtests/pages.py)
+CUT_WITHIN_S = 160.0  # a request and its one repetition give up after 75 s each (loadtests/target.py)
+CONNECTS_PER_S = 200  # of visitors that come in (loadtests/pool.py)
 ROWS = "requests-0.csv"  # of the one process
 
 

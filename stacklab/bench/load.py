@@ -39,9 +39,9 @@ RATE_OVER_S = 3.0
 SILENT_S = 60.0  # a generator reports twice a second; one this silent is stuck
 GRACE_S = 60.0  # for starting Python, stopping Locust, writing rows
 STOP_S = 5.0
-ANSWER_TIMEOUT_S = 150.0  # a request and its one repetition give up after 75 s each (loadtests/share.py)
+ANSWER_TIMEOUT_S = 150.0  # a request and its one repetition give up after 75 s each (loadtests/target.py)
 CLIENTS_PER_S = 20  # chat clients that connect more slowly than this are not waited for
-DRAIN_S = 15.0  # the longest wait for late messages (loadtests/chat.py)
+DRAIN_S = 15.0  # the longest wait for late messages (loadtests/chatters.py)
 LOG_TAIL_LINES = 30
 OTHER_FILES = 100  # that a generator opens besides its sockets
 PHASES = ("ramp", "warmup", "load")  # of a load, in their order
@@ -236,14 +236,14 @@ class Generator:
 
     def _command(self, number: int) -> list[str]:
         if not self.http:
-            file, user = "chat.py", "Member"
+            file, user = "chatters.py", "Member"
             users = len(range(number, self.workload.clients, len(self._reports)))
         elif self.crowd:
-            file, user, users = "pages.py", "Crowd", self.workload.users
+            file, user, users = "pool.py", "Crowd", self.workload.users
         elif self.workload.requests_per_s is None:
-            file, user, users = "pages.py", "Visitor", self.workload.users
+            file, user, users = "pool.py", "Visitor", self.workload.users
         else:
-            file, user, users = "pages.py", "Timetable", 1
+            file, user, users = "pool.py", "Timetable", 1
         # All users start at once and space themselves out: Locust's own ramp goes in bursts, one a second.
         # `--json` makes its closing tables, of requests that it did not see, one short line.
         options = ["--headless", "--only-summary", "--json", "--users", str(users), "--spawn-rate", str(users)]

@@ -80,7 +80,7 @@ def test_users_and_path_change_while_it_goes_on(load, site):
 
 def test_a_crowd_that_ended_early_is_an_error_with_locusts_words(load):
     load.ask(HttpLoad(users=1, wait_s=0.05))
-    [process] = [child for child in psutil.Process().children() if "pages.py" in " ".join(child.cmdline())]
+    [process] = [child for child in psutil.Process().children() if "pool.py" in " ".join(child.cmdline())]
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(LoadError, match="Locust ended"):
         load.cut()
@@ -109,4 +109,4 @@ def test_a_crowd_without_a_site_does_not_spin(certificates, tmp_path):
 def test_nothing_runs_when_the_block_has_ended(site, certificates, tmp_path):
     with crowd(HttpLoad(users=2), site.url, tmp_path, certificates[0], None, ()) as load:
         load.ask(HttpLoad(users=2))
-    assert not [child for child in psutil.Process().children() if "pages.py" in " ".join(child.cmdline())]
+    assert not [child for child in psutil.Process().children() if "pool.py" in " ".join(child.cmdline())]
