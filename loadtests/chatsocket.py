@@ -44,6 +44,8 @@ class ChatSocket:
     `instance`: which one took it, by nginx's word; None where nginx does not say.
     """
 
+    _close_code: int | None = None  # the peer's, once its close frame is here
+
     def __init__(self, target: Target, path: str, source_address: str | None):
         """Connect: TCP, TLS, handshake. OSError (HandshakeRefused, timeouts, TLS errors) if that fails."""
         self._socket = target.connect(source_address)
@@ -80,6 +82,8 @@ class ChatSocket:
             texts, self._unread = self._take_frames(self._unread)
             if texts:
                 yield texts
+            if self._close_code is not None:
+                raise Closed(self._close_code)
             try:
                 data = self._socket.recv(BLOCK_BYTES)
             except ConnectionError as error:
@@ -91,7 +95,7 @@ class ChatSocket:
     def _take_frames(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Split `data` into the texts of its whole frames and the rest."""
         texts, start = [], 0
-        while len(data) - start >= 2:
+        while len(data) - start >= 2 and self._close_code is None:
             first, length = data[start], data[start + 1]
             body = start + 2
             if length == 126:
@@ -114,7 +118,7 @@ class ChatSocket:
         if kind == PING:
             self._send_frame(PONG, body)
         elif kind == CLOSE:
-            raise Closed(struct.unpack("!H", body[:2])[0] if len(body) >= 2 else NO_STATUS)
+            self._close_code = struct.unpack("!H", body[:2])[0] if len(body) >= 2 else NO_STATUS
         elif kind != PONG:
             raise ConnectionError(f"a frame of kind {kind} that the chat never sends")
 
