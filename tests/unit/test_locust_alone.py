@@ -16,10 +16,12 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from certificates import make_ca
 from chat_site import ChatSite
 
+from stacklab.bench.plans import plan_load, run_plan
 from stacklab.files import ROOT
 from stacklab.surroundings import own
 
@@ -188,6 +190,13 @@ def test_the_certificate_that_fab_ca_wrote_here_is_taken_by_itself(locust, site,
     (tmp_path / "stacklab-ca.crt").write_bytes(certificates[0].read_bytes())
     code, said = locust(PAGES, site.url, "--path", "/?here", ca=None)
     assert code == 0 and line(said, "/?here")[0] > 0, said
+
+
+def test_fab_load_makes_a_run_of_it_as_of_any_locustfile(site, certificates, tmp_path):
+    plan = plan_load(PAGES, "users=2,duration_s=4,path=/?plan", warmup_s=0.0)
+    run_plan(plan, site.url, tmp_path, certificates[0])
+    rows = pq.read_table(tmp_path / "requests.parquet").to_pandas()
+    assert len(rows) and set(rows.status) == {200} and set(rows.name) == {"GET /?plan"} and rows.error.isna().all()
 
 
 # -- chat -----------------------------------------------------------------------------------------
