@@ -50,6 +50,24 @@ module StackLab
     ENV["STACKLAB_BOX_URL"] unless ENV["STACKLAB_BOX_URL"].to_s.empty?
   end
 
+  # The SHA-256 that the box must have: STACKLAB_BOX_CHECKSUM, or what stands in the file beside a box file; nil where nobody
+  # says. (Vagrant does not ask for it where the box comes from a catalog, as its registry's do.)
+  def self.box_checksum(provider)
+    file, from = box_file(provider), "STACKLAB_BOX_CHECKSUM"
+    told = ENV[from].to_s.strip
+    if told.empty?
+      from = "#{file}.sha256"
+      return unless file && File.file?(from)
+
+      told = File.read(from).split.first.to_s
+    end
+    raise Failed, "#{from} says '#{told}', which is no SHA-256: 'sha256sum FILE' prints a box's" unless told.match?(/\A\h{64}\z/)
+    return told if file || box_url
+
+    raise Failed, "STACKLAB_BOX_CHECKSUM is set, and neither STACKLAB_BOX_URL nor a box file is there to hold against it\n" \
+                  "Set STACKLAB_BOX_URL too, or unset STACKLAB_BOX_CHECKSUM"
+  end
+
   # Of the processor, also where a Vagrant for Intel is translated on Apple silicon.
   def self.architecture
     @architecture ||= begin
