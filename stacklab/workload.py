@@ -13,7 +13,10 @@ from stacklab.errors import SettingsError
 from stacklab.settings import Checked, choice, decimal, number, switch, text
 
 ARRIVALS = ("even", "poisson")
-SIGHTS = ("clients_held", "daphne_processes", "sync_threads", "starts", "socket_shares", "most_clients", "server_stops")
+SIGHTS = (
+    "clients_held", "daphne_processes", "sync_threads", "starts", "socket_shares", "most_clients", "most_requests",
+    "server_stops",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +162,7 @@ class Look(Checked):
 
     sight: str = choice("starts", SIGHTS, "what is looked at")
     rounds: int = number(1, 1, 1000, "how many times")
+    first: int = number(100, 1, 60_000, "most_clients, most_requests: the number that the search begins with")
     verbosity: int = number(1, 0, 3, "daphne_processes: the N of daphne -v N")
     ready: bool = switch(True, "starts: whether a unit counts as started only once it listens")
 

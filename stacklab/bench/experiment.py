@@ -51,7 +51,7 @@ GUESSED_REQUESTS_PER_S = 700.0
 BETWEEN_RUNS_S = 5.0
 PLAN_S, PLAN_START_S, PLAN_ROWS = 30.0, 4.0, 40_000  # as the post's own; of others nobody knows
 LOOK_S = 4.0  # each of its rounds …
-TRIAL_S = 20.0  # … and each trial of a search, which is a load
+TRIAL_S = {"most_clients": 14.0, "most_requests": 6.0}  # … and each trial of a search, which is a load
 BYTES_PER_REQUEST = 60
 BYTES_PER_RUN = 300_000
 
@@ -301,7 +301,7 @@ def guessed_s(workload: Workload) -> float:
         seconds = workload.named().get("duration_s", "")
         return float(seconds) + PLAN_START_S if seconds.isdecimal() else PLAN_S
     if isinstance(workload, Look):
-        return workload.rounds * (TRIAL_S if workload.sight == "most_clients" else LOOK_S)
+        return workload.rounds * TRIAL_S.get(workload.sight, LOOK_S)
     if isinstance(workload, ChatLoad):
         return workload.ramp_s + workload.duration_s
     per_s = workload.requests_per_s or GUESSED_REQUESTS_PER_S

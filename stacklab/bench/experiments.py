@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from stacklab.bench.capacity import capacity
 from stacklab.bench.events import Event
 from stacklab.bench.generators import generators
 from stacklab.bench.improvements import improvement_outages, improvements
@@ -354,6 +355,7 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
     "socket-shares": socket_shares,
     "servers": servers,
     "generators": generators,
+    "capacity": capacity,
     "improvements": improvements,
     "improvement-outages": improvement_outages,
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stacklab import stack
+from stacklab.bench.capacity import most_requests
 from stacklab.bench.room import Room
 from stacklab.bench.servers import most_clients, server_stops
 from stacklab.bench.starts import start_together
@@ -112,7 +113,7 @@ def look_at(
                       time_s, threads of the process (the first: before, with the machine's cpus)
     starts            one a simultaneous start of three instances: see `start_together`
     socket_shares     one a client, which says one thing: number, instance; then one a log: log, sockets, lines
-    most_clients, server_stops     see `stacklab.bench.servers`
+    most_clients, server_stops     see `stacklab.bench.servers`; most_requests: `stacklab.bench.capacity`
     A row's `problem`, a sentence, is a reason why the look may not decide.
 
     LabError, ApplyError: nothing is kept then.
@@ -193,5 +194,6 @@ def _log_lines(host: Host) -> dict[str, tuple[int, int]]:
 
 SIGHTS: dict[str, Callable[[Bench, StackSettings, Look], list[dict[str, Any]]]] = {
     "clients_held": _clients_held, "daphne_processes": _daphne_processes, "sync_threads": _sync_threads,
-    "starts": _starts, "socket_shares": _socket_shares, "most_clients": most_clients, "server_stops": server_stops,
+    "starts": _starts, "socket_shares": _socket_shares, "most_clients": most_clients, "most_requests": most_requests,
+    "server_stops": server_stops,
 }  # fmt: skip

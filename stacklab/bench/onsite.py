@@ -15,9 +15,9 @@ from stacklab.workload import HttpLoad, Look, PlanLoad, Workload
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "clients_held": ("sockets",), "daphne_processes": (), "sync_threads": ("the lab's pages",), "starts": (),
-    "socket_shares": ("sockets",), "most_clients": ("sockets", "talk"), "server_stops": ("sockets",),
+    "socket_shares": ("sockets",), "most_clients": ("sockets", "talk"), "most_requests": ("pages",), "server_stops": ("sockets",),
 }  # fmt: skip
-"""{sight: what a look at it asks of a site, besides a Daphne}."""
+"""{sight: what a look at it asks of a site, besides a Daphne; of pages alone, none}."""
 
 
 def load_on(workload: Workload, site: Site) -> Workload:
@@ -34,12 +34,12 @@ def load_on(workload: Workload, site: Site) -> Workload:
     if isinstance(workload, HttpLoad):
         return workload.replace(path=site.page(workload.path))
     if isinstance(workload, Look):
-        if site.asgi is None:
+        needs = NEEDS[workload.sight]
+        if site.asgi is None and needs != ("pages",):
             raise LabError(
                 f"the site {site.name} has no Daphne to look at: its {FILE} names no asgi; 'fab provision --site lab' goes back "
                 "to the lab's own"
             )
-        needs = NEEDS[workload.sight]
         if "the lab's pages" in needs and not site.is_labs:
             raise LabError(f"{workload.sight} looks at /io/ and /pool/ of the lab's own site, and {site.name} is under test")
         if "sockets" in needs:

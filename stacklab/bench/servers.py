@@ -17,12 +17,13 @@ from stacklab.labs.host import Host
 from stacklab.runs.validity import MAX_GENERATOR_SHARE
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.limits import raised_for
-from stacklab.workload import ChatLoad, Look
+from stacklab.workload import ChatLoad, Look, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.experiment import Bench
 
 P95_S, DELIVERED = 0.25, 0.99  # what a load must keep to be borne
+LATE_S = P95_S / 10  # by which a generator may be late that judges this
 FIRST, MOST = 100, 3200  # clients that the search begins with, and never goes beyond
 BORNE = ChatLoad(clients=FIRST, rooms=FIRST // 10, messages_per_s=0.5, duration_s=6, ramp_s=4)
 STOPPED_UNDER = 60  # sockets, in rooms of ten
@@ -53,9 +54,9 @@ def servers(quick: bool = False, repeats: int | None = None, seed: int = 1) -> E
     return named("servers", points, quick, repeats, seed)
 
 
-def searched(bears: Callable[[int], bool], rounds: int) -> int:
+def searched(bears: Callable[[int], bool], rounds: int, first: int = FIRST, most: int = MOST) -> int:
     """The largest number that is borne, as far as so many trials tell: doubled until one is not, then halved in between."""
-    low, high, number = 0, MOST + 1, FIRST
+    low, high, number = 0, most + 1, first
     for _ in range(rounds):
         if bears(number):
             low = number
@@ -63,68 +64,89 @@ def searched(bears: Callable[[int], bool], rounds: int) -> int:
             high = number
         if high - low <= max(1, low // 20):  # within a twentieth: no nearer than the load itself repeats
             break
-        number = min(2 * low, MOST) if high > MOST and low else (low + high) // 2
+        number = min(2 * low, most) if high > most and low else (low + high) // 2
     return low
 
 
 def most_clients(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:
-    """One row a trial: clients, connected (the share that came in), p95_s, delivered_share, generator_cores (the busiest
-    process, while they talk), borne; error where the load failed, which is not borne. `problem` where the generator may be
-    what the search ended at. LoadError where the first load fails: the site does not answer at all.
+    """One row a trial: clients, deliveries_per_s (due), connected (the share that came in), p95_s, delivered_share,
+    generator_cores (the busiest process, while they talk), generator_lag_s, borne; error where the load failed, which is not
+    borne. `problem` where the generator may be what the search ended at. LoadError where the first load fails: the site does
+    not answer at all.
     """
     rows: list[dict[str, Any]] = []
 
     def bears(clients: int) -> bool:
         load = BORNE.replace(clients=clients, rooms=math.ceil(clients / 10), ramp_s=max(BORNE.ramp_s, clients / 100))
-        load, failed = load_on(load, on.site), {}
-        with tempfile.TemporaryDirectory() as out:
-            try:
-                run_load(
-                    load, on.host.url, Path(out), on.ca, cpus=on.generator_cpus,
-                    client_addresses=from_networks(on.client_addresses, load), site=on.site,
-                )
-            except LoadError as error:
-                if not rows:
-                    raise
-                failed = {"error": error.args[0]}  # a sentence, without the generator's log
-            rows.append({"clients": clients} | _borne(Path(out), clients) | failed)
+        load = load_on(load, on.site)
+        due_per_s = load.messages_per_s * sum(size**2 for size in load.room_sizes())
+        rows.append({"clients": clients, "deliveries_per_s": due_per_s} | tried(on, load, _borne, bool(rows)))
         return rows[-1]["borne"]
 
-    searched(bears, look.rounds)
-    least = min((row for row in rows if not row["borne"]), key=lambda row: row["clients"], default=None)
-    if least and (said := _of_the_generator(least)):
-        least["problem"] = said
-    return rows
+    searched(bears, look.rounds, look.first)
+    return doubted(rows, "clients", "clients")
 
 
-def _borne(out: Path, clients: int) -> dict[str, Any]:
+def tried(on: Bench, load: Workload, told: Callable[[Path, Workload], dict[str, Any]], may_fail: bool) -> dict[str, Any]:
+    """What the tables of `load` tell; with `error`, a sentence, where it failed. LoadError where it may not."""
+    failed = {}
+    with tempfile.TemporaryDirectory() as out:
+        try:
+            run_load(
+                load, on.host.url, Path(out), on.ca, cpus=on.generator_cpus,
+                client_addresses=from_networks(on.client_addresses, load), site=on.site,
+            )
+        except LoadError as error:
+            if not may_fail:
+                raise
+            failed = {"error": error.args[0]}  # a sentence, without the generator's log
+        return told(Path(out), load) | failed
+
+
+def _borne(out: Path, load: ChatLoad) -> dict[str, Any]:
     """Of the tables of a load; nothing is borne where it left none, as the generator failed."""
     import pandas as pd
 
     if not (out / "connections.parquet").exists():
         return {"borne": False}
-    messages, connections, gauges = (pd.read_parquet(out / f"{of}.parquet") for of in ("messages", "connections", "generator"))
+    messages, connections = (pd.read_parquet(out / f"{of}.parquet") for of in ("messages", "connections"))
     counted = messages[~messages["warmup"].astype(bool)]
-    connected = connections.loc[connections["connect_s"].notna(), "client"].nunique() / clients
+    connected = connections.loc[connections["connect_s"].notna(), "client"].nunique() / load.clients
     p95_s, share = float(counted["latency_s"].quantile(0.95)), float((counted["copies"] > 0).mean())
-    under_load = gauges["time_s"].between(counted["sent_s"].min(), counted["sent_s"].max())
-    busiest = float(gauges.loc[under_load & (gauges["name"] == "generator_cpu_busiest"), "value"].mean())
     return {
-        "connected": connected, "p95_s": p95_s, "delivered_share": share, "generator_cores": busiest,
+        "connected": connected, "p95_s": p95_s, "delivered_share": share, **generator_of(out, counted["sent_s"]),
         "borne": min(connected, share) >= DELIVERED and p95_s <= P95_S,
     }  # fmt: skip
 
 
-def _of_the_generator(trial: dict[str, Any]) -> str | None:
-    """A sentence where a load was perhaps not borne for the load generator's sake."""
-    if "connected" not in trial:
-        return f"The load generator failed at {trial['clients']} clients: {trial['error']}."
-    if trial["generator_cores"] > MAX_GENERATOR_SHARE:
-        return (
-            f"At {trial['clients']} clients, the fewest that were not borne, the load generator's busiest process used "
-            f"{trial['generator_cores']:.0%} of a core: it may be what limited them."
+def generator_of(out: Path, begun_s: Any) -> dict[str, float]:
+    """Of the load generator, from the first to the last of the times in `begun_s`: generator_cores of its busiest process, and
+    generator_lag_s, by which it was late itself one time in twenty.
+    """
+    import pandas as pd
+
+    gauges = pd.read_parquet(out / "generator.parquet")
+    of = gauges[gauges["time_s"].between(begun_s.min(), begun_s.max())].set_index("name")["value"]
+    cores, lag_s = of.loc[of.index == "generator_cpu_busiest"], of.loc[of.index == "generator_lag_s"]
+    return {"generator_cores": float(cores.mean()), "generator_lag_s": float(lag_s.quantile(0.95))}
+
+
+def doubted(rows: list[dict[str, Any]], number: str, what: str) -> list[dict[str, Any]]:
+    """The trials, with a `problem` at the least that was not borne where that was perhaps for the load generator's sake."""
+    least = min((row for row in rows if not row["borne"]), key=lambda row: row[number], default=None)
+    if least and "generator_cores" not in least:
+        least["problem"] = f"The load generator failed at {least[number]} {what}: {str(least.get('error')).rstrip('.')}."
+    elif least and least["generator_cores"] > MAX_GENERATOR_SHARE:
+        least["problem"] = (
+            f"At {least[number]} {what}, the fewest that were not borne, the load generator's busiest process used "
+            f"{least['generator_cores']:.0%} of a core: it may be what limited them."
         )
-    return None
+    elif least and least["generator_lag_s"] > LATE_S:
+        least["problem"] = (
+            f"At {least[number]} {what}, the fewest that were not borne, the load generator itself was "
+            f"{least['generator_lag_s']:.2g} s late, one time in twenty: it may be what was slow."
+        )
+    return rows
 
 
 def server_stops(on: Bench, settings: StackSettings, look: Look) -> list[dict[str, Any]]:

@@ -107,12 +107,14 @@ def events(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["experiment", "run", "point", "what", "t_s", "t_end_s"])
 
 
-def sockets(runs: Sequence[Run]) -> pd.DataFrame:
-    """The ASGI server's memory against its open sockets, one row a reading: `t_s`, `sockets`, `pss_bytes` (all instances)."""
+def sockets(runs: Sequence[Run], families: Sequence[str] = ASGI_SERVERS) -> pd.DataFrame:
+    """A service's memory (the ASGI server's, or of `families`) against the open sockets, one row a reading: `t_s`, `sockets`,
+    `pss_bytes` (all instances).
+    """
     runs = [run for run in runs if run.has("connections")]
     labels = list(labels_of(runs, FACTORS).columns)
     samples = resources(runs)
-    samples = samples[samples["service"].map(family).isin(ASGI_SERVERS)].dropna(subset=["pss_bytes"])
+    samples = samples[samples["service"].map(family).isin(families)].dropna(subset=["pss_bytes"])
     memory = samples.groupby([*labels, "t_s"], as_index=False, observed=True, dropna=False)["pss_bytes"].sum()
     memory["sockets"] = 0
     opened = connections(runs).dropna(subset=["connect_s"])

@@ -30,6 +30,7 @@ def summarize_look(run: Run) -> dict[str, Any]:
     `lines_per_socket` (each said one thing: 2, of its opening, means that messages are not logged).
     most_clients: `clients_borne` (hardly one kept out, hardly a message lost, p95 within 250 ms), `first_not_borne` (NaN where
     even the most that are tried were borne).
+    most_requests: the same of requests a second, `requests_borne_per_s`, `first_not_borne_per_s`.
     server_stops: `stop_s`, and the share of the sockets that were told why: `told_share` (1001 or 1012).
     """
     return _SUMMARIES[run.workload.sight](run, read_seen(run.path))
@@ -98,6 +99,14 @@ def _most_clients(run: Run, rows: Rows) -> dict[str, Any]:
     }
 
 
+def _most_requests(run: Run, rows: Rows) -> dict[str, Any]:
+    beyond = [row["requests_per_s"] for row in rows if not row["borne"]]
+    return {
+        "requests_borne_per_s": max((row["requests_per_s"] for row in rows if row["borne"]), default=0),
+        "first_not_borne_per_s": min(beyond, default=np.nan),
+    }
+
+
 def _server_stops(run: Run, rows: Rows) -> dict[str, Any]:
     codes = [row["code"] for row in rows if "code" in row]
     told = sum(code in TOLD for code in codes) / len(codes) if codes else np.nan
@@ -106,5 +115,6 @@ def _server_stops(run: Run, rows: Rows) -> dict[str, Any]:
 
 _SUMMARIES: dict[str, Callable[[Run, Rows], dict[str, Any]]] = {
     "clients_held": _clients_held, "daphne_processes": _daphne_processes, "sync_threads": _sync_threads,
-    "starts": _starts, "socket_shares": _socket_shares, "most_clients": _most_clients, "server_stops": _server_stops,
+    "starts": _starts, "socket_shares": _socket_shares, "most_clients": _most_clients, "most_requests": _most_requests,
+    "server_stops": _server_stops,
 }  # fmt: skip

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, crowdplots, drawing, generators, improvements, plots, servers, words
+from stacklab.study import analysis, crowdplots, drawing, generators, improvements, knees, plots, servers, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -138,6 +138,15 @@ def generator_pictures(runs: Sequence[Run]) -> list[Picture]:
         "what makes no difference. Right: the CPU that it takes itself, a bar at the median."
     )
     return [_picture(generators.picture(runs), " ".join(generators.limits(runs)), caption)]
+
+
+def capacity_pictures(runs: Sequence[Run]) -> list[Picture]:
+    """Up to which load the objective holds."""
+    caption = (
+        "A mark a trial, hollow where its search was disturbed; one whose load failed is not drawn. The line is the knee, "
+        "between met and missed, the band its 95 % interval over sound blocks."
+    )
+    return [_picture(knees.picture(runs), " ".join(knees.sentences(runs)), caption)]
 
 
 def improvement_pictures(table: pd.DataFrame) -> list[Picture]:

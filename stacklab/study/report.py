@@ -13,7 +13,7 @@ import pandas as pd
 from stacklab.errors import ResultsError
 from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run
-from stacklab.study import analysis, drawing, generators, improvements, pictures, servers, words
+from stacklab.study import analysis, costs, drawing, generators, improvements, knees, pictures, servers, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -82,7 +82,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         valid=[run for run in runs if run.validity.measurement == "sound"],
         unknown=[run for run in runs if run.validity.measurement == "unknown"],
         sections=[
-            *_servers(runs), *_generators(runs),
+            *_servers(runs), *_generators(runs), *_capacity(runs),
             *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
         ],
         environment=words.environment(runs),
@@ -109,6 +109,13 @@ def _generators(runs: Sequence[Run]) -> list[Section]:
         return []
     said, lines = [*generators.limits(runs), generators.HOW], without_empty(generators.table(runs))
     return [Section("Load generators side by side", said, lines, SOUND, [], pictures.generator_pictures(runs), [])]
+
+
+def _capacity(runs: Sequence[Run]) -> list[Section]:
+    """Where the most that is borne was searched, and what work costs was measured: that comes first."""
+    if not (lines := costs.lines(runs) if knees.is_of_capacity(runs) else []):
+        return []
+    return [Section("Capacity", [*knees.sentences(runs), costs.HOW], lines, costs.NOTE, [], pictures.capacity_pictures(runs), [])]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:

@@ -62,6 +62,8 @@ METRIC_NAMES = {
     "active_not_listening": "share of starts after which an active instance did not listen yet",
     "clients_borne": "clients that one instance bears with p95 within 250 ms",
     "first_not_borne": "the fewest that it does not bear",
+    "requests_borne_per_s": "requests a second that are borne with p95 within 250 ms",
+    "first_not_borne_per_s": "the fewest a second that are not",
     "stop_s": "seconds until it has stopped",
     "told_share": "share of its sockets that were told to come back",
     "instances_per_room": "instances that a room is spread over",
@@ -215,26 +217,32 @@ def _away_s(opened: pd.DataFrame) -> pd.Series:
 def _summarize_resources(run: Run, counted: int | None) -> dict[str, Any]:
     if not run.has("resources"):
         return {}
-    samples = run.table("resources").sort_values("time_s")
-    window = np.array(load_window(run)) + (run.clock_offset_s or 0.0)
-    samples["family"] = samples["service"].map(_kin)
-    cpu_s: dict[str, float] = {}
-    for service, rows in samples.groupby("service"):
-        kin = _kin(service)
-        cpu_s[kin] = cpu_s.get(kin, 0.0) + _used(rows, window)
+    samples = run.table("resources")
+    samples["family"] = samples["service"].map(kin)
+    cpu_s = cpu_between(run, *load_window(run))
     memory = samples.dropna(subset=["pss_bytes"]).groupby(["time_s", "family"])["pss_bytes"].sum()
-    row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{kin}": value for kin, value in cpu_s.items()}
+    row = {"cpu_s": sum(cpu_s.values())} | {f"cpu_s_{name}": value for name, value in cpu_s.items()}
     if counted:
         work = "requests" if run.kind in OF_REQUESTS else "deliveries"
         used = {name: value for name, value in row.items() if name.startswith("cpu_s")}
         row |= {f"{name}_per_1000_{work}": value / counted * 1000 for name, value in used.items()}
     if len(memory):
         row["pss_peak_bytes"] = memory.groupby("time_s").sum().max()
-        row |= {f"pss_peak_bytes_{kin}": peak for kin, peak in memory.groupby("family").max().items()}
+        row |= {f"pss_peak_bytes_{name}": peak for name, peak in memory.groupby("family").max().items()}
     return row
 
 
-def _kin(service: str) -> str:
+def cpu_between(run: Run, begin_s: float, end_s: float) -> dict[str, float]:
+    """{service (nginx, uwsgi, redis, daphne: all instances …): its CPU seconds} between two moments of the desk's clock."""
+    samples = run.table("resources").sort_values("time_s")
+    window = np.array([begin_s, end_s]) + (run.clock_offset_s or 0.0)
+    cpu_s: dict[str, float] = {}
+    for service, rows in samples.groupby("service"):
+        cpu_s[kin(service)] = cpu_s.get(kin(service), 0.0) + _used(rows, window)
+    return cpu_s
+
+
+def kin(service: str) -> str:
     """Its family; the instances of each ASGI server are daphne's, as in the names of the settings."""
     return "daphne" if family(service) in ASGI_SERVERS else family(service)
 

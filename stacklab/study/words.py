@@ -23,7 +23,8 @@ NOTHING = "–"
 BY_JMETER = "-jmeter"  # how the name ends of an experiment whose load JMeter put on
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
         "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
-        "lines_per_socket", "clients_borne", "first_not_borne", "stop_s", "told_share")
+        "lines_per_socket", "clients_borne", "first_not_borne", "requests_borne_per_s", "first_not_borne_per_s",
+        "stop_s", "told_share")
 """What looks add to a summary, as far as a table shows it."""
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from stacklab.bench import servers as module
 from stacklab.bench.comparison import CHAT_METRICS
 from stacklab.bench.experiments import experiment_named
-from stacklab.bench.servers import FIRST, MOST, most_clients, searched, servers
+from stacklab.bench.servers import BORNE, FIRST, MOST, most_clients, searched, servers
 from stacklab.errors import LoadError
 from stacklab.runs.results import Validity
 from stacklab.settings import ASGI_SERVERS, StackSettings
@@ -108,7 +108,7 @@ def tables(out, clients, connected=None, latency_s=0.01, lost=0, cores=0.3):
 )
 def test_a_load_is_borne_if_all_come_in_and_all_is_delivered_soon(tmp_path, figures, borne):
     tables(tmp_path, 800, **figures)
-    row = module._borne(tmp_path, 800)
+    row = module._borne(tmp_path, BORNE.replace(clients=800, rooms=80))
     assert row["borne"] is borne and row["connected"] == figures.get("connected", 800) / 800
     assert row["generator_cores"] == pytest.approx(0.3), "while they talk, not while they come and go"
 
