@@ -26,7 +26,7 @@ from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
 from stacklab.typed import BETWEEN, decimal, values, whole_number
 from stacklab.version import code_version
-from stacklab.workload import ChatLoad, HttpLoad, PlanLoad, Workload
+from stacklab.workload import ChatLoad, Demand, HttpLoad, PlanLoad, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
@@ -368,6 +368,15 @@ def import_(files: str | Path | Sequence[str | Path], as_: str | None = None, js
         told = [one | {"path": str(run.path)} for one, run in zip(told, kept, strict=True)]
     print(json_format.dumps(told, indent=1) if json else "\n\n".join(map(figures.text, told)))
     return told
+
+
+def size(json: bool = False, **demand: Any) -> dict[str, Any]:
+    """How many machines does a load take? Of `capacity`'s runs."""
+    from stacklab.study import sizing
+
+    seen = sizing.size(sizing.kept(), Demand(**values(Demand, demand)))
+    print(json_format.dumps(seen, indent=1) if json else sizing.text(seen))
+    return seen
 
 
 def report(name: str) -> Path:

@@ -168,6 +168,39 @@ class Look(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Demand(Checked):
+    """What people will do on a site, and how well it is to serve them: what `fab size` is asked."""
+
+    users: int = number(50_000, 1, 1_000_000_000, "people on the site at once")
+    page_views_per_min: float = decimal(2.0, 0, 6000, "page views of each of them; one is one request to Django")
+    chat_share: float = decimal(0.2, 0, 1, "share of them with an open chat socket")
+    messages_per_min: float = decimal(1.0, 0, 6000, "messages of each chatting person")
+    room_size: int = number(20, 1, 60_000, "people in a room, each of whom gets its messages")
+    p95_ms: float = decimal(250.0, 1, 60_000, "milliseconds that 95 of 100 pages, and messages, may take at most")
+    spare: float = decimal(0.3, 0, 0.9, "share of each host to be left free")
+
+    @property
+    def requests_per_s(self) -> float:
+        """Requests to Django."""
+        return self.users * self.page_views_per_min / 60
+
+    @property
+    def sockets(self) -> float:
+        """Open chat sockets."""
+        return self.users * self.chat_share
+
+    @property
+    def messages_per_s(self) -> float:
+        """Messages that are sent."""
+        return self.sockets * self.messages_per_min / 60
+
+    @property
+    def deliveries_per_s(self) -> float:
+        """Messages that arrive: each at everybody in its room."""
+        return self.messages_per_s * self.room_size
+
+
+@dataclass(frozen=True, kw_only=True)
 class Foreign(Checked):
     """A load that another tool put on something, as its result file tells: nothing is known of it but the `tool`."""
 

@@ -20,8 +20,9 @@ from stacklab.site import LAB
 from stacklab.study import knees
 from stacklab.study.costs import BYTES, CPU, MEMORY, by_block, costs, figure, lines
 from stacklab.study.report import write_report
+from stacklab.study.sizing import size
 from stacklab.study.summary import summarize
-from stacklab.workload import ChatLoad, HttpLoad, Look
+from stacklab.workload import ChatLoad, Demand, HttpLoad, Look
 
 PAGES = HttpLoad(requests=3000, users=20, ramp_s=0.5, warmup_s=0.5, requests_per_s=100.0, arrivals="poisson")
 
@@ -156,6 +157,8 @@ def test_the_disturbed_tell_no_cost(runs):
     assert len(by_block(table)) == 2
     disturbed = [replace(run, validity=Validity(("Steal.",))) for run in runs]
     assert {line["blocks"] for line in lines(disturbed)} == {"3 (disturbed)"}, "unless nobody else does"
+    with pytest.raises(ResultsError, match="no sound search"):
+        size(disturbed, Demand())
 
 
 def test_a_line_grows_with_the_room_from_what_a_message_and_each_delivery_take():
@@ -164,6 +167,20 @@ def test_a_line_grows_with_the_room_from_what_a_message_and_each_delivery_take()
     blocks = by_block(pd.DataFrame(rows))
     assert blocks["message", "redis", CPU].tolist() == pytest.approx([3e-4])
     assert blocks["delivery", "redis", CPU].tolist() == pytest.approx([2e-5])
+
+
+def test_an_objective_never_met_or_never_missed_has_no_figure(runs):
+    for p95_ms, words in ((20, "was never met in 3 of 3 blocks, down to"), (500, "was never missed in 3 of 3 blocks, up to")):
+        with pytest.raises(ResultsError, match=words):
+            size(runs, Demand(p95_ms=p95_ms))
+    assert size(runs, Demand(p95_ms=70, chat_share=0))["usable_share"]["pages"]["estimate"] > 0
+
+
+def test_a_demand_is_sized_from_what_lies_on_disk(runs):
+    seen = size(runs, Demand(users=50_000))
+    json.dumps(seen, allow_nan=False)
+    assert seen["blocks"] == 3 and {role["role"] for role in seen["roles"]} == {"front", "pages", "chat", "redis"}
+    assert all(role["low"] <= role["hosts"] <= role["high"] for role in seen["roles"]) and "hosts" in seen["extrapolated"]
 
 
 def test_the_report_begins_with_the_costs_and_the_knee(runs, tmp_path):
