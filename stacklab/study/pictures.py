@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stacklab.runs.results import Run
-from stacklab.study import analysis, crowdplots, drawing, generators, improvements, knees, plots, servers, words
+from stacklab.study import analysis, crowdplots, drawing, generators, improvements, knees, plots, scaling, servers, words
 from stacklab.study.summary import METRIC_NAMES
 from stacklab.study.verdicts import compare
 
@@ -147,6 +147,12 @@ def capacity_pictures(runs: Sequence[Run]) -> list[Picture]:
         "between met and missed, the band its 95 % interval over sound blocks."
     )
     return [_picture(knees.picture(runs), " ".join(knees.sentences(runs)), caption)]
+
+
+def growth_pictures(runs: Sequence[Run]) -> list[Picture]:
+    """Throughput over processes, and what three models make of it."""
+    caption = "A dot a run, hollow where it was disturbed; the lines are fitted to the sound ones."
+    return [_picture(scaling.picture(runs), " ".join(scaling.sentences(runs)), caption)]
 
 
 def improvement_pictures(table: pd.DataFrame) -> list[Picture]:

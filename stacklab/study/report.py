@@ -13,7 +13,7 @@ import pandas as pd
 from stacklab.errors import ResultsError
 from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run
-from stacklab.study import analysis, costs, drawing, generators, improvements, knees, pictures, servers, words
+from stacklab.study import analysis, costs, drawing, generators, improvements, knees, pictures, scaling, servers, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -82,7 +82,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
         valid=[run for run in runs if run.validity.measurement == "sound"],
         unknown=[run for run in runs if run.validity.measurement == "unknown"],
         sections=[
-            *_servers(runs), *_generators(runs), *_capacity(runs),
+            *_servers(runs), *_generators(runs), *_capacity(runs), *_growth(runs),
             *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
         ],
         environment=words.environment(runs),
@@ -116,6 +116,14 @@ def _capacity(runs: Sequence[Run]) -> list[Section]:
     if not (lines := costs.lines(runs) if knees.is_of_capacity(runs) else []):
         return []
     return [Section("Capacity", [*knees.sentences(runs), costs.HOW], lines, costs.NOTE, [], pictures.capacity_pictures(runs), [])]
+
+
+def _growth(runs: Sequence[Run]) -> list[Section]:
+    """Where one page was measured by enough numbers of processes to tell models of growth apart."""
+    if not (lines := scaling.table(runs)):
+        return []
+    note = "How far off each model was, in the middle of the numbers of processes that were left out, one after the other."
+    return [Section("Growth", scaling.sentences(runs), lines, note, [], pictures.growth_pictures(runs), [])]
 
 
 def _section(kind: str, runs: Sequence[Run]) -> Section:

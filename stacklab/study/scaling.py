@@ -1,0 +1,123 @@
+"""How throughput grows with the number of processes: three models, fitted to runs and scored on what they have not seen.
+
+The Universal Scalability Law (Gunther, 2007): n processes do λn / (1 + σ(n − 1) + κn(n − 1)), where σ is what they wait for each
+other and κ what they have to agree upon. Against it a straight line, λn, and "as many as there are CPUs", λ·min(n, CPUs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Picture
+from scipy import optimize
+
+from stacklab.runs.results import Run
+from stacklab.study import drawing, words
+from stacklab.study.summary import summarize
+
+LAW, LINE, CPUS = "Universal Scalability Law", "straight line", "number of CPUs"
+FEWEST = 5  # different numbers of processes: one left out, and one more than the law has parameters
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model fitted to (n, per_s): its name, its parameters, and what it predicts of numbers of processes."""
+
+    name: str
+    parameters: tuple[float, ...]
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+def fitted(name: str, n: np.ndarray, per_s: np.ndarray, cpus: int) -> Model:
+    """The model of that name, by least squares of the logarithms, since noise is a share of what is measured."""
+    if name == LAW:
+        def law(n, rate, sigma, kappa):
+            return rate + np.log(n) - np.log1p(sigma * (n - 1) + kappa * n * (n - 1))
+
+        start = (float(np.median(np.log(per_s / n))), 0.1, 0.01)
+        ends = ([-np.inf, 0, 0], [np.inf, 1, 1])
+        found, _ = optimize.curve_fit(law, n.astype(float), np.log(per_s), p0=start, bounds=ends)
+        return Model(name, (float(np.exp(found[0])), *map(float, found[1:])), lambda n: np.exp(law(np.asarray(n, float), *found)))
+    grown: Callable = (lambda n: np.asarray(n, float)) if name == LINE else (lambda n: np.minimum(np.asarray(n, float), cpus))
+    rate = float(np.exp(np.mean(np.log(per_s / grown(n)))))
+    return Model(name, (rate,), lambda n: rate * grown(n))
+
+
+def curves(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
+    """{path: n, per_s, valid of each run in a closed loop} of those paths that were asked of enough numbers of processes."""
+    closed = [run for run in runs if run.kind == "http" and not run.workload.requests_per_s]
+    if not closed:
+        return {}
+    table = summarize(closed)
+    table = pd.DataFrame({
+        "path": [run.workload.path for run in closed], "n": [run.settings.uwsgi_processes for run in closed],
+        "per_s": table["throughput_per_s"], "valid": table["valid"].astype(bool),
+    })  # fmt: skip
+    every = {path: rows.dropna() for path, rows in table.groupby("path", sort=False)}
+    return {path: rows for path, rows in every.items() if _sound(rows)["n"].nunique() >= FEWEST}
+
+
+def _sound(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["valid"] & (rows["per_s"] > 0)]
+
+
+def scores(rows: pd.DataFrame, cpus: int) -> dict[str, float]:
+    """{model: how far off it was, in the middle, of a number of processes that it had not seen}, as a factor − 1; the best first.
+
+    Each number is left out once; the largest of them is what a model has to go beyond all it has seen for.
+    """
+    sound = _sound(rows)
+    n, per_s = sound["n"].to_numpy(), sound["per_s"].to_numpy(dtype=float)
+    off = {}
+    for name in (LAW, LINE, CPUS):
+        each = []
+        for left_out in np.unique(n):
+            seen = n != left_out
+            predicted = fitted(name, n[seen], per_s[seen], cpus).predict(np.array([left_out]))[0]
+            each.append(abs(np.log(predicted / np.exp(np.mean(np.log(per_s[~seen]))))))
+        off[name] = float(np.expm1(np.median(each)))
+    return dict(sorted(off.items(), key=lambda pair: pair[1]))
+
+
+def table(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """A line a page: how far off each model was on numbers of processes that it had not seen."""
+    told = []
+    for path, rows in curves(runs).items():
+        off = scores(rows, runs[0].environment["web"]["cpus"])
+        each = {name: f"{off[name]:.0%}" for name in (LAW, LINE, CPUS)}
+        told.append({"page": path, "processes": f"1 to {rows['n'].max()}", "nearest": next(iter(off))} | each)
+    return told
+
+
+def sentences(runs: Sequence[Run]) -> list[str]:
+    """Which model was right, and how far it may be trusted."""
+    cpus = runs[0].environment["web"]["cpus"]
+    lines = table(runs)
+    said = [f"On {cpus} CPU{'s' if cpus > 1 else ''}, each model saw all numbers of processes but one, and was asked for that."]
+    for line in lines:
+        said.append(
+            f"{line['page']}: the {line['nearest']} was nearest, off by {line[line['nearest']]} in the middle; it was not tried "
+            f"beyond {line['processes'].split()[-1]} processes."
+        )
+    return said if lines else []
+
+
+def picture(runs: Sequence[Run]) -> Picture:
+    """Throughput over processes, a picture a page: the runs, and the three models fitted to the sound ones."""
+    shown = curves(runs)
+    drawn = Picture(figsize=(6.5 * len(shown) + 1, 4.4), layout="constrained")
+    for ax, (path, rows) in zip(np.atleast_1d(drawn.subplots(1, len(shown))), shown.items(), strict=True):
+        sound = _sound(rows)
+        drawing.marks(ax, rows["n"], rows["per_s"], rows["valid"], drawing.INK, "o")
+        over = np.linspace(1, rows["n"].max(), 100)
+        for number, (name, style) in enumerate(zip((LAW, LINE, CPUS), ("-", "--", ":"), strict=True)):
+            model = fitted(name, sound["n"].to_numpy(), sound["per_s"].to_numpy(dtype=float), runs[0].environment["web"]["cpus"])
+            label = name + (f" (σ {words.number(model.parameters[1])}, κ {model.parameters[2]:.3g})" if name == LAW else "")
+            ax.plot(over, model.predict(over), style, color=drawing.colour(number), label=label)
+        ax.set(xlabel="uWSGI processes", ylim=(0, 1.4 * rows["per_s"].max()))
+        drawing.finish(ax, path, "requests/s")
+        ax.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(-0.05, -0.14), ncols=3)
+    return drawn
