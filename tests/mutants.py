@@ -1,27 +1,41 @@
 """Are the tests any good? `make mutants`: faults put into the code by lot, one at a time, and how many the unit tests find.
 
-    python -m tests.mutants [--count 20] [--seed 1] [MODULE…]
+    python -m tests.mutants [--count 10] [--seed 1] [MODULE…]
 
-By cosmic-ray, in a copy of the checkout; of each module as many of its mutants as asked for, drawn by lot, against the tests
-that import it. Outcomes go to docs/mutants.csv, one line a module; those that lived are printed as a diff.
+By cosmic-ray (`tests/mutate.py`), in a copy of the checkout's last commit; of each module as many mutants as asked for, drawn
+by lot. A mutant meets the tests that call the function it stands in, the quickest first, until one fails: which these are,
+each file of tests says once, run on the code as it is. A test that fails there is told and left out. pytest runs in a fork of
+this process, which has imported the large libraries. Outcomes go to docs/mutants.csv, one line a module; those that lived
+are printed as a diff.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import csv
+import difflib
+import gc
+import importlib
 import json
-import random
+import os
 import re
+import resource
 import shutil
-import sqlite3
+import signal
 import subprocess
 import sys
+import threading
+import time
+import traceback
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "mutants"
-COSMIC_RAY = ROOT / "build" / "cosmic-ray" / "bin" / "cosmic-ray"
+COSMIC_RAY = ROOT / "build" / "cosmic-ray" / "bin" / "python"
 OUTCOMES = ROOT / "docs" / "mutants.csv"
 COLUMNS = ("module", "mutants", "killed", "share")
 WINGS = ("stacklab/runs", "stacklab/study", "stacklab/stack", "app/chat", "app/improvements")
@@ -37,18 +51,14 @@ BY_WAY = {
     "stacklab/study/pictures": ("test_report",),
     "stacklab/study/words": ("test_report", "test_claims"),
 }
-TIMEOUT_S = 300.0
-# A note of a type says nothing to a program that runs.
-SAYS_NOTHING = "core/ReplaceBinaryOperator_BitOr%"
-CONFIG = """
-[cosmic-ray]
-module-path = "{module}"
-timeout = {timeout_s}
-excluded-modules = []
-test-command = "{python} -m pytest -x -q -p no:cacheprovider {tests}"
-[cosmic-ray.distributor]
-name = "local"
-"""
+# What takes a second to import, and is the same in each run.
+LARGE = ("hypothesis.strategies", "jinja2", "matplotlib.pyplot", "numpy", "pandas", "pyarrow.csv", "pyarrow.parquet", "scipy.stats")
+PYTEST = (
+    "-q", "--tb=no", "--assert=plain", "--hypothesis-seed=1", "--disable-plugin-autoload",
+    "-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin",
+)  # fmt: skip
+MEMORY_BYTES = 4 << 30
+NO_TEST_TIMES_OUT_S = 600
 
 
 def modules() -> list[str]:
@@ -71,61 +81,150 @@ def tests_of(module: str) -> list[str]:
     ]  # fmt: skip
 
 
-def draw(session: Path, count: int, seed: int) -> None:
-    """Leave `count` mutants of a session, by lot."""
-    with sqlite3.connect(session) as sessions:
-        sessions.execute("delete from mutation_specs where operator_name like ?", (SAYS_NOTHING,))
-        all_of_them = sorted(row[0] for row in sessions.execute("select job_id from mutation_specs"))
-        drawn = random.Random(seed).sample(all_of_them, min(count, len(all_of_them)))
-        marks = ",".join("?" * len(drawn))
-        for table in ("mutation_specs", "work_items"):
-            sessions.execute(f"delete from {table} where job_id not in ({marks})", drawn)
+class Calls:
+    """A plugin of pytest's: of each test whether it passed, how long it took, and which functions of the copy it called."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        called = set()
+
+        def trace(frame, event, argument) -> None:
+            called.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
+
+        begun_s = time.monotonic()
+        threading.settrace(trace)
+        sys.settrace(trace)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+            own = [(str(Path(file).relative_to(COPY)), line) for file, line in called if file.startswith(f"{COPY}/")]
+            self.tests.setdefault(item.nodeid, {}).update(duration_s=time.monotonic() - begun_s, called=own)
+
+    def pytest_runtest_logreport(self, report) -> None:
+        test = self.tests.setdefault(report.nodeid, {"passed": False})
+        test["passed"] = report.passed and (report.when == "setup" or test["passed"])
+
+
+def forked(tests: list[str], limit_s: float, plugin: Calls | None = None) -> tuple[int, str]:
+    """pytest's exit code for these tests of the copy (or the signal's number, negative), and the plugin's tests as JSON."""
+    report = COPY / "calls.json"
+    if not (pid := os.fork()):
+        os.setsid()
+        os.chdir(COPY)
+        nowhere = os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        # Of what a mutant does without end, time that it computes has a limit of its own, however busy the computer is.
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s) + 1, int(limit_s) + 2))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+        sys.path[:] = [str(COPY), *(path for path in sys.path if path not in ("", str(ROOT)))]
+        os.environ["PYTHONPATH"], sys.dont_write_bytecode = str(COPY), False
+        sys.modules.pop("tests", None)
+        code = 99
+        try:
+            code = pytest.main([*PYTEST, *([] if plugin else ["-x"]), *tests], [plugin] if plugin else [])
+            report.write_text(json.dumps(plugin.tests if plugin else {}))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    ends_s = time.monotonic() + max(60, 10 * limit_s)
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < ends_s:
+        time.sleep(0.02)
+    try:
+        os.killpg(pid, signal.SIGKILL)  # and what the tests started
+    except ProcessLookupError:
+        pass
+    status = ended[1] if ended[0] else os.waitpid(pid, 0)[1]
+    return os.waitstatus_to_exitcode(status), report.read_text() if plugin and report.exists() else "{}"
+
+
+@cache
+def calls_of(file: str) -> dict[str, dict]:
+    """The tests of a file that pass on the code as it is: see `Calls`."""
+    _, text = forked([file], NO_TEST_TIMES_OUT_S, Calls())
+    tests = json.loads(text)
+    if failed := [name for name, test in tests.items() if not test.get("passed")]:
+        print(f"{file}: skipped, or failing on the code as it is, and left out:", *failed, sep="\n    ", flush=True)
+    return {name: test for name, test in tests.items() if test.get("passed")}
+
+
+def functions(code: str) -> list[tuple[int, int]]:
+    """(first, last) line of each function, the inner ones last."""
+    defs = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return sorted(
+        (min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]), node.end_lineno or 0) for node in defs
+    )
+
+
+def calling(module: str, line: int, code: str) -> tuple[list[str], float]:
+    """(tests, the quickest first, and how long they take, in s) that call the function around a line; or else the module; or
+    else all of the module's, since what runs in a process of its own is not seen.
+    """
+    tests = {name: test for file in tests_of(module) for name, test in calls_of(file).items()}
+    around = [first for first, last in functions(code) if first <= line <= last]
+    wanted = [{name for name, test in tests.items() if [module, first] in test["called"]} for first in reversed(around)]
+    wanted.append({name for name, test in tests.items() if any(file == module for file, _ in test["called"])})
+    names = sorted(next(filter(None, wanted), tests), key=lambda name: tests[name]["duration_s"])
+    return names, sum(tests[name]["duration_s"] for name in names)
 
 
 def tried(module: str, count: int, seed: int) -> tuple[int, int, list[str]]:
-    """(mutants, killed, the diffs of those that lived) of a module; (0, 0, []) where no unit test imports it."""
-    if not (tests := tests_of(module)):
-        return 0, 0, []
-    config, session = COPY / "mutants.toml", COPY / "mutants.sqlite"
-    session.unlink(missing_ok=True)
+    """(mutants, killed, the diffs of those that lived) of a module; (0, 0, []) where no unit test tries it."""
     path = COPY / module
-    if not path.suffix:  # cosmic-ray looks for .py
-        path = path.with_suffix(".py")
-        path.unlink(missing_ok=True)
-        path.symlink_to(COPY / module)
-    words = {"module": path.relative_to(COPY), "timeout_s": TIMEOUT_S, "python": sys.executable, "tests": " ".join(tests)}
-    config.write_text(CONFIG.format(**words))
-    for step in ("init", "exec"):
-        subprocess.run([COSMIC_RAY, step, config.name, session.name], cwd=COPY, check=True)
-        if step == "init":
-            draw(session, count, seed)
-    dumped = subprocess.run([COSMIC_RAY, "dump", session.name], cwd=COPY, check=True, capture_output=True, text=True).stdout
-    results = [result for line in dumped.splitlines() if (result := json.loads(line)[1])]
-    lived = [result["diff"] for result in results if result["test_outcome"] == "survived"]
-    return len(results), len(results) - len(lived), lived
+    code, was = path.read_text(), path.stat()
+    drawing = [COSMIC_RAY, ROOT / "tests" / "mutate.py", path, str(count), str(seed)]
+    mutants = json.loads(subprocess.run(drawing, check=True, capture_output=True, text=True).stdout)
+    lived = []
+    for number, (line, mutant) in enumerate(mutants, 1):
+        tests, takes_s = calling(module, line, code)
+        if not tests:
+            return 0, 0, []
+        path.write_text(mutant)
+        os.utime(path, (was.st_atime, was.st_mtime + number))  # Python knows a compiled file by its source's second and size
+        if forked(tests, 10 + 3 * takes_s)[0] == pytest.ExitCode.OK:
+            diff = difflib.unified_diff(code.splitlines(), mutant.splitlines(), module, f"{module} (lived)", lineterm="", n=1)
+            lived.append("\n".join(diff))
+    path.write_text(code)
+    os.utime(path, (was.st_atime, was.st_mtime))
+    return len(mutants), len(mutants) - len(lived), lived
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", default=modules(), metavar="MODULE")
-    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     shutil.rmtree(COPY, ignore_errors=True)
     subprocess.run(["git", "clone", "-q", ROOT, COPY], check=True)
+    for name in LARGE:
+        importlib.import_module(name)
+    gc.freeze()  # no fork has to walk through them again
+    for module in asked.modules:
+        mutants, killed, lived = tried(module, asked.count, asked.seed)
+        print(f"{module}: {killed} of {mutants} killed", *lived, sep="\n", flush=True)
+        keep(module, mutants, killed)
+
+
+def keep(module: str, mutants: int, killed: int) -> None:
+    """A module's line in docs/mutants.csv, in the place of its last."""
     known = {}
     if OUTCOMES.exists():
         with OUTCOMES.open(newline="") as file:
             known = {row["module"]: row for row in csv.DictReader(file)}
-    for module in asked.modules:
-        mutants, killed, lived = tried(module, asked.count, asked.seed)
-        share = f"{killed / mutants:.0%}" if mutants else ""
-        known[module] = dict(zip(COLUMNS, (module, mutants, killed, share), strict=True))
-        print(f"{module}: {killed} of {mutants} killed", *lived, sep="\n", flush=True)
-        with OUTCOMES.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(known[name] for name in sorted(known))
+    share = f"{killed / mutants:.0%}" if mutants else ""
+    known[module] = dict(zip(COLUMNS, (module, mutants, killed, share), strict=True))
+    with OUTCOMES.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(known[name] for name in sorted(known))
 
 
 if __name__ == "__main__":
