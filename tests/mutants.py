@@ -52,7 +52,7 @@ BY_WAY = {
     "stacklab/study/words": ("test_report", "test_claims"),
 }
 # What takes a second to import, and is the same in each run.
-LARGE = ("hypothesis.strategies", "jinja2", "matplotlib.pyplot", "numpy", "pandas", "pyarrow.csv", "pyarrow.parquet", "scipy.stats")
+LARGE = ("hypothesis.strategies", "jinja2", "matplotlib.pyplot", "numpy", "pandas", "pyarrow.parquet", "scipy.stats")
 PYTEST = (
     "-q", "--tb=no", "--assert=plain", "--hypothesis-seed=1", "--disable-plugin-autoload",
     "-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin",
@@ -222,7 +222,7 @@ def keep(module: str, mutants: int, killed: int) -> None:
     share = f"{killed / mutants:.0%}" if mutants else ""
     known[module] = dict(zip(COLUMNS, (module, mutants, killed, share), strict=True))
     with OUTCOMES.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(known[name] for name in sorted(known))
 
