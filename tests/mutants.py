@@ -45,6 +45,7 @@ BY_WAY = {
     "provision/commit-settings": ("test_commit",),
     "stacklab/runs/foreign/": ("test_foreign", "test_percentiles"),
     "stacklab/runs/rows": ("test_loadgen_http", "test_loadgen_chat"),
+    "stacklab/runs/": ("test_plans", "test_validity"),
     "stacklab/stack/services/": ("test_services", "test_render", "test_commit"),
     "stacklab/stack/": ("test_site", "test_services", "test_tasks"),
     "stacklab/study/drawing": ("test_plots",),
