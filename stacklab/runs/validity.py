@@ -59,7 +59,7 @@ def check(run: Run, problems: Sequence[str] = (), calibration: Calibration | Non
     if run.kind == "foreign":
         return Validity(known=False)
     numbers = numbers_of(run)
-    rules = (_tables, _settings, flow.window, _http, _plan, _chat, _generator, _one_cpu, _samples, _clock)
+    rules = (_tables, _settings, flow.window, _http, _plan, _chat, _generator, _one_cpu, _gauges, _samples, _clock)
     reasons = [*problems, *_heard(run, *rules)]
     reasons += _heard(run, lambda run: flow.ceiling(run, calibration), lambda run: flow.drift(run, calibration))
     reasons += [] if run.whole else _machine(numbers, calibration)
@@ -344,6 +344,12 @@ def _one_cpu(run: Run) -> Iterator[str]:
     desk = run.environment.get("desk", {})
     if on_one_computer(run) and desk.get("cores", desk.get("cpus")) == 1:
         yield "Web host and load generator share the computer's only CPU: each takes time from the other."
+
+
+def _gauges(run: Run) -> Iterator[str]:
+    """Of steal and others' work nothing is known where these are not."""
+    if run.has("gauges") and run.table("gauges").empty:
+        yield "The CPU time of the web host's computer was not measured."
 
 
 def _samples(run: Run) -> Iterator[str]:

@@ -159,6 +159,17 @@ def http_run(folder: Path, name: str, settings: StackSettings | None = None, wor
     return save(folder, name, tables, settings, workload, start_s, end_s, **place)
 
 
+def with_table(run: Run, tmp_path, name: str, change) -> Run:
+    """The run with one table changed (and the others as they were), as if it was not saved yet."""
+    for file in run.path.glob("*.parquet"):
+        (tmp_path / file.name).symlink_to(file)
+    table = change(run.table(name))
+    (tmp_path / f"{name}.parquet").unlink()
+    if table is not None:
+        table.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    return replace(run, path=tmp_path)
+
+
 def eight_cases(root: Path, repeats: int = 3, requests: int = 1000, spread: float = 0.05, seed: int = 1) -> list[Run]:
     """Eight cases that do not differ but by chance, in shuffled order within each repeat."""
     folder, rng, runs, at = root / "eight-cases", np.random.default_rng(seed), [], START_S

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow.parquet
@@ -22,6 +23,7 @@ from stacklab.bench.tools import TOOLS, missing, versions_of
 from stacklab.console import run_text
 from stacklab.errors import LoadError, SettingsError
 from stacklab.files import ROOT
+from stacklab.runs.disturbance import load_window
 from stacklab.runs.results import read_run
 from stacklab.study.figures import ALL, figures
 from stacklab.study.report import write_report
@@ -260,6 +262,15 @@ def test_what_wrk_and_nginx_saw_is_held_against_each_other(tmp_path):
     run = by_wrk(tmp_path, more="socket errors", drop=9)
     assert "9 rows are missing" in " ".join(run.validity.reasons)
     assert run.validity.failures == (f"Of {len(run.table('server')) + 9:,} requests some failed: socket errors, read (3).",)
+
+
+def test_of_a_tool_without_samples_nginxs_log_is_the_window(tmp_path):
+    """On the desk's clock, where it is known, and not on nginx's."""
+    run = by_wrk(tmp_path)
+    logged = run.table("server")
+    begun, ended = (logged["end_s"] - logged["duration_s"]).min(), logged["end_s"].max()
+    assert load_window(run) == pytest.approx((begun - synthetic.OFFSET_S, ended - synthetic.OFFSET_S), rel=0, abs=1e-5)
+    assert load_window(replace(run, clock_offset_s=None)) == pytest.approx((begun, ended), rel=0, abs=1e-5)
 
 
 def test_of_a_plan_of_before_all_seconds_counted(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import with_table
 
 from stacklab.runs.calibration import Calibration
 from stacklab.runs.disturbance import load_window, uneven
@@ -29,17 +30,6 @@ def http(tmp_path_factory):
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
     return synthetic.chat_run(tmp_path_factory.mktemp("chat"), "run", workload=CHAT)
-
-
-def with_table(run: Run, tmp_path, name: str, change) -> Run:
-    """The run with one table changed (and the others as they were), as if it was not saved yet."""
-    for file in run.path.glob("*.parquet"):
-        (tmp_path / file.name).symlink_to(file)
-    table = change(run.table(name))
-    (tmp_path / f"{name}.parquet").unlink()
-    if table is not None:
-        table.to_parquet(tmp_path / f"{name}.parquet", index=False)
-    return replace(run, path=tmp_path)
 
 
 def the_reason(run: Run) -> str:
@@ -174,10 +164,15 @@ def test_a_missing_table_is_a_reason(http, tmp_path, name):
     assert f"The table {name} is missing." in check(with_table(http, tmp_path, name, lambda _: None)).reasons
 
 
-def test_a_damaged_table_is_a_reason_and_no_traceback(http, tmp_path):
-    run = with_table(http, tmp_path, "server", lambda _: None)
-    (tmp_path / "server.parquet").write_bytes(b"PAR1")
+@pytest.mark.parametrize("name", ["server", "gauges", "generator"])
+def test_a_damaged_table_is_a_reason_and_no_traceback(http, tmp_path, name):
+    run = with_table(http, tmp_path, name, lambda _: None)
+    (tmp_path / f"{name}.parquet").write_bytes(b"PAR1")
     assert "cannot be read" in the_reason(run)
+
+
+def test_a_computer_of_which_nothing_was_read_is_not_taken_for_a_quiet_one(http, tmp_path):
+    assert "was not measured" in the_reason(with_table(http, tmp_path, "gauges", lambda table: table.iloc[:0]))
 
 
 def test_settings_that_are_not_as_asked_are_named(http):

@@ -1,0 +1,45 @@
+"""What disturbed a measurement: which samples count, and how unequal the slices of a block were."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import with_table
+
+from stacklab.runs.disturbance import load_window, numbers_of, uneven, usually_uneven
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory):
+    return synthetic.http_run(tmp_path_factory.mktemp("http"), "run")
+
+
+def steal(at_s: list[float], stolen_s: list[float]) -> pd.DataFrame:
+    """Gauges of a computer that was busy all the time, and had CPU time stolen; times on the desk's clock."""
+    names = {"host_steal_s": stolen_s, "host_cpu_s": at_s, "machine_cpu_s": at_s, "sampler_cpu_s": [0.0] * len(at_s)}
+    times = np.array(at_s) + synthetic.OFFSET_S
+    return pd.concat([pd.DataFrame({"time_s": times, "name": name, "value": v}) for name, v in names.items()])
+
+
+def test_what_a_computer_did_before_and_after_the_load_is_not_counted(http, tmp_path):
+    start, end = load_window(http)
+    gauges = steal([start - 1.2, start - 0.9, end + 0.9, end + 1.2], [0, 50, 50 + (end - start + 1.8) / 4, 100])
+    numbers = numbers_of(with_table(http, tmp_path, "gauges", lambda _: gauges))
+    assert numbers["steal_share"] == pytest.approx(0.2), "a quarter as much as it got: a fifth of what it wanted"
+
+
+def test_one_reading_says_nothing(http, tmp_path):
+    start, _ = load_window(http)
+    numbers = numbers_of(with_table(http, tmp_path, "gauges", lambda _: steal([start], [3])))
+    assert "steal_share" not in numbers and "others_cores" not in numbers and "generator_cores" in numbers
+
+
+def test_a_computer_that_did_nothing_has_no_share_of_steal(http, tmp_path):
+    at_s = list(load_window(http))
+    idle = steal(at_s, [0.0, 0.0]).assign(value=0.0)
+    assert "steal_share" not in numbers_of(with_table(http, tmp_path, "gauges", lambda _: idle))
+
+
+def test_what_no_slice_measured_differed_by_nothing():
+    assert usually_uneven([[{}, {}]]) == usually_uneven([]) == {"steal_share": 0.0, "others_cores": 0.0}
+    assert uneven([{}, {"steal_share": 0.5}]) == []
