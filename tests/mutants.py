@@ -4,7 +4,7 @@
 
 By cosmic-ray (`tests/mutate.py`), in a copy of the checkout's last commit; of each module as many mutants as asked for, drawn
 by lot. A mutant meets the tests that call the function it stands in, the quickest first, until one fails: which these are,
-each file of tests says once, run on the code as it is. A test that fails there is told and left out. pytest runs in a fork of
+each file of tests tells once, run on the code as it is. A test that fails there is told and left out. pytest runs in a fork of
 this process, which has imported the large libraries. Outcomes go to docs/mutants.csv, one line a module; those that lived
 are printed as a diff.
 """
@@ -16,6 +16,7 @@ import ast
 import csv
 import difflib
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -35,6 +36,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "build" / "mutants"
+CALLS = ROOT / "build" / "mutants-calls"
 COSMIC_RAY = ROOT / "build" / "cosmic-ray" / "bin" / "python"
 OUTCOMES = ROOT / "docs" / "mutants.csv"
 COLUMNS = ("module", "mutants", "killed", "share")
@@ -58,6 +60,7 @@ PYTEST = (
     "-q", "--tb=no", "--assert=plain", "--hypothesis-seed=1", "--disable-plugin-autoload",
     "-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin",
 )  # fmt: skip
+MOST_FILES = 6
 MEMORY_BYTES = 4 << 30
 NO_TEST_TIMES_OUT_S = 600
 
@@ -69,17 +72,16 @@ def modules() -> list[str]:
 
 
 def tests_of(module: str) -> list[str]:
-    """The unit tests that import a module, those named after it first; and those that try it by way of others."""
+    """The unit tests named after a module, those that try it by way of others, and those that import it, few in all."""
     parts = list(Path(module).with_suffix("").parts)[module.startswith("app/") :]
     package, name = ".".join(parts[:-1]), parts[-1]
     whole = rf"{package}\.{name}\b"
     imports = re.compile(rf"(?m)^\s*(from {whole} import|import {whole}|from {package} import .*\b{name}\b)")
-    files = sorted((ROOT / "tests" / "unit").rglob("test_*.py"), key=lambda path: not path.stem.endswith(f"_{name}"))
     others = next((names for prefix, names in BY_WAY.items() if module.startswith(prefix)), ())
-    return [
-        str(path.relative_to(ROOT)) for path in files
-        if imports.search(path.read_text()) or path.stem.endswith(f"_{name}") or path.stem in others
-    ]  # fmt: skip
+    files = {path: path.stem for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py"))}
+    ranks = {path: 0 if stem.endswith(f"_{name}") else 1 if stem in others else 2 for path, stem in files.items()}
+    found = [path for path, rank in ranks.items() if rank < 2 or imports.search(path.read_text())]
+    return [str(path.relative_to(ROOT)) for path in sorted(found, key=ranks.get)[:MOST_FILES]]
 
 
 class Calls:
@@ -147,10 +149,20 @@ def forked(tests: list[str], limit_s: float, plugin: Calls | None = None) -> tup
 
 
 @cache
+def code_sum() -> bytes:
+    """A sum of all that the copy's tests try."""
+    files = (path for folder in ("stacklab", "app", "provision", "loadtests") for path in sorted((COPY / folder).rglob("*")))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file() and path.suffix != ".pyc")).digest()
+
+
+@cache
 def calls_of(file: str) -> dict[str, dict]:
-    """The tests of a file that pass on the code as it is: see `Calls`."""
-    _, text = forked([file], NO_TEST_TIMES_OUT_S, Calls())
-    tests = json.loads(text)
+    """The tests of a file that pass on the code as it is: see `Calls`. Kept until the file or the code is another."""
+    kept = CALLS / f"{Path(file).stem}-{hashlib.sha256(code_sum() + (COPY / file).read_bytes()).hexdigest()[:16]}.json"
+    if not kept.exists():
+        CALLS.mkdir(parents=True, exist_ok=True)
+        kept.write_text(forked([file], NO_TEST_TIMES_OUT_S, Calls())[1])
+    tests = json.loads(kept.read_text())
     if failed := [name for name, test in tests.items() if not test.get("passed")]:
         print(f"{file}: skipped, or failing on the code as it is, and left out:", *failed, sep="\n    ", flush=True)
     return {name: test for name, test in tests.items() if test.get("passed")}
@@ -207,6 +219,7 @@ def main() -> None:
     subprocess.run(["git", "clone", "-q", ROOT, COPY], check=True)
     for name in LARGE:
         importlib.import_module(name)
+    code_sum()
     gc.freeze()  # no fork has to walk through them again
     for module in asked.modules:
         mutants, killed, lived = tried(module, asked.count, asked.seed)
