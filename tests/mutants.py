@@ -60,7 +60,7 @@ PYTEST = (
     "-q", "--tb=no", "--assert=plain", "--hypothesis-seed=1", "--disable-plugin-autoload",
     "-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin",
 )  # fmt: skip
-MOST_FILES = 6
+MOST_FILES = 4
 MEMORY_BYTES = 4 << 30
 NO_TEST_TIMES_OUT_S = 600
 
