@@ -7,7 +7,7 @@ from scipy import stats
 from simulate_estimators import ESTIMATORS, USED, tried
 from simulate_verdicts import NOISES, row
 
-from stacklab.study.paired import BETTER, ONE_LOOK_ERROR, UNDECIDED, WORSE, interval, look
+from stacklab.study.paired import BETTER, LOOK_ERROR, ONE_LOOK_ERROR, UNDECIDED, WORSE, interval, look, of_blocks, verdict
 
 RECORDED = next(iter(NOISES.values()))
 
@@ -113,3 +113,68 @@ def test_what_only_one_side_has_is_no_metric_of_both():
         "cpu_s_uwsgi_per_1000_requests": [1.0, np.nan] * 2,
     })  # fmt: skip
     assert [one.metric for one in look(rows, ["p50_s", "cpu_s_uwsgi_per_1000_requests"])] == ["p50_s"]
+
+
+# ---------------------------------------------------------------- by numbers that one can check by hand
+
+
+def of(values, metric: str = "p50_s", scale: str = "ratio", margin: float = 0.05, middle: float = 1.0):
+    return verdict(metric, np.array(values, dtype=float), scale, margin, ONE_LOOK_ERROR, middle)
+
+
+def test_of_eight_blocks_three_of_the_36_means_lie_outside_at_each_end():
+    """Wilcoxon's table: of 8, a sum of 3 or less has a chance of 5/256, of 4 or less 7/256, which is more than 0.025."""
+    values = np.array([1.0, 2, 4, 8, 16, 32, 64, 128])
+    means = sorted((values[i] + values[j]) / 2 for i in range(8) for j in range(i, 8))
+    middle = (means[17] + means[18]) / 2
+    assert interval(values, ONE_LOOK_ERROR) == (middle, means[3], means[-4])
+    assert interval(values, LOOK_ERROR) == (middle, means[0], means[-1]), "a chance of 1/256 at each end"
+    assert interval(values, 0.005) == (middle, -np.inf, np.inf)
+    nothing, low, high = interval(values[:0], ONE_LOOK_ERROR)
+    assert np.isnan(nothing) and (low, high) == (-np.inf, np.inf)
+
+
+def test_what_more_blocks_would_decide_is_what_their_root_makes_of_the_interval():
+    """Half an interval of 0.2 around an estimate of 0.1 must shrink to half: four times the blocks, three times more."""
+    values = np.linspace(-0.1, 0.3, 9)
+    _, low, high = interval(values, ONE_LOOK_ERROR)
+    half = (high - low) / 2
+    said = of(values)
+    assert said.verdict == UNDECIDED and np.log(said.estimate) == pytest.approx(0.1)
+    assert said.more_blocks == np.ceil(9 * ((half / 0.1) ** 2 - 1))
+    around_nothing = of(values - 0.1)
+    assert around_nothing.more_blocks == np.ceil(9 * ((half / np.log(1.05)) ** 2 - 1)), "it is to fit into the margin"
+    assert of([-0.04, -0.01, 0.02, 0.02, 0.05, 0.06, 0.06, 0.07]).more_blocks >= 1
+
+
+def test_the_smallest_effect_that_is_found_four_times_in_five_is_that_of_the_normal_distribution():
+    values = np.linspace(-0.1, 0.3, 9)
+    _, low, high = interval(values, ONE_LOOK_ERROR)
+    assert np.log(of(values).detectable) == pytest.approx((high - low) / 2 * (1 + 0.8416 / 1.9600), rel=1e-3)
+
+
+@pytest.mark.parametrize(("more", "verdict_is"), [
+    (4, "the same within ± 5 %"), (-4, "the same within ± 5 %"), (8, WORSE), (-8, BETTER),
+])  # fmt: skip
+def test_the_margin_of_a_difference_is_a_share_of_as_middle(more, verdict_is):
+    a = [0.0, *[100.0] * 11]
+    [said] = look(rows("lost", a, [value + more for value in a]), ["lost"])
+    assert (said.scale, said.estimate, said.verdict, said.margin) == ("difference", more, verdict_is, 0.05)
+
+
+@pytest.mark.parametrize(("metric", "more", "verdict_is"), [
+    ("error_share", 0.004, "the same within ± 0.5 %"), ("error_share", 0.006, WORSE), ("error_share", -0.006, BETTER),
+    ("delivered_share", 0.006, BETTER), ("delivered_share", -0.006, WORSE),
+])  # fmt: skip
+def test_shares_have_a_margin_of_their_own_however_large_they_are(metric, more, verdict_is):
+    [said] = look(rows(metric, [0.9] * 12, [0.9 + more] * 12), [metric])
+    assert (said.scale, said.verdict, said.margin) == ("difference", verdict_is, 0.005)
+    assert said.estimate == pytest.approx(more)
+
+
+def test_several_rows_of_one_side_are_one_number_of_their_block_and_half_a_block_is_none():
+    table = pd.DataFrame({"repeat": [0, 0, 0, 1], "side": ["A", "B", "B", "A"], "p50_s": [1.0, 2.0, 6.0, 1.0]})
+    values, scale = of_blocks(table, "p50_s")
+    assert (values.tolist(), scale) == ([pytest.approx(np.log(4))], "ratio")
+    values, scale = of_blocks(table.assign(p50_s=[0.0, 2.0, 6.0, 1.0]), "p50_s")
+    assert (values.tolist(), scale) == ([4.0], "difference")
