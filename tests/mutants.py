@@ -29,6 +29,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -176,37 +178,63 @@ def functions(code: str) -> list[tuple[int, int]]:
     )
 
 
-def calling(module: str, line: int, code: str) -> tuple[list[str], float]:
-    """(tests, the quickest first, and how long they take, in s) that call the function around a line; or else the module; or
-    else all of the module's, since what runs in a process of its own is not seen.
+def calling(module: str, line: int, code: str) -> Iterator[tuple[list[str], float]]:
+    """File by file, (tests, the quickest first, and how long they take, in s) that call the function around a line; if none
+    does, that call the module; if none does, all, since what runs in a process of its own is not seen.
     """
-    tests = {name: test for file in tests_of(module) for name, test in calls_of(file).items()}
     around = [first for first, last in functions(code) if first <= line <= last]
-    wanted = [{name for name, test in tests.items() if [module, first] in test["called"]} for first in reversed(around)]
-    wanted.append({name for name, test in tests.items() if any(file == module for file, _ in test["called"])})
-    names = sorted(next(filter(None, wanted), tests), key=lambda name: tests[name]["duration_s"])
-    return names, sum(tests[name]["duration_s"] for name in names)
+    of_function = {(module, first) for first in around[-1:]}
+    for wanted in (lambda test: of_function & calls(test), lambda test: any(of == module for of, _ in calls(test)), calls):
+        some = False
+        for file in tests_of(module):
+            tests = calls_of(file)
+            names = sorted(filter(lambda name: wanted(tests[name]), tests), key=lambda name: tests[name]["duration_s"])
+            if names:
+                some = True
+                yield names, sum(tests[name]["duration_s"] for name in names)
+        if some:
+            return
+
+
+def calls(test: dict) -> set[tuple[str, int]]:
+    return {(file, line) for file, line in test["called"]}
+
+
+@contextmanager
+def mutated(module: str, mutant: str, number: int) -> Iterator[None]:
+    """The copy with a mutant in it. Python knows a compiled file by its source's second and size: each has a second of its own."""
+    path = COPY / module
+    code, was = path.read_text(), path.stat()
+    path.write_text(mutant)
+    os.utime(path, (was.st_atime, was.st_mtime + number))
+    yield
+    path.write_text(code)
+    os.utime(path, (was.st_atime, was.st_mtime))
+
+
+def found(module: str, line: int, code: str, mutant: str, number: int) -> bool | None:
+    """Whether a test fails with the mutant; None where there are no tests."""
+    failed = None
+    for tests, takes_s in calling(module, line, code):
+        with mutated(module, mutant, number):
+            failed = forked(tests, 10 + 3 * takes_s)[0] != pytest.ExitCode.OK
+        if failed:
+            break
+    return failed
 
 
 def tried(module: str, count: int, seed: int) -> tuple[int, int, list[str]]:
-    """(mutants, killed, the diffs of those that lived) of a module; (0, 0, []) where no unit test tries it."""
-    path = COPY / module
-    code, was = path.read_text(), path.stat()
-    drawing = [COSMIC_RAY, ROOT / "tests" / "mutate.py", path, str(count), str(seed)]
+    """(mutants, killed, the diffs of those that lived) of a module; those that no test tries are left out."""
+    code = (COPY / module).read_text()
+    drawing = [COSMIC_RAY, ROOT / "tests" / "mutate.py", COPY / module, str(count), str(seed)]
     mutants = json.loads(subprocess.run(drawing, check=True, capture_output=True, text=True).stdout)
-    lived = []
-    for number, (line, mutant) in enumerate(mutants, 1):
-        tests, takes_s = calling(module, line, code)
-        if not tests:
-            return 0, 0, []
-        path.write_text(mutant)
-        os.utime(path, (was.st_atime, was.st_mtime + number))  # Python knows a compiled file by its source's second and size
-        if forked(tests, 10 + 3 * takes_s)[0] == pytest.ExitCode.OK:
-            diff = difflib.unified_diff(code.splitlines(), mutant.splitlines(), module, f"{module} (lived)", lineterm="", n=1)
-            lived.append("\n".join(diff))
-    path.write_text(code)
-    os.utime(path, (was.st_atime, was.st_mtime))
-    return len(mutants), len(mutants) - len(lived), lived
+    outcomes = [(found(module, line, code, mutant, number), mutant) for number, (line, mutant) in enumerate(mutants, 1)]
+    lived = [
+        "\n".join(difflib.unified_diff(code.splitlines(), mutant.splitlines(), module, "lived", lineterm="", n=1))
+        for killed, mutant in outcomes if killed is False
+    ]  # fmt: skip
+    killed = sum(bool(killed) for killed, _ in outcomes)
+    return killed + len(lived), killed, lived
 
 
 def main() -> None:
