@@ -202,7 +202,7 @@ def calls(test: dict) -> set[tuple[str, int]]:
 
 @contextmanager
 def mutated(module: str, mutant: str, number: int) -> Iterator[None]:
-    """The copy with a mutant in it. Python knows a compiled file by its source's second and size: each has a second of its own."""
+    """The copy with a mutant in it, with a time of its own: Python knows a compiled file by its source's second and size."""
     path = COPY / module
     code, was = path.read_text(), path.stat()
     path.write_text(mutant)
