@@ -184,7 +184,8 @@ def calling(module: str, line: int, code: str) -> Iterator[tuple[list[str], floa
     """
     around = [first for first, last in functions(code) if first <= line <= last]
     of_function = {(module, first) for first in around[-1:]}
-    for wanted in (lambda test: of_function & calls(test), lambda test: any(of == module for of, _ in calls(test)), calls):
+    ways = (lambda test: of_function & calls(test), lambda test: any(of == module for of, _ in calls(test)), calls)
+    for wanted in ways if around else ways[1:]:
         some = False
         for file in tests_of(module):
             tests = calls_of(file)
