@@ -122,3 +122,10 @@ def test_who_asked_once_was_in_no_loop():
     run = slice_of(even(1000), 0.0, users=10)
     assert list(flow.little(run, requests(even(11)), requests(even(11))))
     assert not list(flow.little(run, requests(even(10)), requests(even(10))))
+
+
+def test_where_nginx_logs_nothing_of_a_path_nobody_was_missing():
+    assert not list(flow.little(slice_of([], users=10), requests(even(1000)), requests(even(1000))))
+    without = slice_of(even(1000), 0.0, users=10)
+    without.has = lambda name: name != "server"
+    assert not list(flow.little(without, requests(even(1000)), requests(even(1000))))

@@ -1,14 +1,32 @@
 """The report's cells and sentences: units, ranges, what is left out, and how a verdict is said."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from stacklab.runs.results import Run
+from stacklab.settings import StackSettings
 from stacklab.study.claims import Claim
 from stacklab.study.verdicts import TEST_COLUMNS, Judgement
-from stacklab.study.words import chat_row, counted, environment, foreign_row, http_row, judgement_words, number, said, when
+from stacklab.study.words import (
+    chat_row,
+    commands,
+    counted,
+    environment,
+    foreign_row,
+    http_row,
+    judgement_words,
+    look_row,
+    number,
+    said,
+    setup,
+    when,
+)
+from stacklab.workload import ChatLoad, Foreign, HttpLoad, Look, PlanLoad
 
 DAY_S = 86400.0
 
@@ -106,3 +124,74 @@ def test_what_differs_between_runs_is_told_with_each_value_and_no_more_than_four
         "clock offset, web − desk": "250.0 ± 2.1 ms",
     }  # fmt: skip
     assert dict(environment([run(1), run(2), run(3), run(4)]))["web: cpus"] == "1; 2; 3; 4"
+
+
+def run_of(workload, repeat: int = 1, settings: StackSettings | None = None, **more) -> Run:
+    return Run(**{
+        "path": Path("nowhere"), "settings": settings or StackSettings(), "workload": workload, "observed": {}, "environment": {},
+        "experiment": "e", "run": "r", "repeat": repeat, "started_s": 0.0, "ended_s": 1.0, **more,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("load", "words"), [
+    (HttpLoad(requests=2000, users=20, path="/io/"), "2,000 requests for /io/ by 20 users."),
+    (HttpLoad(requests_per_s=50), "10,000 requests for / by 100 users on a schedule of 50 requests/s, even."),
+    (PlanLoad(file="a.jmx"), "the plan a.jmx by JMeter."), (PlanLoad(file="a.js", parameters="x=1"), "by k6 with x=1."),
+    (Look(sight="sync_threads"), "a look at sync threads."), (Look(rounds=2), "a look at starts, 2 times."),
+    (ChatLoad(clients=1000, rooms=100, largest_room=50, listeners=7, burst_at_s=5.0, burst_messages=3),
+     "1,000 clients in 100 rooms, each sending 0.2 messages/s of 100 characters for 30 s, 50 of them in one room, "
+     "7 only listen, 3 said at once to the largest room after 5.0 s."),
+    (ChatLoad(slow_readers=2, churn_per_s=0.5, storm_at_s=0.0), "for 30 s, 2 do not read, 0.5 leave and come each second, "
+     "all cut off after 0.0 s."),
+    (ChatLoad(), "300 clients in 30 rooms, each sending 0.2 messages/s of 100 characters for 30 s."),
+])  # fmt: skip
+def test_what_was_asked_of_a_load_is_said_in_words(load, words):
+    asked, settings, one_repeat = setup([run_of(load)], ["one"])
+    assert asked.startswith("One case, run once: ") and asked.endswith(words)
+    assert settings == "The settings were the same in all runs." and one_repeat.startswith("One repeat cannot tell")
+
+
+def test_cases_their_repeats_and_what_differs_between_them_are_counted():
+    loads = [(HttpLoad(users=users), StackSettings(uwsgi_processes=n)) for users, n in ((200, 10), (100, 5))]
+    sentences = setup([run_of(load, repeat, settings) for repeat in (1, 2) for load, settings in loads], ["a", "b"])
+    assert sentences == [
+        "2 cases, each run 2 times, in random order within each repeat: 10,000 requests for / by 100 users; "
+        "10,000 requests for / by 200 users.",
+        "The cases differ in uwsgi_processes (5, 10).",
+    ]  # fmt: skip
+    whole = run_of(HttpLoad(users=7))
+    assert "slices of 3 s of / by 7 users" in setup([replace(whole, whole=whole, start_s=1.0, end_s=4.0)], ["a"])[0]
+
+
+def test_of_other_tools_files_what_they_cannot_tell_is_repeated_and_of_many_not_all():
+    told = {"cannot_tell": ["p95", "errors"], "notes": ["a note"]}
+    runs = [run_of(Foreign(tool="k6"), environment=told, run=f"r{n}") for n in range(20)]
+    sentences = setup([*runs[:3], run_of(Foreign(tool="wrk"), run="silent"), *runs[3:]], ["a"])
+    assert sentences[0].startswith("Result files of k6, wrk: ") and sentences[2] == "r0: cannot tell p95, errors; a note."
+    assert len(sentences) == 2 + 15 and not any("silent" in sentence for sentence in sentences[1:])
+
+
+def test_a_look_shows_what_was_seen_with_its_range():
+    rows = pd.DataFrame({"valid": [True, True], "starts": [10, 20], "stop_s": np.nan})
+    row = look_row("d", rows)
+    assert list(row) == ["case", "looks", *[name for name in row if "start" in name.lower()]] and len(row) == 3
+    assert row["looks"] == "2" and list(row.values())[2] == "15.0 (10.0–20.0)"
+
+
+def test_what_to_type_to_measure_it_again():
+    load, five = HttpLoad(users=7), StackSettings(uwsgi_processes=7)
+    named = [run_of(load, repeat, point="a", experiment=name) for name, repeat in (
+        ("eight-cases", 1), ("eight-cases", 4), ("crowds-quick", 2), ("crowds-quick", 1), ("eight-cases-jmeter@site", 3),
+    )]  # fmt: skip
+    assert commands(named) == [
+        "fab experiment eight-cases --repeats 4", "fab experiment crowds --quick --repeats 2",
+        "fab experiment eight-cases --generator jmeter --repeats 3",
+    ]  # fmt: skip
+    assert commands([run_of(load), run_of(load, settings=five), run_of(ChatLoad())]) == [
+        "fab reset", "fab http --users 7", "fab reset && fab set --uwsgi-processes 7", "fab chat",
+    ]  # fmt: skip
+    plan = PlanLoad(file="a plan.jmx", parameters="x=1", warmup_s=5)
+    assert commands([run_of(plan)])[1] == "fab load --file 'a plan.jmx' --parameters x=1 --warmup-s 5"
+    assert commands([run_of(PlanLoad(file="b.js"))])[1] == "fab load --file b.js"
+    files = [run_of(Foreign(tool="k6"), environment={"file": name}) for name in ("a.csv", "b c.csv", "a.csv")]
+    assert commands(files) == ["fab import a.csv 'b c.csv' --as e"]
