@@ -30,7 +30,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -139,13 +139,14 @@ def forked(tests: list[str], limit_s: float, plugin: Calls | None = None) -> tup
         finally:
             sys.stdout.flush()
             os._exit(code)
-    ends_s = time.monotonic() + max(60, 10 * limit_s)
-    while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < ends_s:
-        time.sleep(0.02)
+    ends_s, ended = time.monotonic() + max(60, 10 * limit_s), (0, 0)
     try:
-        os.killpg(pid, signal.SIGKILL)  # and what the tests started
-    except ProcessLookupError:
-        pass
+        while not ended[0] and time.monotonic() < ends_s:
+            time.sleep(0.02)
+            ended = os.waitpid(pid, os.WNOHANG)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # and what the tests started
     status = ended[1] if ended[0] else os.waitpid(pid, 0)[1]
     return os.waitstatus_to_exitcode(status), report.read_text() if plugin and report.exists() else "{}"
 
