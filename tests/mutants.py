@@ -46,7 +46,7 @@ WINGS = ("stacklab/runs", "stacklab/study", "stacklab/stack", "app/chat", "app/i
 MORE = ("provision/commit-settings",)
 BY_WAY = {
     "app/": ("test_app_parts", "test_app_chat_sockets", "test_app_instance", "test_app_presence"),
-    "provision/commit-settings": ("test_commit",),
+    "provision/commit-settings": ("test_commit_steps", "test_commit"),
     "stacklab/runs/foreign/": ("test_foreign", "test_percentiles"),
     "stacklab/runs/rows": ("test_loadgen_http", "test_loadgen_chat"),
     "stacklab/runs/": ("test_plans", "test_validity"),
