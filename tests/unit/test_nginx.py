@@ -39,6 +39,7 @@ def test_what_is_configured_is_read_from_the_files_that_the_workers_were_started
         "balance_max_fails": 4, "balance_fail_timeout_s": 9,
     }  # fmt: skip
     assert SETTINGS["balance_zone"].read(machine()) is True
+    assert [name for name, one in SETTINGS.items() if not one.of_instances] == list(seen)[:2], "of a site without a chat"
 
 
 @pytest.mark.parametrize(("path", "written_s", "known"), [
