@@ -101,7 +101,8 @@ def tests_of(module: str) -> list[str]:
 class Calls:
     """A plugin of pytest's: of each test whether it passed, how long it took, and which functions of the copy it called."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Path) -> None:
+        self.told = told
         self.tests: dict[str, dict] = {}
 
     @pytest.hookimpl(wrapper=True)
@@ -126,10 +127,24 @@ class Calls:
         test = self.tests.setdefault(report.nodeid, {"passed": False})
         test["passed"] = report.passed and (report.when == "setup" or test["passed"])
 
+    def pytest_sessionfinish(self) -> None:
+        self.told.write_text(json.dumps(self.tests))
 
-def forked(tests: list[str], limit_s: float, plugin: Calls | None = None) -> tuple[int, str]:
-    """pytest's exit code for these tests of the copy (or the signal's number, negative), and the plugin's tests as JSON."""
-    report = COPY / "calls.json"
+
+class Chosen:
+    """A plugin of pytest's: these tests of a file, in this order, until one fails."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.places = {name: place for place, name in enumerate(names)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config, items: list) -> None:
+        config.option.maxfail = 1
+        items[:] = sorted((item for item in items if item.nodeid in self.places), key=lambda item: self.places[item.nodeid])
+
+
+def forked(file: str, limit_s: float, plugin: Calls | Chosen) -> int:
+    """pytest's exit code for a file of the copy's tests, or the number of the signal that ended it, negative."""
     if not (pid := os.fork()):
         os.setsid()
         os.chdir(COPY)
@@ -144,8 +159,7 @@ def forked(tests: list[str], limit_s: float, plugin: Calls | None = None) -> tup
         sys.modules.pop("tests", None)
         code = 99
         try:
-            code = pytest.main([*PYTEST, *([] if plugin else ["-x"]), *tests], [plugin] if plugin else [])
-            report.write_text(json.dumps(plugin.tests if plugin else {}))
+            code = pytest.main([*PYTEST, file], [plugin])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -160,7 +174,7 @@ def forked(tests: list[str], limit_s: float, plugin: Calls | None = None) -> tup
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # and what the tests started
     status = ended[1] if ended[0] else os.waitpid(pid, 0)[1]
-    return os.waitstatus_to_exitcode(status), report.read_text() if plugin and report.exists() else "{}"
+    return os.waitstatus_to_exitcode(status)
 
 
 @cache
@@ -176,7 +190,7 @@ def calls_of(file: str) -> dict[str, dict]:
     kept = CALLS / f"{Path(file).stem}-{hashlib.sha256(code_sum() + (COPY / file).read_bytes()).hexdigest()[:16]}.json"
     if not kept.exists():
         CALLS.mkdir(parents=True, exist_ok=True)
-        kept.write_text(forked([file], NO_TEST_TIMES_OUT_S, Calls())[1])
+        forked(file, NO_TEST_TIMES_OUT_S, Calls(kept))
     tests = json.loads(kept.read_text())
     if failed := [name for name, test in tests.items() if not test.get("passed")]:
         print(f"{file}: skipped, or failing on the code as it is, and left out:", *failed, sep="\n    ", flush=True)
@@ -191,8 +205,8 @@ def functions(code: str) -> list[tuple[int, int]]:
     )
 
 
-def calling(module: str, line: int, code: str) -> Iterator[tuple[list[str], float]]:
-    """File by file, (tests, the quickest first, and how long they take, in s) that call the function around a line; if none
+def calling(module: str, line: int, code: str) -> Iterator[tuple[str, list[str], float]]:
+    """(file, its tests, the quickest first, and how long they take, in s) that call the function around a line; if none
     does, that call the module; if none does, all, since what runs in a process of its own is not seen.
     """
     around = [first for first, last in functions(code) if first <= line <= last]
@@ -205,7 +219,7 @@ def calling(module: str, line: int, code: str) -> Iterator[tuple[list[str], floa
             names = sorted(filter(lambda name: wanted(tests[name]), tests), key=lambda name: tests[name]["duration_s"])
             if names:
                 some = True
-                yield names, sum(tests[name]["duration_s"] for name in names)
+                yield file, names, sum(tests[name]["duration_s"] for name in names)
         if some:
             return
 
@@ -229,9 +243,9 @@ def mutated(module: str, mutant: str, number: int) -> Iterator[None]:
 def found(module: str, line: int, code: str, mutant: str, number: int) -> bool | None:
     """Whether a test fails with the mutant; None where there are no tests."""
     failed = None
-    for tests, takes_s in calling(module, line, code):
+    for file, tests, takes_s in calling(module, line, code):
         with mutated(module, mutant, number):
-            failed = forked(tests, 10 + 3 * takes_s)[0] != pytest.ExitCode.OK
+            failed = forked(file, 10 + 3 * takes_s, Chosen(tests)) != pytest.ExitCode.OK
         if failed:
             break
     return failed
