@@ -53,6 +53,9 @@ BY_WAY = {
     "stacklab/runs/flow": ("test_validity",),
     "stacklab/runs/validity": ("test_plans",),
     "stacklab/stack/services/": ("test_services", "test_render"),
+    "stacklab/stack/limits": ("test_limits",),
+    "stacklab/stack/processes": ("test_processes",),
+    "stacklab/stack/render": ("test_render",),
     "stacklab/stack/": ("test_services", "test_site", "test_tasks"),
     "stacklab/study/effects": ("test_analysis",),
     "stacklab/study/drawing": ("test_plots",),
@@ -67,7 +70,7 @@ PYTEST = (
     "-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin",
 )  # fmt: skip
 IMPORTING = 99
-FILES = 2  # of tests for a module: where fewer are named for it, those that import it
+FILES = 2  # of tests for a module: where fewer are its own, such that import it
 MEMORY_BYTES = 4 << 30
 NO_TEST_TIMES_OUT_S = 600
 

@@ -22,3 +22,5 @@ def test_beyond_what_one_worker_may_open_there_are_more_workers():
     raised = raised_for(10_000, StackSettings(nginx_worker_processes=1))
     assert (raised.nginx_worker_processes, raised.nginx_worker_connections) == (2, 12_800)
     assert raised_for(10_000, StackSettings(nginx_worker_processes=4)).nginx_worker_processes == 4
+    most, beyond = (raised_for(clients, StackSettings(nginx_worker_processes=1)) for clients in (6250, 6251))
+    assert (most.nginx_worker_processes, most.nginx_worker_connections) == (1, 16_000) and beyond.nginx_worker_processes == 2
