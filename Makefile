@@ -143,6 +143,6 @@ build/cosmic-ray/.lock: requirements/mutants.lock
 audit: build/audit/.lock
 	build/audit/bin/python requirements/locks.py audit
 
-# Faults put into the code by lot, and how many the unit tests find: an hour for all of it; MODULES="stacklab/runs/sums.py".
+# Faults put into the code by lot, and how many the unit tests find: hours for all of it; MODULES="stacklab/runs/sums.py".
 mutants: build/cosmic-ray/.lock .venv/.tests
 	$(PY) -m tests.mutants $(MODULES)
