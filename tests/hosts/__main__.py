@@ -1,8 +1,7 @@
 """What the README says to type, on the Debians that people have: `make test-hosts`.
 
     python -m tests.hosts [12 13 testing]     a small `make lab`, and the tests without a lab (docs/changing-the-lab.md)
-    python -m tests.hosts --quick 13          `fab up provision http` in place of `make lab`, and the tests but for those of the
-                                              site, which runs on the web host
+    python -m tests.hosts --quick 13          `fab up provision http` in place of `make lab`, and tests of what Debians differ in
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ HEAD = "| Debian | Python | mmdebstrap | systemd | `{lab}`, s | tests |\n|---|--
 MAKE_LAB = "make lab BLOCKS=1"
 QUICK_LAB = "make .venv/.lock && provision/needs lab && .venv/bin/fab up provision http --users 10 --requests 1000"
 TESTS = "make test-unit"
-QUICK_TESTS = f"PYTEST_ADDOPTS=--ignore=tests/unit/app {TESTS}"
+# Who may do what, processes, packages, shells, SSH, Python; of all the tests a tenth of the time.
+DIFFER_IN = "brought changing commit commit_steps doctor files host imports labs_machine make measuring own_pip provisioning site"
+QUICK_TESTS = f"{TESTS} UNIT_TESTS='{' '.join(f'tests/unit/test_{name}.py' for name in DIFFER_IN.split())}'"
 
 
 def try_out(desk: Desk, lab: str, tests: str) -> str:

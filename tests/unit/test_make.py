@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 from here import wait_until
 
-from tests.hosts.__main__ import try_out
+from tests.hosts.__main__ import QUICK_TESTS, try_out
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ["R&D (내 것)", "a [b] {c}; d", "it's \"so\" $HOME `id` \\n", "#1 100% *?"]
@@ -188,6 +188,11 @@ def test_a_desk_tells_what_its_tests_skipped(capsys):
     desk = SimpleNamespace(release="13", booted=contextlib.nullcontext, step=lambda command: said.get(command, "13.8\n3.13.5\n"))
     assert try_out(desk, "make lab", "make test-unit") == "| 13.8 | 3.13.5 | 0 | 9 passed, 2 skipped |"
     assert capsys.readouterr().err == "SKIPPED [2] a.py:1: NO BROWSER HERE (on Debian 13)\n"
+
+
+def test_the_tests_that_a_desk_of_make_test_has_are_there():
+    named = re.findall(r"tests/unit/\w+\.py", QUICK_TESTS)
+    assert len(named) > 10 and all((ROOT / name).is_file() for name in named)
 
 
 @pytest.mark.parametrize("beside", ["tests.hosts", "tests/unit"])
