@@ -48,7 +48,7 @@ def fitted(name: str, n: np.ndarray, per_s: np.ndarray, cpus: int) -> Model:
 
 def curves(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
     """{path: n, per_s, valid of each run in a closed loop} of those paths that were asked of enough numbers of processes."""
-    closed = [run for run in runs if run.kind == "http" and not run.workload.requests_per_s]
+    closed = [run for run in runs if run.kind == "http" and run.has("requests") and not run.workload.requests_per_s]
     if not closed:
         return {}
     table = summarize(closed)
