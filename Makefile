@@ -93,10 +93,9 @@ faults: .venv/.tests
 	@bash provision/needs lab unit test
 	$(PYTEST) tests/lab tests/unit --faults -n 2 --dist loadfile $(if $(QUICK),--quick)
 
-UNIT_TESTS ?= tests/unit
 test-unit: .venv/.tests
 	@bash provision/needs unit
-	$(PYTEST) $(UNIT_TESTS) -n auto --dist loadfile  # a file of tests stays on one CPU
+	$(PYTEST) tests/unit -n auto --dist loadfile  # a file of tests stays on one CPU
 
 HOSTS ?= 12 13 testing
 test-hosts: .venv/.tests

@@ -28,7 +28,9 @@ QUICK_LAB = "make .venv/.lock && provision/needs lab && .venv/bin/fab up provisi
 TESTS = "make test-unit"
 # Who may do what, processes, packages, shells, SSH, Python; of all the tests a tenth of the time.
 DIFFER_IN = "brought changing commit commit_steps doctor files host imports labs_machine make measuring own_pip provisioning site"
-QUICK_TESTS = f"{TESTS} UNIT_TESTS='{' '.join(f'tests/unit/test_{name}.py' for name in DIFFER_IN.split())}'"
+QUICK_TESTS = "make .venv/.tests && provision/needs unit && .venv/bin/python -m pytest -n auto --dist loadfile " + " ".join(
+    f"tests/unit/test_{name}.py" for name in DIFFER_IN.split()
+)
 
 
 def try_out(desk: Desk, lab: str, tests: str) -> str:
