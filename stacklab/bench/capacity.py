@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from stacklab.bench.onsite import load_on
 from stacklab.bench.plan import CHAT, SLOPE_RAMP_S, Experiment, Point, named
-from stacklab.bench.servers import DELIVERED, MOST, P95_S, doubted, generator_of, searched, tried
+from stacklab.bench.servers import MOST, doubted, generator_of, searched, tried
 from stacklab.settings import StackSettings
 from stacklab.stack.limits import raised_for
-from stacklab.workload import ChatLoad, HttpLoad, Look
+from stacklab.workload import DELIVERED_SHARE, P95_S, ChatLoad, HttpLoad, Look
 
 if TYPE_CHECKING:
     from stacklab.bench.experiment import Bench
@@ -81,5 +81,5 @@ def _answered(out: Path, load: HttpLoad) -> dict[str, Any]:
     p95_s, share = float(response_s(counted[good]).quantile(0.95)), float(good.sum()) / load.requests
     return {
         "p95_s": p95_s, "delivered_share": share, **generator_of(out, counted["start_s"]),
-        "borne": share >= DELIVERED and p95_s <= P95_S,
+        "borne": share >= DELIVERED_SHARE and p95_s <= P95_S,
     }  # fmt: skip

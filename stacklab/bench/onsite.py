@@ -14,10 +14,11 @@ from stacklab.stack.change import fitting, require_effect
 from stacklab.workload import HttpLoad, Look, PlanLoad, Workload
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "clients_held": ("sockets",), "daphne_processes": (), "sync_threads": ("the lab's pages",), "starts": (),
-    "socket_shares": ("sockets",), "most_clients": ("sockets", "talk"), "most_requests": ("pages",), "server_stops": ("sockets",),
+    "clients_held": ("a Daphne", "sockets"), "daphne_processes": ("a Daphne",), "starts": ("a Daphne",),
+    "sync_threads": ("a Daphne", "the lab's pages"), "socket_shares": ("a Daphne", "sockets"),
+    "most_clients": ("a Daphne", "sockets", "talk"), "most_requests": (), "server_stops": ("a Daphne", "sockets"),
 }  # fmt: skip
-"""{sight: what a look at it asks of a site, besides a Daphne; of pages alone, none}."""
+"""{sight: what a look at it asks of a site, besides a page}."""
 
 
 def load_on(workload: Workload, site: Site) -> Workload:
@@ -35,7 +36,7 @@ def load_on(workload: Workload, site: Site) -> Workload:
         return workload.replace(path=site.page(workload.path))
     if isinstance(workload, Look):
         needs = NEEDS[workload.sight]
-        if site.asgi is None and needs != ("pages",):
+        if "a Daphne" in needs and site.asgi is None:
             raise LabError(
                 f"the site {site.name} has no Daphne to look at: its {FILE} names no asgi; 'fab provision --site lab' goes back "
                 "to the lab's own"

@@ -17,12 +17,11 @@ from stacklab.labs.host import Host
 from stacklab.runs.validity import MAX_GENERATOR_SHARE
 from stacklab.settings import ASGI_SERVERS, StackSettings
 from stacklab.stack.limits import raised_for
-from stacklab.workload import ChatLoad, Look, Workload
+from stacklab.workload import DELIVERED_SHARE, P95_S, ChatLoad, Look, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.experiment import Bench
 
-P95_S, DELIVERED = 0.25, 0.99  # what a load must keep to be borne
 LATE_S = P95_S / 10  # by which a generator may be late that judges this
 FIRST, MOST = 100, 3200  # clients that the search begins with, and never goes beyond
 BORNE = ChatLoad(clients=FIRST, rooms=FIRST // 10, messages_per_s=0.5, duration_s=6, ramp_s=4)
@@ -115,7 +114,7 @@ def _borne(out: Path, load: ChatLoad) -> dict[str, Any]:
     p95_s, share = float(counted["latency_s"].quantile(0.95)), float((counted["copies"] > 0).mean())
     return {
         "connected": connected, "p95_s": p95_s, "delivered_share": share, **generator_of(out, counted["sent_s"]),
-        "borne": min(connected, share) >= DELIVERED and p95_s <= P95_S,
+        "borne": min(connected, share) >= DELIVERED_SHARE and p95_s <= P95_S,
     }  # fmt: skip
 
 

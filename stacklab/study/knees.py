@@ -13,6 +13,7 @@ from stacklab.runs.results import Run
 from stacklab.runs.seen import read_seen
 from stacklab.study import drawing
 from stacklab.study.costs import Figure, figure, in_words
+from stacklab.workload import DELIVERED_SHARE, P95_S
 
 PAGES, MESSAGES = "pages", "messages"
 SEARCHES = {
@@ -22,8 +23,7 @@ SEARCHES = {
 """{sight: what it searches the knee of, the column of its trials that says how much that was, its unit}."""
 UNITS = {of: unit for of, _, unit in SEARCHES.values()}
 WORK = {PAGES: "requests", MESSAGES: "deliveries"}
-LOST_SHARE = 0.01  # "nothing lost": one in a hundred at most, since a single one is luck
-P95_MS = 250.0
+P95_MS = P95_S * 1000
 FEWEST_FOR_OTHERS = 3  # blocks, without which no other is told
 
 
@@ -41,7 +41,7 @@ def trials(runs: Sequence[Run], p95_ms: float = P95_MS) -> pd.DataFrame:
         of, column, _ = SEARCHES[run.workload.sight]
         for seen in read_seen(run.path):
             p95, delivered = seen.get("p95_s", np.nan) * 1000, min(seen.get("delivered_share", 0), seen.get("connected", 1))
-            met = p95 <= p95_ms and delivered >= 1 - LOST_SHARE
+            met = p95 <= p95_ms and delivered >= DELIVERED_SHARE
             about = {"of": of, "experiment": run.experiment, "repeat": run.repeat, "valid": run.validity.valid}
             rows.append(about | {"load_per_s": seen.get(column, np.nan), "p95_ms": p95, "met": bool(met)})
     columns = ["of", "experiment", "repeat", "valid", "load_per_s", "p95_ms", "met"]

@@ -46,18 +46,21 @@ def fitted(name: str, n: np.ndarray, per_s: np.ndarray, cpus: int) -> Model:
     return Model(name, (rate,), lambda n: rate * grown(n))
 
 
-def curves(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
-    """{path: n, per_s, valid of each run in a closed loop} of those paths that were asked of enough numbers of processes."""
+def curves(runs: Sequence[Run]) -> list[tuple[str, pd.DataFrame]]:
+    """(path, n, per_s and valid of each run in a closed loop) of those loads that were put on enough numbers of processes while
+    all else was the same.
+    """
     closed = [run for run in runs if run.kind == "http" and run.has("requests") and not run.workload.requests_per_s]
     if not closed:
-        return {}
+        return []
     table = summarize(closed)
     table = pd.DataFrame({
+        "else": [str((run.settings.replace(uwsgi_processes=1), run.workload.replace(requests=1))) for run in closed],
         "path": [run.workload.path for run in closed], "n": [run.settings.uwsgi_processes for run in closed],
         "per_s": table["throughput_per_s"], "valid": table["valid"].astype(bool),
     })  # fmt: skip
-    every = {path: rows.dropna() for path, rows in table.groupby("path", sort=False)}
-    return {path: rows for path, rows in every.items() if _sound(rows)["n"].nunique() >= FEWEST}
+    every = [(rows["path"].iloc[0], rows.dropna()) for _, rows in table.groupby("else", sort=False)]
+    return [(path, rows) for path, rows in every if _sound(rows)["n"].nunique() >= FEWEST]
 
 
 def _sound(rows: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +88,7 @@ def scores(rows: pd.DataFrame, cpus: int) -> dict[str, float]:
 def table(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A line a page: how far off each model was on numbers of processes that it had not seen."""
     told = []
-    for path, rows in curves(runs).items():
+    for path, rows in curves(runs):
         off = scores(rows, runs[0].environment["web"]["cpus"])
         each = {name: f"{off[name]:.0%}" for name in (LAW, LINE, CPUS)}
         told.append({"page": path, "processes": f"1 to {rows['n'].max()}", "nearest": next(iter(off))} | each)
@@ -109,7 +112,7 @@ def picture(runs: Sequence[Run]) -> Picture:
     """Throughput over processes, a picture a page: the runs, and the three models fitted to the sound ones."""
     shown = curves(runs)
     drawn = Picture(figsize=(6.5 * len(shown) + 1, 4.4), layout="constrained")
-    for ax, (path, rows) in zip(np.atleast_1d(drawn.subplots(1, len(shown))), shown.items(), strict=True):
+    for ax, (path, rows) in zip(np.atleast_1d(drawn.subplots(1, len(shown))), shown, strict=True):
         sound = _sound(rows)
         drawing.marks(ax, rows["n"], rows["per_s"], rows["valid"], drawing.INK, "o")
         over = np.linspace(1, rows["n"].max(), 100)

@@ -28,7 +28,7 @@ ROLES = {"front": ("nginx",), "pages": ("uwsgi", "gunicorn"), "chat": ("daphne",
 PARTS = {"front": "workers", "pages": "processes", "chat": "instances", "redis": "servers"}
 """{role: what its processes are called}; each uses one core at most."""
 FEWEST_BLOCKS = 3
-OPEN_FILES = 20_000  # of a process, where the machine gives no more; nginx takes two for each client, and 1/16 it keeps free
+OPEN_FILES = 65_536  # of a process, as the units have it; nginx takes two for each client, and 1/16 it keeps free
 PORTS = 28_232  # from which nginx connects to one instance: Linux' own range
 LINK_BITS_PER_S = 1e9
 LIMITS = {
@@ -114,7 +114,7 @@ def sized(blocks: Sequence[Block], measured: Measured, demand: Demand) -> dict[s
     answers = [_answer(block, measured, demand) for block in blocks]
     roles = [_role(role, [answer[role] for answer in answers], demand) for role in ROLES]
     shares = {of: figure((_usable(block, of, measured.cpus) for block in blocks), ahead=True) for of in blocks[0].knees}
-    tightest = max(roles, key=lambda role: role.pop("in_hosts"))
+    tightest = max(roles, key=lambda role: max(np.mean([answer[role["role"]][limit] for answer in answers]) for limit in LIMITS))
     asked = {name: getattr(demand, name) for name in ("requests_per_s", "sockets", "deliveries_per_s", "room_size")}
     more = {"hosts": sum(role["hosts"] for role in roles), "redis_servers": roles[-1][PARTS["redis"]]["estimate"]}
     beyond = {name: value / measured.most[name] for name, value in asked.items() if value > measured.most.get(name, 0) > 0}
@@ -178,7 +178,6 @@ def _role(role: str, answers: Sequence[Mapping[str, float]], demand: Demand) -> 
     return {
         "role": role, **dict(zip(("hosts", "low", "high"), whole(hosts).values(), strict=True)), "limit": limit,
         PARTS[role]: parts, **{name: of.to_dict() for name, of in told.items() if role == "front" or name != "bits_per_s"},
-        "in_hosts": hosts.estimate,
     }  # fmt: skip
 
 

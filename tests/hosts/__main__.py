@@ -26,7 +26,7 @@ HEAD = "| Debian | Python | mmdebstrap | systemd | `{lab}`, s | tests |\n|---|--
 MAKE_LAB = "make lab BLOCKS=1"
 QUICK_LAB = "make .venv/.lock && provision/needs lab && .venv/bin/fab up provision http --users 10 --requests 1000"
 TESTS = "make test-unit"
-# Who may do what, processes, packages, shells, SSH, Python; of all the tests a tenth of the time.
+# Who may do what, processes, packages, shells, SSH, Python.
 DIFFER_IN = "brought changing commit commit_steps doctor files host imports labs_machine make measuring own_pip provisioning site"
 QUICK_TESTS = "make .venv/.tests && provision/needs unit && .venv/bin/python -m pytest -n auto --dist loadfile " + " ".join(
     f"tests/unit/test_{name}.py" for name in DIFFER_IN.split()

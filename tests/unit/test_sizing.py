@@ -73,7 +73,7 @@ def test_what_gives_way_first_is_named():
     assert roles(seen)["front"]["hosts"] == 21, "20.0016 links"
     silent = DEMAND.replace(messages_per_min=0, page_views_per_min=0.001, users=10_000_000, chat_share=1.0)
     light = {key: 0.0 if key[0] == "socket" else value for key, value in COSTS.items()}
-    assert sized([Block(light, KNEES)] * 3, HOST, silent)["first_limit"]["limit"] == "open_files"
+    assert sized([Block(light, KNEES)] * 3, HOST, silent)["first_limit"] == {"role": "chat", "limit": "ports"}
 
 
 def test_what_was_not_seen_is_called_extrapolated():
