@@ -41,6 +41,20 @@ def site(certificates):
         yield site
 
 
+@pytest.fixture(scope="session")
+def of_loadtests():
+    """`of_loadtests(name)`: a module of loadtests/, which import each other by their plain names."""
+
+    def load(name):
+        sys.path.insert(0, str(ROOT / "loadtests"))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(str(ROOT / "loadtests"))
+
+    return load
+
+
 @pytest.fixture
 def commit(tmp_path, monkeypatch):
     """provision/commit-settings as a module, with nothing of this computer in its reach."""

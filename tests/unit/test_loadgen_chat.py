@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +15,6 @@ from stacklab.bench.load import run_load
 from stacklab.errors import LoadError
 from stacklab.site import LAB, Chat, Site
 from stacklab.workload import ChatLoad
-
-LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"
 
 
 @pytest.fixture(scope="module")
@@ -272,12 +268,8 @@ def test_in_a_storm_all_are_cut_off_and_come_back_at_once(chat):
 
 
 @pytest.fixture(scope="module")
-def chatsocket():
-    sys.path.insert(0, str(LOADTESTS))
-    import chatsocket
-
-    yield chatsocket
-    sys.path.remove(str(LOADTESTS))
+def chatsocket(of_loadtests):
+    return of_loadtests("chatsocket")
 
 
 @given(body=st.binary(max_size=300), mask=st.binary(min_size=4, max_size=4))

@@ -1,8 +1,6 @@
 """Somebody's own chat as the load speaks it: what it sends, and what it recognises, however the site wraps it."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,18 +8,12 @@ from hypothesis import strategies as st
 
 from stacklab.site import Chat, Site
 
-LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"
 TUTORIALS = Chat(path="/ws/chat/{room}/", send='{"message": "{text}"}')
 
 
 @pytest.fixture(scope="module")
-def sitechat():
-    sys.path.insert(0, str(LOADTESTS))
-    try:
-        import sitechat
-    finally:
-        sys.path.remove(str(LOADTESTS))
-    return sitechat
+def sitechat(of_loadtests):
+    return of_loadtests("sitechat")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 
 import h11
@@ -13,21 +12,11 @@ from wsproto.connection import Connection as Peer
 from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from stacklab.files import ROOT
-
-LOADTESTS = ROOT / "loadtests"
-
 
 @pytest.fixture(scope="module")
-def lean():
+def lean(of_loadtests):
     """The modules of the two clients."""
-    sys.path.insert(0, str(LOADTESTS))
-    try:
-        import chatsocket
-        import connection
-    finally:
-        sys.path.remove(str(LOADTESTS))
-    return SimpleNamespace(Connection=connection.Connection, chatsocket=chatsocket)
+    return SimpleNamespace(Connection=of_loadtests("connection").Connection, chatsocket=of_loadtests("chatsocket"))
 
 
 class Wire:
