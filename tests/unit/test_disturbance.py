@@ -1,5 +1,7 @@
 """What disturbed a measurement: which samples count, and how unequal the slices of a block were."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,3 +45,24 @@ def test_a_computer_that_did_nothing_has_no_share_of_steal(http, tmp_path):
 def test_what_no_slice_measured_differed_by_nothing():
     assert usually_uneven([[{}, {}]]) == usually_uneven([]) == {"steal_share": 0.0, "others_cores": 0.0}
     assert uneven([{}, {"steal_share": 0.5}]) == []
+
+
+def window(kind: str, of: str, table: dict, **known) -> tuple[float, float]:
+    """Of a run that has one table."""
+    run = SimpleNamespace(
+        kind=kind, whole=None, has=lambda name: name == of, table=lambda name: pd.DataFrame(table),
+        once=lambda name, make: make(), **known,
+    )  # fmt: skip
+    return load_window(run)
+
+
+def test_a_burst_has_all_the_time_that_was_asked_for():
+    said = {"warmup": False, "sent_s": [12.0, 12.5], "received_s": [13.0, np.nan], "burst": True}
+    asked = SimpleNamespace(burst_at_s=2.0, duration_s=10.0)
+    assert window("chat", "messages", said, workload=asked) == (10.0, 20.0)
+    assert window("chat", "messages", said | {"received_s": [13.0, 21.0]}, workload=asked) == (10.0, 21.0)
+    assert window("chat", "messages", said | {"burst": False}, workload=asked) == (12.0, 13.0)
+
+
+def test_of_a_tool_without_samples_the_load_is_what_nginx_logged():
+    assert window("plan", "server", {"end_s": [11.0, 13.0], "duration_s": [1.5, 0.5]}, clock_offset_s=1.0) == (8.5, 12.0)
