@@ -25,7 +25,8 @@ from stacklab.workload import PlanLoad
 
 ANSWERS_WITHIN_S = 60  # a tool that is asked for its version
 JAR = Path("bin", "ApacheJMeter.jar")
-HEAP = "-Xmx512m"
+# Java's second compiler takes seconds of a core for code that a load of seconds hardly gets to use; the first one is done in two.
+JAVA_OPTIONS = ("-Xmx512m", "-XX:TieredStopAtLevel=1")
 NO_JMETER = (
     "there is no JMeter here: 'make jmeter' gets one and says its JMETER_HOME; or unpack Apache's (5.6) and name its folder so, "
     "or put its bin/ on the PATH"
@@ -150,7 +151,7 @@ def find_jmeter(environment: Mapping[str, str]) -> list[str]:
     java = shutil.which("java", path=os.fspath(Path(java_home, "bin")) if java_home else path)
     if java is None:
         raise LoadError(NO_JAVA)
-    return [java, HEAP, "-Djava.awt.headless=true", "-jar", os.fspath(jar.resolve())]
+    return [java, *JAVA_OPTIONS, "-Djava.awt.headless=true", "-jar", os.fspath(jar.resolve())]
 
 
 def _jmeter_versions(found: list[str]) -> dict[str, str]:
