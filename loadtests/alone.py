@@ -55,10 +55,11 @@ def forget(environment: Environment, **_) -> None:
 
 
 def site(environment: Environment) -> Target:
-    """The site of --host. Where none is told, or it shows no certificate of the CA: says what to do, and ends the test.
-
-    One that cannot be reached is let pass: each request will say so.
+    """The site of --host, looked at when the first user is made. Where none is told, or it shows no certificate of the CA: says
+    what to do, and ends the test. One that cannot be reached is let pass: each request will say so.
     """
+    if environment.site is not None:
+        return environment.site
     host, ca = environment.host or "", environment.ca or environment.parsed_options.ca
     if not host.startswith("https://"):
         _stop(environment, f"host={host!r} is no site's https:// address: give --host https://WEB, as 'fab status' says it")
@@ -71,6 +72,7 @@ def site(environment: Environment) -> Target:
         _stop(environment, f"{host} shows no certificate of {by} ({error.verify_message}): {advice}")
     except OSError:
         pass
+    environment.site = target
     return target
 
 

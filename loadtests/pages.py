@@ -31,9 +31,7 @@ class Visitor(User):
 
     def __init__(self, environment):
         super().__init__(environment)
-        if environment.site is None:
-            environment.site = alone.site(environment)
-        self.connection = Connection(environment.site, environment.parsed_options.path, None)
+        self.connection = Connection(alone.site(environment), environment.parsed_options.path, None)
 
     def wait_time(self) -> float:
         """Seconds until its next request."""

@@ -209,7 +209,7 @@ class Foreign(Checked):
 
 
 OF_THE_LAB = ("url", "host", "port", "scheme", "ca")  # parameters that each plan is given
-PLAN_TOOLS = {".jmx": "JMeter", ".py": "Locust", ".js": "k6", ".lua": "wrk"}
+PLAN_TOOLS = {".jmx": "JMeter", ".py": "Locust", ".toml": "Locust", ".js": "k6", ".lua": "wrk"}
 """{how the name of a plan ends: the tool that runs it}."""
 
 
@@ -221,7 +221,7 @@ class PlanLoad(Checked):
     `warmup_s` seconds are not counted, in which tools start, and the site's caches fill.
     """
 
-    file: str = text("", "the plan: of JMeter (.jmx), Locust (.py), k6 (.js) or wrk (.lua)")
+    file: str = text("", "the plan: of JMeter (.jmx), Locust (.py), k6 (.js) or wrk (.lua); or what visitors do (.toml)")
     sha256: str = text("", "of the plan")
     parameters: str = text("", "what the plan is to know, as in threads=200,loops=100")
     users: int | None = number(None, 1, 60_000, "users at once, where the parameter users or threads says so")

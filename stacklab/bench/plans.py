@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from stacklab import visits
 from stacklab.bench.load import LOG_TAIL_LINES, SAMPLE_INTERVAL_S, STOP_S, Progress
-from stacklab.bench.tools import TOOLS, Job, Tool, tool_of
+from stacklab.bench.tools import TOOLS, VISITS_END, Job, Tool, tool_of
 from stacklab.errors import LoadError, ResultsError, SettingsError
 from stacklab.files import ROOT, place
 from stacklab.labs.cpus import allowed
@@ -43,7 +44,9 @@ def plan_load(file: str | Path, parameters: str = "", warmup_s: float | None = N
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read ({error.strerror})") from error
     tool = TOOLS[PLAN_TOOLS[suffix]]
-    if not any(mark in plan for mark in tool.marks):
+    if suffix == VISITS_END:
+        _check_visits(file, plan)
+    elif not any(mark in plan for mark in tool.marks):
         raise SettingsError(f"{file}: is no plan of {tool.name} ({suffix}): nothing in it says {tool.marks[0].decode()}")
     if tool.name == "Locust" and "," in os.fspath(path):
         raise SettingsError(f"{path}: has a comma in it, at which Locust ends the name of a file; call it otherwise")
@@ -55,6 +58,13 @@ def plan_load(file: str | Path, parameters: str = "", warmup_s: float | None = N
     users = named.get("users", named.get("threads", ""))
     changes = {"users": int(users)} if re.fullmatch("[0-9]{1,9}", users) else {}
     return asked.replace(**changes, **({} if warmup_s is None else {"warmup_s": warmup_s}))
+
+
+def _check_visits(file: str | Path, plan: bytes) -> None:
+    try:
+        visits.parse(plan.decode("utf-8-sig"))
+    except (UnicodeDecodeError, SettingsError) as error:
+        raise SettingsError(f"{file}: {error}") from error
 
 
 def read_plan(workload: PlanLoad) -> bytes:
@@ -201,6 +211,7 @@ def _write_rows(workload: PlanLoad, results: Path, out: Path) -> dict[str, Any]:
         shutil.move(results, kept)
         raise _error(tool, out, f"what {tool.name} wrote cannot be read, and is kept as {kept} ({error})") from error
     told = {name: run.environment[name] for name in TOLD_OF if name in run.environment}
+    told["notes"] = [*told.get("notes", ()), *_warnings(tool, out)]
     for name, held in run.held.items():
         if isinstance(held, pa.Table):
             _check_summary(held, tool, out)
@@ -212,6 +223,12 @@ def _write_rows(workload: PlanLoad, results: Path, out: Path) -> dict[str, Any]:
             _check_answers(table, workload, out)
         write_table(table, out / f"{name}.parquet")
     return told
+
+
+def _warnings(tool: Tool, out: Path) -> list[str]:
+    """What the tool warned of, each once."""
+    said = (out / f"{tool.name.lower()}.out").read_text(encoding="utf-8", errors="replace")
+    return [f"{tool.name}: {words}" for words in dict.fromkeys(re.findall(tool.warning, said))] if tool.warning else []
 
 
 def _beginning(results: Path) -> bytes:

@@ -38,6 +38,7 @@ NO_WRK = "there is no wrk on the PATH: 'apt-get install wrk' brings it"
 COLUMNS = ("timestamp_format=ms", "time=true", "label=true", "response_code=true", "response_message=true", "successful=true",
            "assertion_results_failure_message=true", "bytes=true", "output_format=csv", "print_field_names=true")  # fmt: skip
 ROWS = ROOT / "loadtests" / "rows.py"
+VISITS, VISITS_END = ROOT / "loadtests" / "visits.py", ".toml"  # the locustfile that does what such a file says
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Tool:
 
     `marks`: a plan of it holds one of these. `find(environment)`: its command, or LoadError. `command(found, job)`: all of it.
     `variables(job)`: of its environment. `seen(text)`: how many requests, and failed ones, some more of its results hold.
-    `is_one_thread`: it cannot use more than one core. `fine`: exit codes with which it did what it was to do.
+    `is_one_thread`: it cannot use more than one core. `fine`: exit codes with which it did what it was to do. `warning`: a
+    pattern of what it prints and a run is to note.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Tool:
     seen: Callable[[bytes], tuple[int, int]] = lambda text: (0, 0)
     is_one_thread: bool = False
     fine: tuple[int, ...] = (0,)
+    warning: str | None = None
 
     def found(self) -> list[str]:
         """The command of this computer's, without its arguments. LoadError, which says how to get one, if there is none."""
@@ -184,8 +187,11 @@ def _locust_command(found: list[str], job: Job) -> list[str]:
     given = {"users": "10", "duration_s": "30"} | job.workload.named()
     users, seconds = given.pop("users"), given.pop("duration_s")
     told = {"host": job.url, "users": users, "spawn-rate": users, "run-time": f"{seconds}s", "exit-code-on-error": "0"} | given
+    locustfile = job.plan
+    if locustfile.lower().endswith(VISITS_END):
+        locustfile, told = VISITS, told | {"visits": job.plan}
     flags = [word for name, value in told.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return [*found, "-f", f"{job.plan},{ROWS}", "--headless", "--only-summary", *flags]
+    return [*found, "-f", f"{locustfile},{ROWS}", "--headless", "--only-summary", *flags]
 
 
 def _locust_seen(text: bytes) -> tuple[int, int]:
@@ -219,7 +225,7 @@ TOOLS = {
         "Locust", "run.csv", (b"locust",), lambda _: [sys.executable, "-m", "locust"], lambda _: {"locust": version("locust")},
         _locust_command,
         lambda job: {"STACKLAB_ROWS": f"{job.raw}/run.csv", "SSL_CERT_FILE": str(job.ca), "REQUESTS_CA_BUNDLE": str(job.ca)},
-        _locust_seen, is_one_thread=True,
+        _locust_seen, is_one_thread=True, warning=r"/WARNING/\S+: (.*)",
     ),
     "k6": Tool(
         "k6", "run.csv", (b"k6",), _on_path("k6", NO_K6), lambda found: _version("k6", [*found, "version"], r"^k6\S* (v\S+)"),

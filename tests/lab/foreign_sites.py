@@ -1,4 +1,4 @@
-"""Three projects that nobody of the lab wrote: made as their own documentation has it, by their own commands.
+"""Four projects that nobody of the lab wrote: made as their own documentation has it, by their own commands.
 
 The versions are fixed, so that a test that fails tomorrow fails for the lab's own sake.
 """
@@ -36,6 +36,45 @@ def describe(root: Path, text: str) -> Path:
 def plain(folder: Path) -> Path:
     """A new project, untouched: no Channels, no requirements, DEBUG, nobody's host name but localhost."""
     return describe(startproject(folder, "plainsite"), '[site]\nwsgi = "plainsite.wsgi"\nhealth = "/admin/login/"\n')
+
+
+def echo(folder: Path) -> Path:
+    """A new project with one WebSocket, which says what it hears; no requirements."""
+    root = startproject(folder, "echosite")
+    (root / "echosite" / "asgi.py").write_text(ECHO)
+    return describe(root, ECHO_SITE)
+
+
+ECHO_SITE = """
+[site]
+wsgi = "echosite.wsgi"
+asgi = "echosite.asgi"
+health = "/admin/login/"
+websocket = "/ws/echo/"
+[chat]
+send = "{text}"
+heard_by = "sender"
+"""
+
+ECHO = """
+import os
+
+from channels.generic.websocket import WebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "echosite.settings")
+
+
+class Echo(WebsocketConsumer):
+    def receive(self, text_data=None, bytes_data=None):
+        self.send(text_data=text_data)
+
+
+sockets = URLRouter([path("ws/echo/", Echo.as_asgi())])
+application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": sockets})
+"""
 
 
 def tutorial(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import base64
 
+import foreign_sites
 import jupytext
 import nbclient
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from stacklab import stack
 from stacklab.files import ROOT
 from stacklab.runs.results import load_runs
+from stacklab.site import read_project
 
 NAMES = sorted(path.stem for path in (ROOT / "notebooks" / "src").glob("*.py"))
 IMAGES = {"00_start_here": 8, "01_eight_cases": 9, "02_chat_and_daphne": 4, "03_balancing": 5, "04_failover": 3}
@@ -23,18 +25,23 @@ def results(tmp_path_factory):
 
 @pytest.fixture
 def executed(at_defaults, lab, results, tmp_path, monkeypatch):
-    """`executed(name)` is that notebook after a run in a folder that has nothing to do with the project."""
+    """`executed(name, (old, new) …)` is that notebook, changed so, after a run in a folder that has nothing to do with the
+    project.
+    """
     monkeypatch.setenv("STACKLAB_LAB", lab.name)
     monkeypatch.setenv("STACKLAB_RESULTS", str(results))
     monkeypatch.delenv("STACKLAB_FULL", raising=False)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
-    def run(name):
+    def run(name, *changes):
         source = (ROOT / "notebooks" / "src" / f"{name}.py").read_text()
         # Two blocks of the eight cases are as good as five to see that every cell works, and a minute and a half.
         source = source.replace("eight_cases(quick=QUICK)", "eight_cases(quick=QUICK, repeats=2)")
         source = source.replace("budget_s=120", "budget_s=25")
+        for old, new in changes:
+            assert old in source, old
+            source = source.replace(old, new)
         notebook = jupytext.reads(source, fmt="py:percent")
         client = nbclient.NotebookClient(
             notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(elsewhere)}}
@@ -63,6 +70,44 @@ def test_a_notebook_runs_from_top_to_bottom_and_puts_the_settings_back(name, exe
     assert not warnings
     assert load_runs(results)
     assert stack.current(at_defaults) == found
+
+
+# ---------------------------------------------------------------- on somebody's own site
+
+SMALL = """
+from dataclasses import replace
+talk = {"clients": 6, "rooms": 6, "messages_per_s": 2.0, "duration_s": 4.0, "ramp_s": 0.5}
+points = tuple(replace(point, workload=point.workload.replace(**talk)) for point in plan.points[:2])
+plan = replace(plan, points=points)
+"""
+
+
+@pytest.fixture
+def echo_site(at_defaults, tmp_path):
+    """A site with a WebSocket and none of the lab's own pages is under test, and then the lab's own again."""
+    stack.use_site(at_defaults, read_project(foreign_sites.echo(tmp_path)))
+    yield
+    stack.use_site(at_defaults, None)
+
+
+@pytest.mark.faults
+def test_on_somebodys_own_site_a_notebook_asks_what_there_is_and_says_so(echo_site, executed, results):
+    notebook = executed("00_start_here", ('"requests": 400', '"requests": 60'), ('"requests": 200', '"requests": 60'))
+    words = "".join(output.data.get("text/markdown", "") for output in outputs(notebook) if "data" in output)
+    assert "no page `/io/?ms=50` and no `/cpu/?ms=20`: `/admin/login/` is asked instead" in words and "--site lab" in words
+    runs = [run for run in load_runs(results / "adhoc") if run.site.name == "echosite"]
+    assert {run.workload.path for run in runs} == {"/admin/login/"}
+    assert all((run.table("requests")["status"] == 200).all() for run in runs)
+
+    once = "clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=2"
+    executed(
+        "02_chat_and_daphne", (once, "clients=3, rooms=3, messages_per_s=2, duration_s=2, ramp_s=0.5"),
+        ("print(console.estimate_text", f"{SMALL}print(console.estimate_text"),
+    )  # fmt: skip
+    runs = load_runs(results / "one-vs-three-quick@echosite")
+    met = {run.settings.daphne_instances: set(run.table("connections")["instance"]) for run in runs}
+    assert met == {1: {"daphne@1"}, 3: {"daphne@1", "daphne@2", "daphne@3"}}, "nginx tells which took a socket"
+    assert all(run.table("messages")["copies"].eq(1).all() for run in runs), "each hears itself"
 
 
 def test_a_notebook_run_again_measures_nothing_twice(executed, results):
