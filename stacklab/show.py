@@ -14,6 +14,7 @@ from stacklab.stack import Applied
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
     from stacklab.runs.results import Run
+    from stacklab.study.costs import Figure
     from stacklab.study.paired import MetricVerdict
     from stacklab.study.verdicts import Judgement
 
@@ -197,6 +198,15 @@ def calibration_text(calibration: Calibration) -> str:
         f"usual here: {usual}", str(calibration.path),
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def speed_text(host: str, speed: Figure) -> str:
+    """How quick another host's cores are, and what to do with it."""
+    ends = f"{speed.estimate:.2f} ({speed.low:.2f}–{speed.high:.2f})"
+    return (
+        f"a core of {host} does {ends} times the work of one of the lab's web host, by the CPU seconds of the same Python\n"
+        f"fab size --host-speed {speed.estimate:.2f} says how many such hosts a load takes"
+    )
 
 
 def side_by_side_text(runs: list[Run]) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from stacklab.labs.host import Host
     from stacklab.runs.calibration import Calibration
     from stacklab.runs.results import Run
+    from stacklab.study.costs import Figure
     from stacklab.study.sides import Sides
     from stacklab.study.verdicts import Judgement
 
@@ -300,11 +301,18 @@ def _first_look(plan: Experiment, bar: Bar, repeat: int) -> None:
             bar.say(f"a first look, while more comes: {path}")
 
 
-def calibrate(quick: bool = False, json: bool = False, lab: str | None = None) -> Calibration:
+def calibrate(quick: bool = False, json: bool = False, host: str | None = None, lab: str | None = None) -> Calibration | Figure:
     """What can this machine tell? A page against itself, six minutes."""
     from stacklab import console
     from stacklab.bench.calibration import calibrate as measure_itself
 
+    if host is not None:
+        from stacklab.bench.speed import speeds
+        from stacklab.study.costs import figure
+
+        speed = figure(speeds(open_lab(host).web(), open_lab(lab).web()))
+        print(json_format.dumps(speed.to_dict()) if json else show.speed_text(host, speed))
+        return speed
     with console.Bar(sys.stderr if json else sys.stdout) as bar:
         seen = measure_itself(open_lab(lab), quick=quick, on_slice=bar.on_run)
     print(json_format.dumps(seen.to_dict(), indent=1) if json else show.calibration_text(seen))
@@ -320,7 +328,11 @@ def compare(
     if files is not None or with_ is not None:
         given = flags | {"budget_s": budget_s, "chat": chat or None, "seed": seed, "fresh": fresh or None, "lab": lab}
         others = [name for name, value in given.items() if value is not None]
-        return _compare_files(files, with_, decimal("margin", margin, 0.001, 1), json, others)
+        from stacklab.study import sides
+
+        sides_seen = sides.compare_files(files, with_, decimal("margin", margin, 0.001, 1), others)
+        print(json_format.dumps(sides_seen.to_dict(), indent=1) if json else sides.text(sides_seen))
+        return sides_seen
     from stacklab import console
     from stacklab.bench.comparison import compare as measure_both
     from stacklab.bench.points import two_points
@@ -334,20 +346,6 @@ def compare(
             on_look=lambda seen: None if json else bar.say(show.look_text(seen)),
         )
     print(json_format.dumps(seen.to_dict(), indent=1) if json else show.comparison_text(seen))
-    return seen
-
-
-def _compare_files(files: str | None, with_: str | None, margin: float, json: bool, flags: list[str]) -> Sides:
-    """Files of any tool, and kept runs, against others."""
-    from stacklab.files import RESULTS
-    from stacklab.runs.foreign.keeping import named, words_of
-    from stacklab.study import sides
-
-    if not files or not with_ or flags:
-        named_too = f"and no --{flags[0].replace('_', '-')}: nothing is measured" if flags else "both"
-        raise LabError(f"to compare files takes --files A1,A2 --with B1,B2, {named_too}")
-    seen = sides.compare_sides(named(words_of(files), RESULTS), named(words_of(with_), RESULTS), margin)
-    print(json_format.dumps(seen.to_dict(), indent=1) if json else sides.text(seen))
     return seen
 
 
@@ -389,14 +387,9 @@ def report(name: str) -> Path:
 def write_report_of(name: str) -> Path:
     """The report of the runs that there are of an experiment; LabError if there is none."""
     plain_pictures()  # before Matplotlib is imported
-    from stacklab.files import RESULTS
-    from stacklab.runs.results import load_runs
-    from stacklab.study.report import write_report
+    from stacklab.study.report import report_of
 
-    runs = load_runs(RESULTS / name)
-    if not runs:
-        raise LabError(f"{RESULTS / name} holds no whole run yet; measure first ('fab experiment')")
-    return write_report(runs, RESULTS / name / "report.html")
+    return report_of(name)
 
 
 def export(name: str, out: str | None = None) -> list[Path]:

@@ -170,7 +170,7 @@ class Look(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Demand(Checked):
-    """What people will do on a site, and how well it is to serve them: what `fab size` is asked."""
+    """What people will do on a site, how well it is to serve them, and on what hosts: what `fab size` is asked."""
 
     users: int = number(50_000, 1, 1_000_000_000, "people on the site at once")
     page_views_per_min: float = decimal(2.0, 0, 6000, "page views of each of them; one is one request to Django")
@@ -179,6 +179,9 @@ class Demand(Checked):
     room_size: int = number(20, 1, 60_000, "people in a room, each of whom gets its messages")
     p95_ms: float = decimal(P95_S * 1000, 1, 60_000, "milliseconds that 95 of 100 pages, and messages, may take at most")
     spare: float = decimal(0.3, 0, 0.9, "share of each host to be left free")
+    host_cpus: int | None = number(None, 1, 1024, "CPUs of each host (none: as many as were measured)")
+    host_memory_gib: float | None = decimal(None, 0.25, 65_536, "memory of each host in GiB (none: as much as was measured)")
+    host_speed: float = decimal(1.0, 0.02, 50, "times the work of the measured host's core ('fab calibrate --host' tells)")
 
     @property
     def requests_per_s(self) -> float:

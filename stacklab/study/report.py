@@ -11,8 +11,9 @@ import jinja2
 import pandas as pd
 
 from stacklab.errors import ResultsError
+from stacklab.files import RESULTS
 from stacklab.runs.calibration import calibration_of, in_words
-from stacklab.runs.results import Run
+from stacklab.runs.results import Run, load_runs
 from stacklab.study import analysis, costs, drawing, generators, improvements, knees, pictures, scaling, servers, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
@@ -51,6 +52,14 @@ class Extra:
     title: str
     note: str
     table: list[dict[str, str]]
+
+
+def report_of(name: str) -> Path:
+    """Write the report of what there is of an experiment on disk. ResultsError if that is nothing."""
+    runs = load_runs(RESULTS / name)
+    if not runs:
+        raise ResultsError(f"{RESULTS / name} holds no whole run yet; measure first ('fab experiment')")
+    return write_report(runs, RESULTS / name / "report.html")
 
 
 def write_report(runs: Sequence[Run], out: Path) -> Path:

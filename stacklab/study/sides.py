@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stacklab.errors import ResultsError
+from stacklab.errors import LabError, ResultsError
+from stacklab.files import RESULTS
+from stacklab.runs.foreign.keeping import named, words_of
 from stacklab.runs.foreign.source import plain
 from stacklab.runs.foreign.telling import LINEAR, NEAREST
 from stacklab.runs.results import Run
@@ -76,6 +78,17 @@ class Sides:
             "decided_by": f"{self.pairs} pairs of runs" if self.pairs > 1 else ONE_RUN,
             "metrics": [asdict(line) for line in self.lines], "notes": list(self.notes),
         }  # fmt: skip
+
+
+def compare_files(files: str | None, with_: str | None, margin: float, flags: Sequence[str] = ()) -> Sides:
+    """Files of any tool, and kept runs, against others, as they are named on a command line: with commas between them.
+
+    LabError unless both are named, and none of the `flags`, which say what to measure.
+    """
+    if not files or not with_ or flags:
+        named_too = f"and no --{flags[0].replace('_', '-')}: nothing is measured" if flags else "both"
+        raise LabError(f"to compare files takes --files A1,A2 --with B1,B2, {named_too}")
+    return compare_sides(named(words_of(files), RESULTS), named(words_of(with_), RESULTS), margin)
 
 
 def compare_sides(a: Sequence[Run], b: Sequence[Run], margin: float = 0.05) -> Sides:

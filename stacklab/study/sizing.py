@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,12 @@ class Measured:
     most: Mapping[str, float]
 
 
+def host_of(measured: Measured, demand: Demand) -> Measured:
+    """The hosts that are asked for: as the one that was measured, where nothing else is said."""
+    memory_bytes = measured.memory_bytes if demand.host_memory_gib is None else demand.host_memory_gib * 2**30
+    return replace(measured, cpus=demand.host_cpus or measured.cpus, memory_bytes=memory_bytes)
+
+
 def kept(root: Path = RESULTS) -> list[Run]:
     """The runs of `capacity` on disk; those of its small version, where there are no others."""
     runs: list[Run] = []
@@ -106,9 +112,9 @@ def _measured(runs: Sequence[Run], trials: Any) -> Measured:
 
 
 def sized(blocks: Sequence[Block], measured: Measured, demand: Demand) -> dict[str, Any]:
-    """{"roles", "first_limit", "extrapolated", "usable_share", "blocks", "asked", "measured_on"}, ready for JSON.
+    """{"roles", "first_limit", "extrapolated", "usable_share", "blocks", "asked", "host", "measured_on"}, ready for JSON.
 
-    A role: role, hosts, low, high (whole hosts, each as the one measured), limit (what makes it so many), what its processes
+    A role: role, hosts, low, high (whole hosts, each as `host` has it), limit (what makes it so many), what its processes
     are called (workers, processes, instances, servers), cores, memory_bytes and, of the front, bits_per_s, each with its ends.
     """
     answers = [_answer(block, measured, demand) for block in blocks]
@@ -118,6 +124,8 @@ def sized(blocks: Sequence[Block], measured: Measured, demand: Demand) -> dict[s
     asked = {name: getattr(demand, name) for name in ("requests_per_s", "sockets", "deliveries_per_s", "room_size")}
     more = {"hosts": sum(role["hosts"] for role in roles), "redis_servers": roles[-1][PARTS["redis"]]["estimate"]}
     beyond = {name: value / measured.most[name] for name, value in asked.items() if value > measured.most.get(name, 0) > 0}
+    host = host_of(measured, demand)
+    more |= {"cpus": host.cpus / measured.cpus, "speed": max(demand.host_speed, 1 / demand.host_speed)}
     return {
         "roles": roles,
         "first_limit": {"role": tightest["role"], "limit": tightest["limit"]},
@@ -125,6 +133,7 @@ def sized(blocks: Sequence[Block], measured: Measured, demand: Demand) -> dict[s
         "usable_share": {of: share.to_dict() for of, share in shares.items()},
         "blocks": len(blocks),
         "asked": asked | {"p95_ms": demand.p95_ms, "spare": demand.spare},
+        "host": {"cpus": host.cpus, "memory_bytes": host.memory_bytes, "speed": demand.host_speed},
         "measured_on": {"cpus": measured.cpus, "memory_bytes": measured.memory_bytes},
     }
 
@@ -151,20 +160,21 @@ def _answer(block: Block, measured: Measured, demand: Demand) -> dict[str, dict[
     usable = {"front": min(shares.values()), "pages": shares[PAGES], "chat": of_chat, "redis": of_chat}
     bits_per_s = 8 * sum(works[work] * block.cost(work, ("nginx",), BYTES) for work in ("page", "delivery"))
     sockets = {"front": demand.sockets, "chat": demand.sockets}
-    answers = {}
+    host, answers = host_of(measured, demand), {}
     for role, services in ROLES.items():
         used = sum(number * block.cost(work, services, CPU) for work, number in works.items())
-        cores, held = used / usable[role] / (1 - demand.spare), sockets.get(role, 0.0)
+        cores, held = used / usable[role] / (1 - demand.spare) / demand.host_speed, sockets.get(role, 0.0)
         files = held * {"front": 2 * 16 / 15, "chat": 1}.get(role, 0) / OPEN_FILES
         ports = held / PORTS if role == "chat" else 0.0
-        waits = demand.requests_per_s * block.cost("page", services, BUSY) / (1 - demand.spare)  # Little's law
+        # Little's law; what of it is waiting for others no quicker core makes shorter.
+        waits = demand.requests_per_s * block.cost("page", services, BUSY) / (1 - demand.spare) / min(1.0, demand.host_speed)
         parts = max(cores, files, ports, waits if role == "pages" else 0.0)
         memory = math.ceil(parts) * block.cost("process", services, MEMORY) + held * block.cost("socket", services, MEMORY)
         answers[role] = {
             "cores": cores, "parts": parts, "memory_bytes": memory, "bits_per_s": bits_per_s if role == "front" else 0.0,
-            "cpu": cores / measured.cpus, "memory": memory / measured.memory_bytes / (1 - demand.spare),
+            "cpu": cores / host.cpus, "memory": memory / host.memory_bytes / (1 - demand.spare),
             # A host holds as many processes as it has cores, or as were measured on it: so many share its files and ports.
-            "open_files": files / max(measured.cpus, measured.instances), "ports": ports / max(measured.cpus, measured.instances),
+            "open_files": files / max(host.cpus, host.instances), "ports": ports / max(host.cpus, host.instances),
             "bandwidth": bits_per_s / LINK_BITS_PER_S / (1 - demand.spare) if role == "front" else 0.0,
         }  # fmt: skip
     return answers
@@ -188,12 +198,14 @@ def whole(of: Figure) -> dict[str, int]:
 
 def text(seen: Mapping[str, Any]) -> str:
     """`sized`, for people."""
-    asked, on = seen["asked"], seen["measured_on"]
+    asked, host, on = seen["asked"], seen["host"], seen["measured_on"]
+    speed = "" if host["speed"] == 1 else f", each {host['speed']:g} times as quick as one that was measured"
     said = [
         f"asked: {asked['requests_per_s']:,.0f} requests/s, {asked['sockets']:,.0f} sockets, {asked['deliveries_per_s']:,.0f} "
         f"deliveries/s in rooms of {asked['room_size']:g};",
         f"95 of 100 within {asked['p95_ms']:g} ms, {asked['spare']:.0%} to spare",
-        f"a host: {on['cpus']} CPUs, {on['memory_bytes'] / 2**30:.1f} GiB, as measured; intervals from {seen['blocks']} blocks",
+        f"a host: {host['cpus']} CPUs, {host['memory_bytes'] / 2**30:.1f} GiB{speed}; measured, in {seen['blocks']} blocks: "
+        f"{on['cpus']} CPUs, {on['memory_bytes'] / 2**30:.1f} GiB",
         "",
         f"{'':<8}{'hosts':>16}{'processes':>30}{'cores':>22}{'memory, GiB':>24}  most of it for",
     ]
@@ -214,6 +226,7 @@ def text(seen: Mapping[str, Any]) -> str:
     names = {
         "hosts": "hosts, and what several of them cost each other",
         "redis_servers": "Redis servers, which share nothing by themselves",
+        "cpus": "CPUs of a host, and what they cost each other", "speed": "a core's speed, by one kind of work",
     }  # fmt: skip
     said.append("beyond what one host was seen to do:" + ("" if seen["extrapolated"] else " nothing"))
     said += [f"  {names.get(name, name.replace('_', ' '))}: × {times:.3g}" for name, times in seen["extrapolated"].items()]

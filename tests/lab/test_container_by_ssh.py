@@ -254,3 +254,10 @@ def test_destroy_lists_what_provisioning_brought_and_then_leaves_the_machine_as_
     changes = [*(f"- {line}" for line in before if line not in after), *(f"+ {line}" for line in after if line not in before)]
     assert changes == [], "\n".join(changes)
     assert "has no list" in fab("destroy", "--yes").stderr
+
+
+def test_a_hosts_speed_is_told_against_the_labs_as_size_wants_it(lab, home, fab):
+    done = fab("calibrate", "--host", "stacklab@borrowed", "--json")
+    assert done.returncode == 0, done.stderr
+    speed = json.loads(done.stdout)
+    assert 0.5 < speed["low"] <= speed["estimate"] <= speed["high"] < 2, "it is the same machine"

@@ -90,8 +90,25 @@ def test_who_is_off_nginx_is_not_believed(runs):
 
 def test_who_makes_less_than_was_asked_for_is_not_believed(runs):
     [lean] = [run for run in runs if run.point.startswith("lean")]
-    rows = study.seen([lean])
-    assert not study._believed(rows.assign(asked_per_s=9999.0).iloc[0]) and study._believed(rows.iloc[0])
+    [row] = study.seen([lean]).to_dict("records")
+    assert row["made_share"] == pytest.approx(row["throughput_per_s"] / 300) and study._believed(pd.Series(row))
+    assert not study._believed(pd.Series(row | {"made_share": 0.9}))
+    assert study._believed(pd.Series(row | {"made_share": 0.9, "asked_per_s": np.nan})), "nobody asked for a rate"
+
+
+def test_in_a_closed_loop_a_tool_is_held_against_the_one_that_is_least_off_in_its_block():
+    rows = [  # generator, valid, throughput_per_s, its and nginx's p50 and p95
+        ("wrk", True, 1000.0, 0.014, 0.010, 0.026, 0.020), ("k6", True, 900.0, 0.015, 0.010, 0.027, 0.020),
+        ("JMeter", True, 700.0, 0.024, 0.010, 0.026, 0.020), ("lean client", False, 2000.0, 0.010, 0.010, 0.02, 0.02),
+    ]  # fmt: skip
+    columns = ["generator", "valid", "throughput_per_s", "p50_s", "server_p50_s", "p95_s", "server_p95_s"]
+    mine = study._beside(pd.DataFrame(rows, columns=columns).assign(asked_per_s=np.nan)).set_index("generator")
+    assert mine["made_share"].to_dict() == {"wrk": 1, "k6": 0.9, "JMeter": 0.7, "lean client": 2}, "a disturbed one is no measure"
+    assert mine["own_p50_s"].to_dict() == pytest.approx({"wrk": 0, "k6": 0.001, "JMeter": 0.01, "lean client": -0.004})
+    assert {name: study._believed(row) for name, row in mine.drop("lean client").iterrows()} == {
+        "wrk": True, "k6": True, "JMeter": False}  # fmt: skip
+    paced = study._beside(pd.DataFrame(rows, columns=columns).assign(asked_per_s=1000.0))
+    assert paced["own_p50_s"].iloc[0] == pytest.approx(0.004), "below its limits nginx sees what there is"
 
 
 def test_the_report_begins_with_them_and_the_terminal_has_the_table(runs, tmp_path):

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "stacklab"
 
 # DESIGN's wings: each imports only from those before it, `runs` from none of them. Below them stand the words, above
 # them what people see.
-WORDS = ("errors", "files", "settings", "workload", "version", "surroundings", "site")
+WORDS = ("errors", "files", "settings", "workload", "visits", "version", "surroundings", "site")
 WINGS = ("labs", "runs", "stack", "study", "bench")
 TOP = ("show", "doctor", "console", "notebook", "typed", "tasks", "commandline", "command")
 FLOORS = {name: floor for floor, names in enumerate((WORDS, *((wing,) for wing in WINGS), TOP)) for name in names}

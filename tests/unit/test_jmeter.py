@@ -9,6 +9,7 @@ import textwrap
 import xml.etree.ElementTree as ElementTree
 import zipfile
 
+import numpy as np
 import psutil
 import pyarrow.parquet
 import pytest
@@ -276,6 +277,16 @@ def test_a_run_of_a_plan_is_kept_and_read_again_as_sound(tmp_path):
 def test_what_nginx_saw_is_held_against_the_plans_rows(tmp_path, change, words):
     run = by_jmeter(synthetic.http_run(tmp_path / "http", "r1"), tmp_path / "plans", change)
     assert words in " ".join(run.validity.reasons)
+
+
+@pytest.mark.parametrize(("named", "sound"), [("GET /static/site.css", True), ("/static/site.css", True), ("GET /", False)])
+def test_static_files_which_nginx_does_not_log_are_not_missed_in_its_log(tmp_path, named, sound):
+    def change(t):
+        nth = np.arange(len(t["requests"]))
+        return t | {"requests": t["requests"].assign(name=np.where(nth < 9, named, "page")), "server": t["server"].iloc[9:]}
+
+    run = by_jmeter(synthetic.http_run(tmp_path / "http", "r1"), tmp_path / "plans", change)
+    assert (run.validity.measurement == "sound") == sound, run.validity.reasons
 
 
 def test_the_labs_own_addresses_are_the_loads(tmp_path, monkeypatch):

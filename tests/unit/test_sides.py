@@ -205,7 +205,8 @@ def test_what_is_left_out_is_said(run_of):
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    monkeypatch.setattr("stacklab.files.RESULTS", tmp_path / "results")
+    for name in ("stacklab.files.RESULTS", "stacklab.study.sides.RESULTS"):
+        monkeypatch.setattr(name, tmp_path / "results")
     return tmp_path / "results"
 
 

@@ -86,6 +86,22 @@ def test_what_was_not_seen_is_called_extrapolated():
     assert "room size: × 2\n" in text(seen) + "\n"
 
 
+def test_hosts_of_another_size_and_speed_take_so_many_fewer_and_the_distance_is_told():
+    many = DEMAND.replace(users=1_200_000)
+    as_measured, larger = (sized([Block(COSTS, KNEES)] * 3, HOST, demand) for demand in (many, many.replace(
+        host_cpus=8, host_memory_gib=64.0, host_speed=2.0)))  # fmt: skip
+    a, b = roles(as_measured)["pages"], roles(larger)["pages"]
+    assert b["cores"]["estimate"] == pytest.approx(a["cores"]["estimate"] / 2)
+    assert (a["hosts"], b["hosts"]) == (57, 8), "56.25 of two cores, and an eighth of them"
+    assert larger["usable_share"] == as_measured["usable_share"] and larger["measured_on"] == as_measured["measured_on"]
+    assert larger["host"] == {"cpus": 8, "memory_bytes": 64 * 2**30, "speed": 2.0}
+    assert larger["extrapolated"]["cpus"] == 4 and larger["extrapolated"]["speed"] == 2
+    assert not {"cpus", "speed"} & as_measured["extrapolated"].keys()
+    assert "each 2 times as quick" in text(larger) and "times as quick" not in text(as_measured)
+    slower = roles(sized([Block(COSTS, KNEES)] * 3, HOST, many.replace(host_speed=0.5)))["pages"]
+    assert slower["processes"]["estimate"] > a["processes"]["estimate"] == b["processes"]["estimate"]
+
+
 def test_without_chat_there_are_no_hosts_for_it():
     seen = sized([Block(COSTS, {"pages": 800.0})] * 3, HOST, DEMAND.replace(chat_share=0))
     of = roles(seen)

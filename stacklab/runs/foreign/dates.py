@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 DAY_S = 86_400
 DAYS = ("%Y-%m-%d ", "%Y-%m-%dT", "%Y/%m/%d ", "%m/%d/%Y ", "%d/%m/%Y ", "%m/%d/%y ", "%d/%m/%y ", "%d.%m.%Y ", "")
-FORMATS = [day + clock for day in DAYS for clock in ("%H:%M:%S.%f", "%H:%M:%S")]
+FORMATS = [f"{day}%H:%M:%S.%f" for day in DAYS]
 
 
 class Dates:
@@ -53,6 +54,7 @@ class Dates:
 
 
 def _parsed(column: pa.Array, form: str) -> np.ndarray:
-    texts = column.cast(pa.string()).to_pandas().str.strip().str.replace(",", ".")
-    stamps = pd.to_datetime(texts, format=form, errors="coerce")
+    texts = pc.replace_substring(pc.utf8_trim_whitespace(column.cast(pa.string())), ",", ".")
+    whole = pc.replace_substring_regex(texts, r"(:\d\d)$", r"\1.0")  # some tools leave a fraction out where it is none
+    stamps = pd.to_datetime(whole.to_pandas(), format=form, errors="coerce")
     return ((stamps - pd.Timestamp(0)) / pd.Timedelta(seconds=1)).to_numpy(dtype=float, copy=True)
