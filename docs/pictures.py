@@ -1,6 +1,6 @@
 """Draw the README's plots from the runs in results/: `make pictures`.
 
-They need `fab experiment eight-cases`, `one-vs-three` and `channel-layers` at full size, and what there is of
+They need `fab experiment eight-cases`, `one-vs-three`, `channel-layers` and `generators` at full size, and what there is of
 `fab experiment claims`. A plot whose runs are not there stays as it is. (jupyterlab-on-desk.png is a browser's view;
 `make test-vagrant` leaves a new one in build/.)
 """
@@ -13,11 +13,12 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from stacklab.errors import ResultsError
 from stacklab.files import RESULTS
 from stacklab.runs.results import load_runs
-from stacklab.study import plots
+from stacklab.study import generators, plots
 from stacklab.study.drawing import our_style
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import NOT_TESTED, judge_results
@@ -64,8 +65,13 @@ def claims() -> plt.Figure:
     return figure
 
 
+def of_generators() -> Figure:
+    """Load generators side by side. ResultsError if they were not measured here."""
+    return generators.picture(load_runs(RESULTS / generators.EXPERIMENT))
+
+
 if __name__ == "__main__":
-    for name, draw in {"eight-cases": eight_cases, "chat": chat, "claims": claims}.items():
+    for name, draw in {"eight-cases": eight_cases, "chat": chat, "claims": claims, "generators": of_generators}.items():
         try:
             with our_style():
                 draw().savefig(IMAGES / f"{name}.png", dpi=110)

@@ -179,7 +179,7 @@ def picture(runs: Sequence[Run]) -> Figure:
         mine = rows[rows["generator"] == name].dropna(subset="cpu_s_per_1000_requests")
         used = mine["cpu_s_per_1000_requests"]
         drawing.dots(axes[2], number, used, mine["valid"], drawing.colour(number), drawing.marker(number))
-    axes[2].set_xticks(range(len(names)), [drawing.wrapped(name, 8) for name in names])
+    axes[2].set_xticks(range(len(names)), [drawing.wrapped(name.replace("HttpUser", "Http User"), 8) for name in names])
     axes[2].set_ylim(bottom=0)
     drawing.finish(axes[2], "Its own CPU a 1000 requests", "s")
     handles = [
