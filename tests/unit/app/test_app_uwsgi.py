@@ -42,13 +42,16 @@ def backlog(folder: Path) -> int | None:
 
 
 def is_ready(folder: Path) -> bool:
-    """Whether the master answers: it opens its ears for signals and for this socket at the same time."""
+    """Whether the master answers, which opens its ears for signals and for this socket at the same time, and so its workers: one
+    that is told to end before it accepts requests does not hear it, and is waited for as long as uWSGI's mercy lasts, 60 s.
+    """
     with socket.socket(socket.AF_UNIX) as stats:
         try:
             stats.connect(str(folder / "stats.sock"))
-            return stats.recv(1) == b"{"
-        except OSError:
+            told = json.load(stats.makefile("rb"))
+        except (OSError, ValueError):
             return False
+    return all(worker["accepting"] for worker in told["workers"])
 
 
 @pytest.mark.skipif(shutil.which("ss") is None or not UWSGI.exists(), reason="needs ss (iproute2) and pyuwsgi")
