@@ -55,6 +55,7 @@ def everyday(fab, results) -> tuple[list, list[dict]]:
     return outcomes, runs
 
 
+@pytest.mark.faults
 def test_a_trapped_home_makes_no_difference(at_defaults, fab, trapped, clean, tmp_path):
     of_trapped, runs_trapped = everyday(fab, tmp_path / "trapped")
     drawn = (tmp_path / "trapped" / "adhoc" / "report.html").read_bytes()
