@@ -93,7 +93,9 @@ class Guest(Client):
         self.staying = gevent.spawn(self.stay)
 
     def leave(self) -> None:
-        """Say goodbye, and wait a little for the answer."""
+        """Say goodbye, and wait a little for the answer. What it said and has not back by now is not lost: it is away."""
         super().leave()
         self.staying.join(GOODBYE_S)
         self.staying.kill()
+        for said in [said for said in self.company.unheard if said[0] is self]:
+            del self.company.unheard[said]

@@ -9,6 +9,7 @@ then its user is another. Where the file has [arrivals], a user waits until a vi
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import random
 import sys
@@ -29,7 +30,7 @@ from webpage import WebPage
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # where the lab is, whoever starts this
 
 from stacklab.errors import SettingsError  # noqa: E402
-from stacklab.visits import Form, Visits, parse  # noqa: E402
+from stacklab.visits import Form, Login, Visits, parse  # noqa: E402
 
 LATE_S = 1.0  # a visit that begins later than this was one too many for its users
 
@@ -74,10 +75,11 @@ def begin(environment: Environment, **_) -> None:
 def end(environment: Environment, **_) -> None:
     """Whether there were users enough."""
     schedule = getattr(environment, "schedule", None)
-    if schedule and schedule.late:
+    late, due = schedule.late_and_due() if schedule else (0, 0)
+    if late:
         logging.getLogger(__name__).warning(
-            "%d of %d visits began more than %g s late, for all users were at one: give more users (-u)",
-            schedule.late, schedule.begun, LATE_S,
+            "%d of %d visits began more than %g s late or not at all, for all users were at one: give more users (-u)",
+            late, due, LATE_S,
         )  # fmt: skip
 
 
@@ -89,11 +91,11 @@ def is_fine(answer) -> bool:
 def on(answer) -> WebPage:
     """What is on it, if it is HTML."""
     kind = (answer.headers or {}).get("content-type", "")
-    return WebPage(answer.text or "" if kind.startswith("text/html") else "")
+    return WebPage(answer.text or "" if kind.startswith("text/html") else "", answer.url or "")
 
 
 class Schedule:
-    """When the next visit of this process is due: at once, or as [arrivals] says."""
+    """When the next visit of this process is due: at once, or as [arrivals] says, of each process."""
 
     def __init__(self, visits: Visits):
         self.instants: Iterator[float] | None = visits.arrivals and visits.arrivals.instants(random.Random())
@@ -112,6 +114,14 @@ class Schedule:
             gevent.sleep(max(0.0, due_s - time.monotonic()))
             self.late += time.monotonic() - due_s > LATE_S
         self.begun += 1
+
+    def late_and_due(self) -> tuple[int, int]:
+        """How many visits began too late, or should have begun and did not; of how many."""
+        missed = 0
+        if self.instants and self.opened_s.ready():
+            last_s = time.monotonic() - self.opened_s.get() - LATE_S
+            missed = sum(1 for _ in itertools.takewhile(lambda due_s: due_s < last_s, self.instants))
+        return self.late + missed, self.begun + missed
 
 
 class Visitor(FastHttpUser):
@@ -169,29 +179,34 @@ class Visitor(FastHttpUser):
             return None
         page = on(answer)
         for address in page.files if self.visits.visit.with_files else ():
-            file = self.at(path, address)
+            file = self.at(page, address)
             if file.startswith("/") and file not in self.seen:
                 self.seen.add(file)
                 self.client.get(file)
         return page
 
-    def at(self, path: str, address: str) -> str:
-        """The path of an address that stands on a page of this path; as it is, if it is another site's."""
-        return urljoin(self.host + path, address).removeprefix(self.host)
+    def at(self, page: WebPage, address: str) -> str:
+        """The path of an address that stands on the page; all of it, if it is another site's; "" if it is none."""
+        try:
+            return urljoin(page.address, address).removeprefix(self.host)
+        except ValueError:
+            return ""
 
-    def send(self, form: Form, is_login: bool = False) -> None:
+    def send(self, form: Form | Login, is_login: bool = False) -> None:
         """The form on its page, filled in. A login after which its fields are there again has failed."""
         page = self.look_at(form.path)
         if page is None:
             return
         fields = self.visits.fields[form.path]
         there = next((each for each in page.forms if fields.keys() <= each.names), None)
-        if there is None:
+        action = self.at(page, there.action) if there else ""
+        if not action.startswith("/"):
             why = f"no form on this page is sent by POST and has {', '.join(fields)}"
+            why = f"its form is sent to another site: {action}" if there else why
             alone.tell_locust(self.environment, "POST", form.path, self.environment.site.now(), 0.0, 0, why)
             return
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": self.host + form.path}
-        action, data = self.at(form.path, there.action), urlencode({**there.hidden, **fields})
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": page.address}
+        data = urlencode({**there.hidden, **fields})
         with self.client.post(action, name=form.path, data=data, headers=headers, catch_response=True) as answer:
             if is_login and is_fine(answer) and any(fields.keys() <= each.names for each in on(answer).forms):
                 answer.failure("the login was refused: its form came back")

@@ -19,10 +19,11 @@ class WebForm:
 
 
 class WebPage(HTMLParser):
-    """`files` and `forms`, in the order of the page; the files' addresses as they stand in it."""
+    """`files` and `forms`, in the order of the page; their addresses as they stand in it. `address`: its own, after redirects."""
 
-    def __init__(self, html: str):
+    def __init__(self, html: str, address: str = ""):
         super().__init__()
+        self.address = address
         self.files: list[str] = []
         self.forms: list[WebForm] = []
         self._form: WebForm | None = None

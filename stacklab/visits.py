@@ -30,7 +30,14 @@ class Form(Checked):
 
     path: str = text("", "the page's path")
     weight: float = decimal(1.0, 0, 1_000_000, WEIGHT.help)
-    share: float = decimal(1.0, 0, 1, "of a login: share of the visitors who begin with it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login(Checked):
+    """A form that a visit begins with."""
+
+    path: str = text("", "the page's path")
+    share: float = decimal(1.0, 0, 1, "share of the visitors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +88,7 @@ class Visits:
     visit: Visit
     steps: Mapping[str | Form, float]
     fields: Mapping[str, Mapping[str, str]]  # of each form, by its page's path
-    login: Form | None
+    login: Login | None
     chat: Chatting | None
     arrivals: Arrivals | None
 
@@ -103,7 +110,7 @@ def parse(source: str) -> Visits:
         _in("pages", WEIGHT.check, path, weight)
         steps[_path("pages", path)] = weight
     for given in forms if isinstance(forms, list) else [forms]:
-        form = _form("forms", given, fields)
+        form = _form(Form, "forms", given, fields)
         steps[form] = form.weight
     if not any(steps.values()):
         raise SettingsError('[pages] is missing: it says how often each path is asked for, against the others, as in "/" = 5')
@@ -111,19 +118,23 @@ def parse(source: str) -> Visits:
         visit=Visit.from_dict(tables),
         steps=steps,
         fields=fields,
-        login=None if login is None else _form("login", login, fields),
+        login=None if login is None else _form(Login, "login", login, fields),
         chat=None if chat is None else _in("chat", Chatting.from_dict, _table("chat", chat)),
         arrivals=None if arrivals is None else _in("arrivals", Arrivals.from_dict, _table("arrivals", arrivals)),
     )
 
 
-def _form(name: str, given: Any, fields: dict[str, Mapping[str, str]]) -> Form:
+def _form(of: type[Part], name: str, given: Any, fields: dict[str, Mapping[str, str]]) -> Part:
     table = dict(_table(name, given))
     filled_in = _table(f"{name}.fields", table.pop("fields", {}))
     for field, value in filled_in.items():
         _in(f"{name}.fields", TEXT.check, field, value)
-    form = _in(name, Form.from_dict, table)
-    fields[_path(name, form.path)] = filled_in
+    form = _in(name, of.from_dict, table)
+    if _path(name, form.path) in fields:
+        raise SettingsError(f"[{name}] {form.path!r} is told twice: one form of a page is filled in")
+    if not filled_in:
+        raise SettingsError(f"[{name}] fields is missing: it says what is filled in, and which form of the page is meant")
+    fields[form.path] = filled_in
     return form
 
 

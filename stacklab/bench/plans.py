@@ -28,6 +28,7 @@ from stacklab.surroundings import own
 from stacklab.workload import PLAN_TOOLS, PlanLoad
 
 CONNECTS_WITHIN_S = 15.0
+MOST_WARNINGS = 5  # of the tool's, that a run notes
 IS_IT_UP = "Is the stack up, and is the CA this lab's?"
 TOLD_OF = ("notes", "cannot_tell", "percentile")  # what a run's environment has of what its tool wrote
 
@@ -226,9 +227,13 @@ def _write_rows(workload: PlanLoad, results: Path, out: Path) -> dict[str, Any]:
 
 
 def _warnings(tool: Tool, out: Path) -> list[str]:
-    """What the tool warned of, each once."""
+    """What the tool warned of, each once, the first few."""
+    if tool.warning is None:
+        return []
     said = (out / f"{tool.name.lower()}.out").read_text(encoding="utf-8", errors="replace")
-    return [f"{tool.name}: {words}" for words in dict.fromkeys(re.findall(tool.warning, said))] if tool.warning else []
+    told = [f"{tool.name}: {words}" for words in dict.fromkeys(re.findall(tool.warning, said))]
+    more = len(told) - MOST_WARNINGS
+    return [*told[:MOST_WARNINGS], *([f"{tool.name} warned of {more} things more, which stand in its log"] if more > 0 else [])]
 
 
 def _beginning(results: Path) -> bytes:

@@ -225,7 +225,7 @@ TOOLS = {
         "Locust", "run.csv", (b"locust",), lambda _: [sys.executable, "-m", "locust"], lambda _: {"locust": version("locust")},
         _locust_command,
         lambda job: {"STACKLAB_ROWS": f"{job.raw}/run.csv", "SSL_CERT_FILE": str(job.ca), "REQUESTS_CA_BUNDLE": str(job.ca)},
-        _locust_seen, is_one_thread=True, warning=r"/WARNING/\S+: (.*)",
+        _locust_seen, is_one_thread=True, warning=r"/WARNING/\S+: (?!Your selected spawn rate)(.*)",
     ),
     "k6": Tool(
         "k6", "run.csv", (b"k6",), _on_path("k6", NO_K6), lambda found: _version("k6", [*found, "version"], r"^k6\S* (v\S+)"),

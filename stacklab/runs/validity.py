@@ -135,7 +135,8 @@ def _plan(run: Run) -> Iterator[str]:
     if not isinstance(run.workload, PlanLoad) or not run.has("server"):
         return
     requests, logged = run.table("requests") if run.has("requests") else None, run.table("server")
-    answered = _logged_ones(run, requests) if requests is not None else stated(run, "samples")
+    requests = _logged_ones(run, requests) if requests is not None else None
+    answered = len(requests) if requests is not None else stated(run, "samples")
     if len(logged) < answered:
         yield f"nginx logged {len(logged):,} requests, {answered:,} were answered: {answered - len(logged):,} rows are missing."
     addresses = [*run.environment.get("client_addresses", ()), *logged["client"].mode()[:1]]
@@ -145,11 +146,11 @@ def _plan(run: Run) -> Iterator[str]:
         yield from flow.rates(run, requests)
 
 
-def _logged_ones(run: Run, requests: pd.DataFrame) -> int:
-    """How many of a plan's answers nginx has logged: not those that are static files, as far as a label tells the path."""
+def _logged_ones(run: Run, requests: pd.DataFrame) -> pd.DataFrame:
+    """The answers of a plan that nginx has logged: not those that are static files, as far as a label tells the path."""
     path = requests["name"].astype(str).str.rpartition(" ")[2]
     static = path.str.startswith(run.site.static_url) if run.site.static_url else False
-    return int(((requests["status"] > 0) & ~pd.Series(static, index=requests.index)).sum())
+    return requests[(requests["status"] > 0) & ~pd.Series(static, index=requests.index)]
 
 
 def stated(run: Run, quantity: str) -> int:

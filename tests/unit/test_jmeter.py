@@ -283,7 +283,7 @@ def test_what_nginx_saw_is_held_against_the_plans_rows(tmp_path, change, words):
 def test_static_files_which_nginx_does_not_log_are_not_missed_in_its_log(tmp_path, named, sound):
     def change(t):
         nth = np.arange(len(t["requests"]))
-        return t | {"requests": t["requests"].assign(name=np.where(nth < 9, named, "page")), "server": t["server"].iloc[9:]}
+        return t | {"requests": t["requests"].assign(name=np.where(nth % 2, named, "page")), "server": t["server"].iloc[::2]}
 
     run = by_jmeter(synthetic.http_run(tmp_path / "http", "r1"), tmp_path / "plans", change)
     assert (run.validity.measurement == "sound") == sound, run.validity.reasons

@@ -47,6 +47,10 @@ def test_the_file_that_is_there_says_every_word_and_with_all_of_it_read_says_wha
     (f"{PAGE}[chat]\nshare = 2\n", "[chat] share=2 is not allowed: share takes a number from 0 to 1"),
     (f"{PAGE}[chat]\nroms = 2\n", "[chat] Chatting has no field roms; its fields are share, rooms"),
     (f"{PAGE}[login]\nshare = 1\n", "[login] '' is not allowed: a path starts with /"),
+    (f'{PAGE}[login]\npath = "/l/"\n', "[login] fields is missing"),
+    (f'{PAGE}[login]\npath = "/l/"\nweight = 2\nfields = {{ a = "b" }}\n', "[login] Login has no field weight"),
+    ('[[forms]]\npath = "/l/"\nshare = 0.3\nfields = { a = "b" }\n', "[forms] Form has no field share"),
+    (2 * '[[forms]]\npath = "/l/"\nfields = { a = "b" }\n', "[forms] '/l/' is told twice"),
     (f"{PAGE}[login]\npath = 7\n", "[login] path=7 is not allowed: path takes text"),
     (f'{PAGE}[login]\npath = "/l/"\nfields = {{ age = 7 }}\n', "[login.fields] age=7 is not allowed: age takes text"),
     (f'{PAGE}[login]\npath = "/l/"\nfields = "ann"\n', "login.fields='ann' is not allowed"),
@@ -177,6 +181,15 @@ def book(request):
     return show(request, BOOK)
 
 
+def members(request):
+    return redirect("/login/?next=/members/")
+
+
+def elsewhere(request):
+    form = '<form method="post" action="https://other.example/in"><input name="text"></form>'
+    return show(request, HEAD + '<img src="//[cdn]/a.png">' + form)
+
+
 def slow(request):
     time.sleep(2)
     return HttpResponse("at last")
@@ -184,6 +197,7 @@ def slow(request):
 
 urlpatterns = [
     path("", lambda request: show(request, HEAD)), path("login/", login), path("book/", book), path("slow/", slow),
+    path("members/", members), path("elsewhere/", elsewhere),
     path("static/look.css", lambda request: HttpResponse("p {}", content_type="text/css")),
 ]
 application = get_asgi_application()
@@ -221,24 +235,30 @@ BOOK = '[[forms]]\npath = "/book/"\nweight = 1\nfields = { text = "well done" }\
 
 
 def test_a_visitor_logs_in_signs_the_book_with_the_token_gets_each_file_once_and_goes(visited):
-    code, said, visits = visited(f"pages_per_visit = 2\nthink_s = 0.05\n{LOGIN}{BOOK}")
+    code, said, visits = visited(f"pages_per_visit = 2\nthink_s = 0.05\n{LOGIN}{BOOK}", run_time_s=15)
     assert code == 0, said
     whole = ["GET /login/", "GET /static/look.css", "POST /login/", "GET /book/"]
     whole += ["GET /book/", "POST /book/?sign well done", "GET /book/"] * 2
     ended = [visit for visit in visits if len(visit) == len(whole)]
-    assert len(visits) > 3 < len(ended) and len(visits) - len(ended) <= 3, "at most one of each user is under way at the end"
+    assert len(ended) > 1 and len(visits) - len(ended) <= 3, "at most one of each user is under way at the end"
     assert all(visit == whole for visit in ended)
 
 
 @pytest.mark.parametrize(("source", "words"), [
     (LOGIN.replace("of ann", "of bob") + PAGE, "the login was refused: its form came back"),
     (LOGIN.replace("password", "pin") + PAGE, "no form on this page is sent by POST and has name, pin"),
-    (BOOK, "403"),
+    (BOOK, "403"), (BOOK.replace("/book/", "/elsewhere/"), "its form is sent to another site: https://other.example/in"),
     ('[pages]\n"/nowhere" = 1\n', "404"),
 ])  # fmt: skip
 def test_what_a_visitor_is_refused_is_a_failure_in_the_table(visited, source, words):
-    code, said, _ = visited(f"think_s = 0.2\n{source}", users=1, run_time_s=2)
+    code, said, _ = visited(f"think_s = 0.2\n{source}", users=1, run_time_s=6)
     assert code == 1 and words in said, said
+
+
+def test_a_form_is_sent_to_where_its_page_is_after_a_redirect(visited):
+    redirected = LOGIN.replace("/login/", "/members/")
+    code, said, visits = visited(f"think_s = 0.2\npages_per_visit = 1\n{redirected}{PAGE}", users=1, run_time_s=6)
+    assert code == 0 and "POST /login/?next=/members/" in visits[0], said
 
 
 def test_visits_begin_when_they_are_due_however_slow_the_site_is(visited):
@@ -248,7 +268,7 @@ def test_visits_begin_when_they_are_due_however_slow_the_site_is(visited):
     for users in (40, 2):
         _, said, _ = visited(slow, users, run_time_s=8)
         begun[users] = int(re.search(r"^GET +/slow/ +(\d+) ", said, re.MULTILINE)[1])
-        late = re.search(r"(\d+) of (\d+) visits began more than 1 s late, for all users were at one: give more users", said)
+        late = re.search(r"(\d+) of (\d+) visits began more than 1 s late or not at all, .* give more users", said)
     assert begun[2] < begun[40], begun
     assert int(late[1]) >= int(late[2]) / 2, said
 
