@@ -81,7 +81,13 @@ def _gained(host: Host, since: Mark, now: Mark, name: str) -> str:
 
 
 def _from(host: Host, name: str, size: int) -> str:
-    return host.run(f"tail -c +{size + 1} {name}", sudo=True, timeout_s=600)
+    """Whole lines. While another CPU writes, a file may be seen to end, and so a mark to stand, in the middle of one: that line
+    was written before the mark.
+    """
+    text = host.run(f"tail -c +{max(size, 1)} {name}", sudo=True, timeout_s=600)
+    if size:
+        text = text.partition("\n")[2]  # from the last byte before the mark, which is the end of a line or within one
+    return text[: text.rfind("\n") + 1]
 
 
 def parse_line(line: str) -> dict:

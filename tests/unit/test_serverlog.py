@@ -94,6 +94,17 @@ def test_only_what_was_logged_since_the_mark_is_kept_without_the_labs_own_checks
     assert table["status"].to_pylist() == [200, 502]
 
 
+@pytest.mark.parametrize("cut", [1, 14, 60])
+def test_a_line_that_was_half_written_as_somebody_looked_is_before_the_mark_or_not_there_yet(tmp_path, cut):
+    """As happens where nginx has another CPU than who looks."""
+    log = Log(lines({"path": "/before"}))
+    whole, log.text = log.text, log.text[:-cut]
+    since = serverlog.mark(log)
+    log.text = whole + lines({"path": "/a"}, {"path": "/b"}) + lines({"path": "/later"})[:-cut]
+    assert collect(log, since, tmp_path) == 2
+    assert pyarrow.parquet.read_table(tmp_path / "server.parquet")["path"].to_pylist() == ["/a", "/b"]
+
+
 def test_a_run_without_requests_has_an_empty_table(tmp_path):
     log = Log(lines({}))
     assert collect(log, serverlog.mark(log), tmp_path) == 0
