@@ -13,7 +13,6 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from stacklab.errors import ResultsError
 from stacklab.files import RESULTS
@@ -65,7 +64,7 @@ def claims() -> plt.Figure:
     return figure
 
 
-def of_generators() -> Figure:
+def of_generators() -> plt.Figure:
     """Load generators side by side. ResultsError if they were not measured here."""
     return generators.picture(load_runs(RESULTS / generators.EXPERIMENT))
 

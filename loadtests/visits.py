@@ -99,18 +99,18 @@ class Schedule:
 
     def __init__(self, visits: Visits):
         self.instants: Iterator[float] | None = visits.arrivals and visits.arrivals.instants(random.Random())
-        self.opened_s = gevent.event.AsyncResult()
+        self.opened = gevent.event.AsyncResult()
         self.begun = self.late = 0
 
     def open(self) -> None:
         """The first may come now."""
-        if not self.opened_s.ready():
-            self.opened_s.set(time.monotonic())
+        if not self.opened.ready():
+            self.opened.set(time.monotonic())
 
     def wait(self) -> None:
         """Until it is."""
         if self.instants:
-            due_s = self.opened_s.get() + next(self.instants)
+            due_s = self.opened.get() + next(self.instants)
             gevent.sleep(max(0.0, due_s - time.monotonic()))
             self.late += time.monotonic() - due_s > LATE_S
         self.begun += 1
@@ -118,8 +118,8 @@ class Schedule:
     def late_and_due(self) -> tuple[int, int]:
         """How many visits began too late, or should have begun and did not; of how many."""
         missed = 0
-        if self.instants and self.opened_s.ready():
-            last_s = time.monotonic() - self.opened_s.get() - LATE_S
+        if self.instants and self.opened.ready():
+            last_s = time.monotonic() - self.opened.get() - LATE_S
             missed = sum(1 for _ in itertools.takewhile(lambda due_s: due_s < last_s, self.instants))
         return self.late + missed, self.begun + missed
 
@@ -159,7 +159,7 @@ class Visitor(FastHttpUser):
         """Log in, perhaps; then page after page."""
         visits, login = self.visits, self.visits.login
         if login and random.random() < login.share:
-            self.send(login, is_login=True)
+            self.send(login)
             self.think()
         for number in range(visits.visit.pages_per_visit):
             if number:
@@ -192,7 +192,7 @@ class Visitor(FastHttpUser):
         except ValueError:
             return ""
 
-    def send(self, form: Form | Login, is_login: bool = False) -> None:
+    def send(self, form: Form | Login) -> None:
         """The form on its page, filled in. A login after which its fields are there again has failed."""
         page = self.look_at(form.path)
         if page is None:
@@ -208,7 +208,7 @@ class Visitor(FastHttpUser):
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": page.address}
         data = urlencode({**there.hidden, **fields})
         with self.client.post(action, name=form.path, data=data, headers=headers, catch_response=True) as answer:
-            if is_login and is_fine(answer) and any(fields.keys() <= each.names for each in on(answer).forms):
+            if isinstance(form, Login) and is_fine(answer) and any(fields.keys() <= each.names for each in on(answer).forms):
                 answer.failure("the login was refused: its form came back")
 
     def chat(self) -> None:

@@ -307,6 +307,8 @@ def calibrate(quick: bool = False, json: bool = False, host: str | None = None, 
     from stacklab.bench.calibration import calibrate as measure_itself
 
     if host is not None:
+        if quick:
+            raise LabError("--quick is not for --host: a host's speed takes ten seconds")
         from stacklab.bench.speed import speeds
         from stacklab.study.costs import figure
 
@@ -327,12 +329,12 @@ def compare(
     """Is B better than A? Of flags with two values: --users 50,100."""
     if files is not None or with_ is not None:
         given = flags | {"budget_s": budget_s, "chat": chat or None, "seed": seed, "fresh": fresh or None, "lab": lab}
-        others = [name for name, value in given.items() if value is not None]
         from stacklab.study import sides
 
-        sides_seen = sides.compare_files(files, with_, decimal("margin", margin, 0.001, 1), others)
-        print(json_format.dumps(sides_seen.to_dict(), indent=1) if json else sides.text(sides_seen))
-        return sides_seen
+        others = [name for name, value in given.items() if value is not None]
+        both = sides.compare_files(files, with_, decimal("margin", margin, 0.001, 1), others)
+        print(json_format.dumps(both.to_dict(), indent=1) if json else sides.text(both))
+        return both
     from stacklab import console
     from stacklab.bench.comparison import compare as measure_both
     from stacklab.bench.points import two_points

@@ -110,7 +110,8 @@ def table(runs: Sequence[Run]) -> list[dict[str, str]]:
             "runs": f"{row['runs']}" + (f" ({row['disturbed']} disturbed)" if row["disturbed"] else ""),
             "requests/s": words.number(row["throughput_per_s"]), "made": f"{row['made_share']:.0%}",
             "failed": words.number(row["errors"]),
-            "client p50 / p95 / p99, ms": _three(row, ""), "nginx p50 / p95 / p99, ms": _three(row, "server_"),
+            "client p50 / p95 / p99, ms": _in_ms(row, ""), "nginx p50 / p95 / p99, ms": _in_ms(row, "server_"),
+            "its own p50 / p95, ms": _in_ms(row, "own_", (50, 95)),
             "its CPU s per 1000": words.number(row["cpu_s_per_1000_requests"]),
             "requests a connection": words.number(row["requests_per_connection"]),
             "TLS resumed": words.NOTHING if np.isnan(row["resumed_share"]) else f"{row['resumed_share']:.0%}",
@@ -120,8 +121,8 @@ def table(runs: Sequence[Run]) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def _three(row: dict, whose: str) -> str:
-    return " / ".join(words.number(row[f"{whose}p{q}_s"] * 1000) for q in PERCENTILES)
+def _in_ms(row: dict, whose: str, percentiles: Sequence[int] = PERCENTILES) -> str:
+    return " / ".join(words.number(row[f"{whose}p{q}_s"] * 1000) for q in percentiles)
 
 
 def limits(runs: Sequence[Run]) -> list[str]:

@@ -58,6 +58,6 @@ def test_one_row_that_is_no_time_does_not_decide_the_format():
 
 
 def test_a_fraction_that_some_rows_leave_out_is_none():
-    texts = ("13.01.2024 03:04:05.250", "13.01.2024 03:04:06", "13.01.2024 03:04:06,5")
+    texts = ("13.01.2024 03:04:05.250", "13.01.2024 03:04:6", "13.01.2024 03:04:06,5")
     dates = Dates([column(*texts)])
     assert dates.seconds(column(*texts)) - at(2024, 1, 13, 3, 4, 5) == pytest.approx([0.25, 1, 1.5], abs=1e-5)

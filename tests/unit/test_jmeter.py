@@ -77,6 +77,7 @@ def put(tmp_path, load=None, **more):
 def test_a_jmeter_is_found_by_its_home_or_on_the_path(fake, tmp_path):
     jar = str(tmp_path / "jmeter" / "bin" / "ApacheJMeter.jar")
     assert find_jmeter(os.environ)[-1] == jar
+    assert "-XX:TieredStopAtLevel=1" in find_jmeter(os.environ), "the second compiler takes the core of a load of seconds"
     script = tmp_path / "jmeter" / "bin" / "jmeter"
     script.touch(0o755)
     (tmp_path / "links").mkdir()

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from stacklab import tasks
 from stacklab.bench.speed import speeds
-from stacklab.errors import HostError
+from stacklab.errors import HostError, LabError
 
 
 class Here:
@@ -36,3 +37,8 @@ def test_a_host_whose_python_says_something_else_is_told():
 
     with pytest.raises(HostError, match="odd: python3 said 'Python 2.7'"):
         speeds(Odd("odd"), Here("quick"), pairs=1)
+
+
+def test_there_is_no_small_version_of_it():
+    with pytest.raises(LabError, match="--quick is not for --host"):
+        tasks.calibrate(quick=True, host="user@10.1.2.3")

@@ -55,6 +55,6 @@ class Dates:
 
 def _parsed(column: pa.Array, form: str) -> np.ndarray:
     texts = pc.replace_substring(pc.utf8_trim_whitespace(column.cast(pa.string())), ",", ".")
-    whole = pc.replace_substring_regex(texts, r"(:\d\d)$", r"\1.0")  # some tools leave a fraction out where it is none
+    whole = pc.replace_substring_regex(texts, r"(:\d\d?)$", r"\1.0")  # some tools leave a fraction out where it is none
     stamps = pd.to_datetime(whole.to_pandas(), format=form, errors="coerce")
     return ((stamps - pd.Timestamp(0)) / pd.Timedelta(seconds=1)).to_numpy(dtype=float, copy=True)
