@@ -18,6 +18,7 @@ from stacklab.study.paired import BETTER, LOOKS, UNDECIDED, WORSE, MetricVerdict
 from stacklab.study.power import compared
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]
+DATA = Path(__file__).parent / "data"
 
 
 def drawn_by_lot(rng: np.random.Generator, slices: np.ndarray) -> np.ndarray:
@@ -37,8 +38,23 @@ def walk(rng: np.random.Generator, n: int) -> np.ndarray:
 @cache
 def recorded() -> np.ndarray:
     """The log throughputs of slices of one and the same point, in the order of time (see tests/data/README.md)."""
-    rows = np.genfromtxt(Path(__file__).parent / "data" / "noise.csv", delimiter=",", names=True)
+    rows = np.genfromtxt(DATA / "noise.csv", delimiter=",", names=True)
     return np.log(rows["throughput_per_s"])
+
+
+@cache
+def stolen() -> tuple[np.ndarray, np.ndarray]:
+    """Of each recorded block of one and the same point: the log ratio of its two throughputs, and that of what steal left them."""
+    rows = np.genfromtxt(DATA / "steal.csv", delimiter=",", names=True)
+    throughputs, lefts = np.log(rows["throughput_per_s"]), np.log1p(-rows["steal_share"])
+    return throughputs[1::2] - throughputs[::2], lefts[1::2] - lefts[::2]
+
+
+def with_steal(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many of these blocks, drawn with replacement; lot decides which of a block is A."""
+    ratios, lefts = stolen()
+    chosen, signs = rng.integers(len(ratios), size=n), rng.choice([-1, 1], n)
+    return ratios[chosen] * signs, lefts[chosen] * signs
 
 
 def stretch(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -64,10 +80,21 @@ NOISES: dict[str, Noise] = {
 }
 
 
+STOLEN: dict[str, Callable] = {
+    "recorded, others took up to half of the CPUs": lambda rng, n: with_steal(rng, n)[0],
+    "the same, with steal held equal, as it is": with_steal,
+}
+
+
 def tried(noise: Noise, effect: float, times: int, seed: int = 1) -> list[MetricVerdict]:
-    """The verdicts of so many comparisons of B, `effect` times A, under that noise."""
+    """The verdicts of so many comparisons of B, `effect` times A, under that noise, which may come with what steal left."""
     rng = np.random.default_rng(seed)
-    return [compared(noise(rng, LOOKS[-1]) + np.log(effect)) for _ in range(times)]
+    said = []
+    for _ in range(times):
+        values = noise(rng, LOOKS[-1])
+        values, lefts = values if isinstance(values, tuple) else (values, None)
+        said.append(compared(values + np.log(effect), lefts=lefts))
+    return said
 
 
 def row(noise: Noise, times: int) -> tuple[float, float, float, float, float, float]:
@@ -86,7 +113,7 @@ def main(times: int = 5000) -> None:
              "blocks")  # fmt: skip
     print(f"| {' | '.join(heads)} |")
     print("|---|---|---|---|---|---|---|")
-    for name, noise in NOISES.items():
+    for name, noise in (NOISES | STOLEN).items():
         false, same, held, held_ten, found, blocks = row(noise, times)
         print(f"| {name} | {false:.1%} | {same:.0%} | {held:.1%} | {held_ten:.1%} | {found:.0%} | {blocks:.0f} |")
 

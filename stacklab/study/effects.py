@@ -4,7 +4,8 @@ An experiment runs every point once a repeat, in random order. A repeat is a blo
 slow or quick (the hour, the machine's other guests) is the same for all its points and drops out of their
 differences. What is left over is luck; its spread is taken to be alike at all points and is estimated from all
 of them together (the two-way analysis of a randomised block design), so that three repeats of four points tell
-more than three repeats of two. With two points it is the paired t-test.
+more than three repeats of two. With two points it is the paired t-test. Of ratios, what goes with the CPU time that other virtual
+machines took (`study.steal`) is no luck: it is a covariate, where enough is left to find out how far they go with it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from stacklab.study import steal
+
 CONFIDENCE = 0.95
 NOISE_FLOOR = 1e-9  # what arithmetic alone may leave between equal numbers
+FREE_FOR_STEAL = 6  # degrees of freedom, of which one is given for the covariate
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ def contrast(
     weights = np.zeros(len(runs))
     np.add.at(weights, pairs["left"], 1 / n)
     np.add.at(weights, pairs["right"], -1 / n)
-    logs = np.log(values) if ratio else values
-    mean, half = _two_way(runs[sound].reset_index(drop=True), logs[sound], weights[sound], _widened(comparisons))
+    logs, left = (np.log(values), steal.left(runs)) if ratio else (values, np.full(len(values), np.nan))
+    mean, half = _two_way(runs[sound].reset_index(drop=True), logs[sound], left[sound], weights[sound], _widened(comparisons))
     ends = (mean, mean - half, mean + half) if repeats > 1 else (mean, np.nan, np.nan)
     estimate, low, high = np.exp(ends) if ratio else ends
     return Effect("ratio" if ratio else "difference", float(estimate), float(low), float(high), n, disturbed)
@@ -116,22 +120,35 @@ def _pairs(runs: pd.DataFrame, of: np.ndarray, than: np.ndarray, keys: Sequence[
     return left.merge(right, on=list(keys))[["left", "right"]].astype(int)
 
 
-def _two_way(runs: pd.DataFrame, values: np.ndarray, weights: np.ndarray, confidence: float) -> tuple[float, float]:
+def _two_way(
+    runs: pd.DataFrame, values: np.ndarray, left: np.ndarray, weights: np.ndarray, confidence: float
+) -> tuple[float, float]:
     """The weighted sum of `values`, and half the length of its interval (NaN if nothing is left to judge luck by).
 
-    `weights` sum to 0 within each repeat, so that it is free of what moved whole repeats. Luck is what a
-    least-squares fit of a level for each repeat and each point leaves over.
+    `weights` sum to 0 within each repeat, so that it is free of what moved whole repeats. Luck is what a least-squares fit of
+    a level for each repeat and each point leaves over; and of a covariate, `left`, unless that is unknown (NaN) or was the same
+    for all: then the sum is that at equal `left`.
     """
     repeats, points = (pd.factorize(pd.MultiIndex.from_frame(runs[["experiment", name]]))[0] for name in ("repeat", "point"))
     design = np.hstack([np.eye(repeats.max() + 1)[repeats], np.eye(points.max() + 1)[points]])
-    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-    free = len(values) - rank
+    free = len(values) - np.linalg.matrix_rank(design)
+    over, length = _unfitted(design, values), weights @ weights
+    if free >= FREE_FOR_STEAL and np.isfinite(left).all():
+        apart = _unfitted(design, left)
+        if (spread := apart @ apart) > NOISE_FLOOR:
+            power = (apart @ over) / spread
+            values, over, free = values - power * left, over - power * apart, free - 1
+            length += (weights @ left) ** 2 / spread  # the power is known that well
     mean = float(weights @ values)
     if free < 1:
         return mean, np.nan
-    spread = np.sqrt(np.sum((values - design @ fitted) ** 2) / free)
-    half = stats.t.ppf((1 + confidence) / 2, free) * spread * np.linalg.norm(weights)
+    half = stats.t.ppf((1 + confidence) / 2, free) * np.sqrt(over @ over / free * length)
     return mean, max(float(half), NOISE_FLOOR * max(1.0, np.abs(values).max()))
+
+
+def _unfitted(design: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What a least-squares fit leaves over of `values`."""
+    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
 
 
 def _widened(comparisons: int) -> float:

@@ -4,7 +4,7 @@ Each block gives one number: the logarithm of B's value over A's (their differen
 makes a whole block slow or quick drops out of it. Because lot decides which of the two goes first, a number of a pair
 that does not differ is as likely to be above 0 as below, whatever the noise looks like: that alone is what Wilcoxon's
 signed-rank test needs. Its inversion gives the estimate (Hodges and Lehmann 1963: the median of the means of all pairs
-of blocks) and the interval, and a few wild blocks hardly move either.
+of blocks) and the interval, and a few wild blocks hardly move either. Ratios are those at equal steal (`study.steal`).
 
 Who looks several times and stops when the answer is there is wrong more often than he thinks. `LOOKS` are the numbers
 of blocks at which one may look, and each look's interval is so wide (LOOK_ERROR) that over all of them at most one
@@ -20,6 +20,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from stacklab.study import steal
 
 LOOKS = (8, 11, 15, 20, 27, 36, 48, 64)
 LOOK_ERROR = 0.0095  # of each of eight looks, for 5 % in all: Pocock has 0.0120 for looks that lie closer together
@@ -79,11 +81,17 @@ def look(rows: pd.DataFrame, metrics: Sequence[str], margin: float = 0.05, error
 
 
 def of_blocks(rows: pd.DataFrame, metric: str) -> tuple[np.ndarray, str]:
-    """Each block's B against its A, and the scale: logarithms of the ratio, or differences."""
-    sides = rows.pivot_table(index="repeat", columns="side", values=metric, aggfunc="mean").reindex(columns=["A", "B"]).dropna()
-    if metric not in ABSOLUTE_MARGINS and (sides > 0).all(axis=None):
-        return np.log(sides["B"] / sides["A"]).to_numpy(), "ratio"
-    return (sides["B"] - sides["A"]).to_numpy(), "difference"
+    """Each block's B against its A, and the scale: logarithms of the ratio, at equal steal, or differences."""
+    sides = _sides(rows, metric).dropna()
+    if metric in ABSOLUTE_MARGINS or not (sides > 0).all(axis=None):
+        return (sides["B"] - sides["A"]).to_numpy(), "difference"
+    ratios = np.log(sides["B"] / sides["A"]).to_numpy()
+    lefts = _sides(rows.assign(left=steal.left(rows)), "left").reindex(sides.index)
+    return steal.held_equal(ratios, (lefts["B"] - lefts["A"]).to_numpy()), "ratio"
+
+
+def _sides(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    return rows.pivot_table(index="repeat", columns="side", values=column, aggfunc="mean").reindex(columns=["A", "B"])
 
 
 def verdict(metric: str, values: np.ndarray, scale: str, margin: float, error: float, middle: float = 1.0) -> MetricVerdict:

@@ -13,17 +13,24 @@ import pandas as pd
 
 from stacklab.study.effects import t_interval
 from stacklab.study.paired import LOOK_ERROR, LOOKS, POWER, MetricVerdict, interval, of_blocks, verdict
+from stacklab.study.steal import held_equal
 
 MARGIN = 0.05
 TIMES = 400
 LARGEST, STEP = 1.4, 0.001  # of the effects that are tried, as logarithms: four times as much; a thousandth
 
 
-def compared(values: np.ndarray, margin: float = MARGIN, metric: str = "throughput_per_s") -> MetricVerdict | None:
-    """The verdict at which a comparison stops: the first planned look that decides, or the last. None: too few for one."""
+def compared(
+    values: np.ndarray, margin: float = MARGIN, metric: str = "throughput_per_s", lefts: np.ndarray | None = None
+) -> MetricVerdict | None:
+    """The verdict at which a comparison stops: the first planned look that decides, or the last. None: too few for one.
+
+    `lefts`: what steal left to one of each pair more than to the other, to be held equal (`study.steal`).
+    """
     said = None
     for blocks in (look for look in LOOKS if look <= len(values)):
-        said = verdict(metric, values[:blocks], "ratio", margin, LOOK_ERROR)
+        seen = values[:blocks] if lefts is None else held_equal(values[:blocks], lefts[:blocks])
+        said = verdict(metric, seen, "ratio", margin, LOOK_ERROR)
         if said.decided:
             break
     return said
