@@ -47,7 +47,7 @@ FLAGS = {
     "file": "a plan of JMeter (.jmx), Locust (.py), k6 (.js) or wrk (.lua); or what visitors do (.toml)",
     "parameters": "what the plan is to know: threads=200,loops=100",
     "warmup_s": "seconds at the beginning that are not counted: of http those under full load (0 to 600)",
-    "generator": "what puts the load on, of eight-cases: locust, or jmeter",
+    "generator": "what puts the load on: locust, or jmeter (of eight-cases), or wrk (of nginx-workers)",
     "files": "result files of other tools, and kept runs; to compare, with commas between them: A1,A2",
     "with_": "the files to compare these with: B1,B2",
     "as_": "keep the runs in results/NAME",

@@ -47,7 +47,7 @@ def eight_cases(quick: bool = False, repeats: int | None = None, seed: int = 1) 
     return named("eight-cases", points, quick, repeats, seed, slice_s=SLICE_S)
 
 
-POST_PLAN = ROOT / "loadtests" / "post.jmx"
+POST_PLAN, PAGE_PLAN = ROOT / "loadtests" / "post.jmx", ROOT / "loadtests" / "page.lua"
 
 
 def eight_cases_by_jmeter(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -59,10 +59,6 @@ def eight_cases_by_jmeter(quick: bool = False, repeats: int | None = None, seed:
 
     points = [replace(point, workload=load(point)) for point in eight_cases().points]
     return named("eight-cases-jmeter", points, quick, repeats, seed)
-
-
-BY_GENERATOR = {"jmeter": {"eight-cases": eight_cases_by_jmeter}}
-"""The experiments that another generator than Locust can put the load on for."""
 
 
 def one_vs_three(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
@@ -222,6 +218,15 @@ def nginx_workers(quick: bool = False, repeats: int | None = None, seed: int = 1
     return named("nginx-workers", points, quick, repeats, seed, slice_s=SLICE_S)
 
 
+def nginx_workers_by_wrk(quick: bool = False, repeats: int | None = None, seed: int = 1) -> Experiment:
+    """The same numbers of workers, on a file that nginx itself sends, under wrk: light enough to share the web host's CPUs, where
+    there are no others (`fab up --no-pin`). Whole runs in blocks.
+    """
+    load = plan_load(PAGE_PLAN, f"users=100,duration_s={5 if quick else 8},path=/static/chat/chat.js")
+    points = [replace(point, workload=load) for point in nginx_workers(quick).points]
+    return named("nginx-workers-wrk", points, quick, repeats, seed, usual=4 if quick else 8)
+
+
 COMPUTES_AND_WAITS = ("/", "/io/?ms=50")
 
 
@@ -361,6 +366,9 @@ EXPERIMENTS: dict[str, Callable[..., Experiment]] = {
 }
 """The experiments by name: each takes quick, repeats and seed."""
 
+
+BY_GENERATOR = {"jmeter": {"eight-cases": eight_cases_by_jmeter}, "wrk": {"nginx-workers": nginx_workers_by_wrk}}
+"""The experiments that another generator than Locust can put the load on for."""
 
 CLAIMS = "claims"
 """What `fab experiment` calls all those together that decide a claim."""

@@ -69,10 +69,10 @@ CLAIMS: tuple[Claim, ...] = (
                "how near to half of the product it came."),
     Claim("C2", "nginx's worker_processes should equal the number of CPUs",
           (Test("throughput_per_s", "more", {"workers_per_cpu": 1.0}, {"workers_per_cpu": 0.5}, "nginx-workers",
-                otherwise="needs a web host of two CPUs: fab halt, fab up --no-pin, fab experiment nginx-workers --fresh"),
+                otherwise="needs two CPUs for the web host: fab halt, fab up --no-pin, fab experiment nginx-workers --generator wrk"),
            Test("throughput_per_s", "not less", {"workers_per_cpu": 1.0}, {"workers_per_cpu": 2.0}, "nginx-workers")),
           note="With one CPU there are no fewer workers than CPUs. Without pinning, the web host shares all of the computer's "
-               "with the load."),
+               "with the load: wrk takes little of it."),
     Claim("C3", "raising nginx's worker_connections carries more traffic",
           (Test("throughput_per_s", "more", {"nginx_worker_connections": 4000}, {"nginx_worker_connections": 1024},
                 "eight-cases"),),

@@ -120,13 +120,13 @@ def _judge_all(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Judgement]:
 
 
 def judge_results(root: Path) -> list[Judgement]:
-    """All `CLAIMS`, each test by the runs of its own experiment in the folder `root`: at full size, or the quick ones if
-    more of their blocks are sound.
+    """All `CLAIMS`, each test by the runs of its own experiment in the folder `root`: at full size, or the quick ones, or those
+    under wrk's load, if more of their blocks are sound.
     """
 
     @cache
     def of_experiment(name: str) -> tuple[pd.DataFrame, Calibration | None]:
-        folders = [folder for folder in (root / name, root / f"{name}-quick") if folder.is_dir()]
+        folders = [folder for of in ("", "-quick", "-wrk") if (folder := root / f"{name}{of}").is_dir()]
         known = [(_table(runs), calibration_of(runs)) for runs in map(load_runs, folders)]
         return max(known, key=lambda one: _sound_blocks(one[0]), default=(_table(()), None))
 

@@ -20,7 +20,7 @@ from stacklab.workload import ChatLoad
 KIB, MIB = 1 << 10, 1 << 20
 MOST_FILES = 16  # of which a report repeats what they say of themselves
 NOTHING = "–"
-BY_JMETER = "-jmeter"  # how the name ends of an experiment whose load JMeter put on
+GENERATORS = ("jmeter", "wrk")  # with which the name ends of an experiment whose load another than Locust put on
 SEEN = ("clients_held", "first_refused", "held_of_limit", "daphne_processes", "daphne_threads", "sync_threads", "sync_per_s",
         "pool_per_s", "starts", "left_not_running", "active_not_listening", "busiest_share", "instances_met_share",
         "lines_per_socket", "clients_borne", "first_not_borne", "requests_borne_per_s", "first_not_borne_per_s",
@@ -282,9 +282,10 @@ def commands(runs: Sequence[Run]) -> list[str]:
             plan = name.partition("@")[0]  # what follows is the site that was under test
             quick = " --quick" if plan.endswith("-quick") else ""
             plan = plan.removesuffix("-quick")
-            by = " --generator jmeter" if plan.endswith(BY_JMETER) else ""
+            generator = next((f"-{of}" for of in GENERATORS if plan.endswith(f"-{of}")), "")
+            by = generator and f" --generator {generator[1:]}"
             repeats = max(run.repeat for run in mine)
-            commands.append(f"fab experiment {plan.removesuffix(BY_JMETER)}{by}{quick} --repeats {repeats}")
+            commands.append(f"fab experiment {plan.removesuffix(generator)}{by}{quick} --repeats {repeats}")
         else:
             commands += [line for run in mine for line in _adhoc_commands(run)]
     return list(dict.fromkeys(commands))

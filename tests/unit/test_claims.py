@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic import ENVIRONMENT, http_run
 
 from stacklab import show
-from stacklab.bench.experiments import EXPERIMENTS, enough_to_judge
+from stacklab.bench.experiments import EXPERIMENTS, enough_to_judge, plans_of
 from stacklab.runs.draft import writing_run
 from stacklab.runs.results import Run, Validity, load_runs
 from stacklab.runs.seen import write_seen
@@ -19,7 +20,7 @@ from stacklab.study.effects import share
 from stacklab.study.paired import UNDECIDED
 from stacklab.study.summary import METRIC_NAMES, summarize
 from stacklab.study.verdicts import NO_DIFFERENCE, NOT_TESTED, as_claimed, judge, judge_all, judge_results, least_as_claimed
-from stacklab.workload import Look
+from stacklab.workload import HttpLoad, Look
 
 NOWHERE = Path("nowhere")
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -247,7 +248,8 @@ def test_one_web_host_of_one_cpu_cannot_say_what_fewer_workers_do_and_how_is_tol
     assert judgement.verdict == UNDECIDED
     assert judgement.tests["verdict"].tolist() == [NOT_TESTED, "supported"]
     text = show.verdicts_text([judgement])
-    assert "not tested (needs a web host of two CPUs: fab halt, fab up --no-pin, fab experiment nginx-workers --fresh)" in text
+    told = "fab halt, fab up --no-pin, fab experiment nginx-workers --generator wrk"
+    assert f"not tested (needs two CPUs for the web host: {told})" in text
     assert judge(BY_ID["C2"], []).tests["command"].tolist() == ["fab experiment nginx-workers"] * 2
 
 
@@ -296,6 +298,21 @@ def test_a_look_is_kept_raw_read_like_a_run_and_summed_up(tmp_path, look, settin
     row = summarize([run]).iloc[0]
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert not any((run.path / "seen.jsonl").stat().st_mode & 0o222 for _ in [0])
+
+
+def test_a_web_host_of_two_cpus_can_also_be_judged_by_wrks_load(tmp_path):
+    (plan,) = plans_of("nginx-workers", generator="wrk")
+    assert plan.name == "nginx-workers-wrk" and [point.label for point in plan.points][:2] == ["1 workers", "2 workers"]
+    assert {point.workload.tool for point in plan.points} == {"wrk"} and plan.repeats >= 6 and not plan.slice_s
+    for n, per_s in ((1, 900.0), (2, 1300.0), (4, 1310.0)):
+        for repeat in range(1, 7):
+            http_run(
+                tmp_path / plan.name, f"r{repeat}-{n}", StackSettings(nginx_worker_processes=n), HttpLoad(requests=300, users=20),
+                per_s=per_s * (1 + 0.01 * (repeat % 3)), repeat=repeat, point=f"{n} workers",
+                environment=ENVIRONMENT | {"web": ENVIRONMENT["web"] | {"cpus": 2}},
+            )  # fmt: skip
+    c2 = judge_results(tmp_path)[1]
+    assert c2.verdict == SUPPORTED and c2.tests["n"].tolist() == [6, 6]
 
 
 def test_verdicts_come_from_each_claims_own_experiment_and_from_where_more_is_sound(tmp_path):
