@@ -312,7 +312,7 @@ def test_a_web_host_of_two_cpus_can_also_be_judged_by_wrks_load(tmp_path):
                 environment=ENVIRONMENT | {"web": ENVIRONMENT["web"] | {"cpus": 2}},
             )  # fmt: skip
     c2 = judge_results(tmp_path)[1]
-    assert c2.verdict == SUPPORTED and c2.tests["n"].tolist() == [6, 6]
+    assert c2.verdict == "supported" and c2.tests["n"].tolist() == [6, 6]
 
 
 def test_verdicts_come_from_each_claims_own_experiment_and_from_where_more_is_sound(tmp_path):
