@@ -69,7 +69,8 @@ CLAIMS: tuple[Claim, ...] = (
                "how near to half of the product it came."),
     Claim("C2", "nginx's worker_processes should equal the number of CPUs",
           (Test("throughput_per_s", "more", {"workers_per_cpu": 1.0}, {"workers_per_cpu": 0.5}, "nginx-workers",
-                otherwise="needs two CPUs for the web host: fab halt, fab up --no-pin, fab experiment nginx-workers --generator wrk"),
+                otherwise="needs two CPUs for the web host: fab halt, fab up --no-pin, fab experiment nginx-workers "
+                          "--generator wrk"),
            Test("throughput_per_s", "not less", {"workers_per_cpu": 1.0}, {"workers_per_cpu": 2.0}, "nginx-workers")),
           note="With one CPU there are no fewer workers than CPUs. Without pinning, the web host shares all of the computer's "
                "with the load: wrk takes little of it."),

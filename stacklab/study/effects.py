@@ -138,7 +138,8 @@ def _two_way(
         if (spread := apart @ apart) > NOISE_FLOOR:
             power = (apart @ over) / spread
             values, over, free = values - power * left, over - power * apart, free - 1
-            length += (weights @ left) ** 2 / spread  # the power is known that well
+            through = weights @ left
+            length += (through**2 - 2 * through * (weights @ apart)) / spread  # the power is known that well
     mean = float(weights @ values)
     if free < 1:
         return mean, np.nan

@@ -4,7 +4,8 @@ Each block gives one number: the logarithm of B's value over A's (their differen
 makes a whole block slow or quick drops out of it. Because lot decides which of the two goes first, a number of a pair
 that does not differ is as likely to be above 0 as below, whatever the noise looks like: that alone is what Wilcoxon's
 signed-rank test needs. Its inversion gives the estimate (Hodges and Lehmann 1963: the median of the means of all pairs
-of blocks) and the interval, and a few wild blocks hardly move either. Ratios are those at equal steal (`study.steal`).
+of blocks) and the interval, and a few wild blocks hardly move either. Ratios are those at equal steal (`study.steal`), as far
+as the blocks themselves tell what that is; what this costs the test, `tests/simulate_verdicts.py` tries too.
 
 Who looks several times and stops when the answer is there is wrong more often than he thinks. `LOOKS` are the numbers
 of blocks at which one may look, and each look's interval is so wide (LOOK_ERROR) that over all of them at most one

@@ -73,7 +73,7 @@ def _smallest(ends: np.ndarray) -> float:
 def claims_false_share(noise: np.ndarray, blocks: int, rng: np.random.Generator, times: int = 5 * TIMES) -> float:
     """Of claims' tests on a thing and itself, in so many blocks, how many would find a difference.
 
-    Of two points, `effects.contrast` is the paired t-test.
+    Of two points, `effects.contrast` is the paired t-test, where steal is not held equal.
     """
     ends = np.array([t_interval(drawn(noise, blocks, rng))[1:] for _ in range(times)])
     return float(np.mean((ends[:, 0] > 0) | (ends[:, 1] < 0)))

@@ -120,21 +120,24 @@ def _judge_all(claims: Sequence[Claim], runs: Sequence[Run]) -> list[Judgement]:
 
 
 def judge_results(root: Path) -> list[Judgement]:
-    """All `CLAIMS`, each test by the runs of its own experiment in the folder `root`: at full size, or the quick ones, or those
-    under wrk's load, if more of their blocks are sound.
+    """All `CLAIMS`, each test by the runs of its own experiment in the folder `root`: of those at full size, the quick ones, and
+    those under wrk's load that can say something of it, those of which most blocks are sound.
     """
 
     @cache
-    def of_experiment(name: str) -> tuple[pd.DataFrame, Calibration | None]:
-        folders = [folder for of in ("", "-quick", "-wrk") if (folder := root / f"{name}{of}").is_dir()]
-        known = [(_table(runs), calibration_of(runs)) for runs in map(load_runs, folders)]
-        return max(known, key=lambda one: _sound_blocks(one[0]), default=(_table(()), None))
+    def of_experiment(name: str) -> list[tuple[pd.DataFrame, Calibration | None]]:
+        folders = [folder for of in ("", "-quick", "-wrk", "-wrk-quick") if (folder := root / f"{name}{of}").is_dir()]
+        return [(_table(runs), calibration_of(runs)) for runs in map(load_runs, folders)]
+
+    def best(test: Test) -> tuple[pd.DataFrame, Calibration | None]:
+        known = of_experiment(test.experiment)
+        return max(known, key=lambda one: (_applies(test, one[0]), _sound_blocks(one[0])), default=(_table(()), None))
 
     judgements = []
     for claim in CLAIMS:
-        measured = [calibration for table, calibration in (of_experiment(test.experiment) for test in claim.tests) if len(table)]
+        measured = [calibration for table, calibration in map(best, claim.tests) if len(table)]
         one = measured[0] if measured and all(other == measured[0] for other in measured) else None
-        judgements.append(replace(_judge(claim, lambda test: of_experiment(test.experiment)[0]), calibration=one))
+        judgements.append(replace(_judge(claim, lambda test: best(test)[0]), calibration=one))
     return judgements
 
 

@@ -124,8 +124,9 @@ def save(folder: Path, name: str, tables: dict[str, pd.DataFrame], settings: Sta
             write_table(pa.Table.from_pandas(rows, preserve_index=False), draft.path / f"{table}.parquet")
         run = Run(
             path=draft.path, settings=settings, workload=workload,
-            **{"environment": ENVIRONMENT, "observed": observed(settings), "experiment": folder.name, "run": name, "started_s": start_s - 5,
-               "ended_s": end_s + 2, "under_load_s": end_s - start_s, "clock_offset_s": OFFSET_S, "clock_error_s": 0.002}
+            **{"environment": ENVIRONMENT, "observed": observed(settings), "experiment": folder.name, "run": name,
+               "started_s": start_s - 5, "ended_s": end_s + 2, "under_load_s": end_s - start_s, "clock_offset_s": OFFSET_S,
+               "clock_error_s": 0.002}
             | place,
         )  # fmt: skip
         draft.record(replace(run, validity=check(run)))

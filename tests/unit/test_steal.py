@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from simulate_verdicts import STOLEN, row, stolen
 
 from stacklab.study import steal
 from stacklab.study.effects import contrast
-from stacklab.study.paired import look
+from stacklab.study.paired import ONE_LOOK_ERROR, interval, look
 
 
 def rows(effect, power, noise, blocks=20, seed=1, known=True):
@@ -59,13 +60,55 @@ def test_the_power_is_found_in_spite_of_an_effect_and_of_wild_pairs():
         assert steal.power(ratios, lefts) == pytest.approx(1.5, abs=0.1)
 
 
+def test_an_effect_is_not_charged_to_steal():
+    lefts = np.array([0.01, 0.02, 0.03, 0.02, 0.01, 0.03, -0.01, 0.02])
+    assert steal.power(np.full(8, 0.1), lefts) == 0.0
+    assert np.median(steal.held_equal(0.1 + 0.5 * lefts, lefts)) == pytest.approx(0.1)
+
+
+def test_of_few_pairs_it_finds_nothing_and_what_it_costs_to_look_widens_them():
+    lefts, luck = np.random.default_rng(1).normal(0.05, 0.1, (2, 8))
+    assert np.array_equal(steal.held_equal(luck[:7], lefts[:7]), luck[:7])
+    equal, plain = steal.held_equal(luck, lefts), luck - steal.power(luck, lefts) * lefts
+    far = 7 / 6 * (1 + 8 * lefts.mean() ** 2 / np.sum((lefts - lefts.mean()) ** 2))
+    assert np.std(equal) == pytest.approx(np.std(plain) * far**0.5) and np.median(equal) == pytest.approx(np.median(plain))
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.1])
+@pytest.mark.parametrize("mean", [0.0, 0.05])
+def test_looking_for_it_where_it_is_not_makes_no_false_differences(spread, mean):
+    """The interval of eight blocks, of which one in twenty leaves the truth out."""
+    chance, wrong = np.random.default_rng(5), 0
+    for _ in range(2000):
+        lefts, luck = chance.normal(mean, spread, 8), chance.normal(0, 0.05, 8)
+        _, low, high = interval(steal.held_equal(luck, lefts), ONE_LOOK_ERROR)
+        wrong += low > 0 or high < 0
+    assert wrong / 2000 < 0.065
+
+
 def test_the_power_stays_within_what_cpu_time_can_do():
-    lefts = np.array([0.001, -0.002, 0.001, 0.003])
-    assert steal.power(np.array([0.1, -0.2, 0.1, 0.3]), lefts) == steal.LARGEST_POWER
-    assert steal.power(-np.array([0.1, -0.2, 0.1, 0.3]), lefts) == -steal.LARGEST_POWER
+    lefts = np.array([0.001, -0.002, 0.002, 0.003])
+    assert steal.power(100 * lefts, lefts) == steal.LARGEST_POWER
+    assert steal.power(-100 * lefts, lefts) == -steal.LARGEST_POWER
     assert steal.power(np.array([0.1, 0.2]), np.array([0.0, 0.0])) == 0.0
     assert steal.power(np.array([0.1, 0.2]), np.array([0.1, np.nan])) == 0.0
     assert steal.power(np.array([]), np.array([])) == 0.0
+
+
+def test_a_run_that_is_missing_costs_what_it_should():
+    """By ordinary least squares of all of it, with a level for each block and point and the covariate."""
+    table = rows(1.1, power=1.5, noise=0.05, blocks=10)
+    table.loc[3, "throughput_per_s"] = np.nan
+    effect, known = both(table), table.dropna().reset_index(drop=True)
+    design = np.column_stack([
+        pd.get_dummies(known["repeat"]).to_numpy(float), (known["side"] == "B").astype(float), np.log1p(-known["steal_share"]),
+    ])  # fmt: skip
+    values = np.log(known["throughput_per_s"].to_numpy())
+    found, (left_over,), *_ = np.linalg.lstsq(design, values)
+    free = len(values) - design.shape[1]
+    half = stats.t.ppf(0.975, free) * np.sqrt(left_over / free * np.linalg.inv(design.T @ design)[-2, -2])
+    assert np.log(effect.estimate) == pytest.approx(found[-2], abs=0.02)
+    assert np.log(effect.high / effect.low) / 2 == pytest.approx(half, rel=0.05)
 
 
 def test_with_few_blocks_nothing_is_reckoned_out():
