@@ -44,7 +44,7 @@ def recorded() -> np.ndarray:
 
 @cache
 def stolen() -> tuple[np.ndarray, np.ndarray]:
-    """Of each recorded block of one and the same point: the log ratio of its two throughputs, and that of what steal left them."""
+    """Of each recorded block of one and the same point: the log ratio of its two throughputs, and of what steal left them."""
     rows = np.genfromtxt(DATA / "steal.csv", delimiter=",", names=True)
     throughputs, lefts = np.log(rows["throughput_per_s"]), np.log1p(-rows["steal_share"])
     return throughputs[1::2] - throughputs[::2], lefts[1::2] - lefts[::2]

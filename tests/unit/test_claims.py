@@ -304,12 +304,13 @@ def test_a_web_host_of_two_cpus_can_also_be_judged_by_wrks_load(tmp_path):
     (plan,) = plans_of("nginx-workers", generator="wrk")
     assert plan.name == "nginx-workers-wrk" and [point.label for point in plan.points][:2] == ["1 workers", "2 workers"]
     assert {point.workload.tool for point in plan.points} == {"wrk"} and plan.repeats >= 6 and not plan.slice_s
+    environment = ENVIRONMENT | {"pinned_cpus": None, "web": ENVIRONMENT["web"] | {"cpus": 2}}
+    load = HttpLoad(requests=1500, users=20)
     for n, per_s in ((1, 900.0), (2, 1300.0), (4, 1310.0)):
         for repeat in range(1, 7):
             http_run(
-                tmp_path / plan.name, f"r{repeat}-{n}", StackSettings(nginx_worker_processes=n), HttpLoad(requests=300, users=20),
-                per_s=per_s * (1 + 0.01 * (repeat % 3)), repeat=repeat, point=f"{n} workers",
-                environment=ENVIRONMENT | {"web": ENVIRONMENT["web"] | {"cpus": 2}},
+                tmp_path / plan.name, f"r{repeat}-{n}", StackSettings(nginx_worker_processes=n), load,
+                per_s=per_s * (1 + 0.01 * (repeat % 3)), repeat=repeat, point=f"{n} workers", environment=environment,
             )  # fmt: skip
     c2 = judge_results(tmp_path)[1]
     assert c2.verdict == "supported" and c2.tests["n"].tolist() == [6, 6]
