@@ -25,7 +25,6 @@ from stacklab.site import LAB_NAME, read_project
 from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
 from stacklab.typed import BETWEEN, decimal, values, whole_number
-from stacklab.version import code_version
 from stacklab.workload import ChatLoad, Demand, Fleet, HttpLoad, PlanLoad, Workload
 
 if TYPE_CHECKING:
