@@ -355,13 +355,16 @@ def size(json: bool = False, **demand: Any) -> dict[str, Any]:
     return seen
 
 
-def fleet(json: bool = False, **asked: Any) -> dict[str, Any]:
-    """What would many such hosts do on a bad day? Reckoned, from `capacity`'s runs."""
+def fleet(json: bool = False, out: str | None = None, **asked: Any) -> dict[str, Any]:
+    """What would many such hosts do on a bad day? Of `capacity`'s runs."""
+    plain_pictures()
     from stacklab.study import fleet as fleets
     from stacklab.study import sizing
 
     told = fleets.reckon(sizing.kept(), Fleet(**values(Fleet, asked)))
-    print(json_format.dumps(told, indent=1) if json else fleets.text(told))
+    print(json_format.dumps(told, indent=1, allow_nan=False) if json else fleets.text(told))
+    if out:
+        fleets.picture(told).savefig(out)
     return told
 
 

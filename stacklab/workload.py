@@ -170,7 +170,7 @@ class Look(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class People(Checked):
-    """What people will do on a site."""
+    """What people will do on a site, and on what hosts that is."""
 
     users: int = number(50_000, 1, 1_000_000_000, "people on the site at once")
     page_views_per_min: float = decimal(2.0, 0, 6000, "page views of each of them; one is one request to Django")
@@ -204,7 +204,7 @@ class People(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Demand(People):
-    """And how well it is to serve them: what `fab size` is asked."""
+    """What people will do, and how well it is to serve them: what `fab size` is asked."""
 
     p95_ms: float = decimal(P95_S * 1000, 1, 60_000, "milliseconds that 95 of 100 pages, and messages, may take at most")
     spare: float = decimal(0.3, 0, 0.9, "share of each host to be left free")
@@ -212,7 +212,7 @@ class Demand(People):
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet(People):
-    """And on how many hosts: what `fab fleet` is asked."""
+    """What people will do, and how many hosts there are: what `fab fleet` is asked."""
 
     users: int = number(1_000_000, 1, 1_000_000_000, "people on the site at once")
     page_views_per_min: float = decimal(0.2, 0, 6000, "page views of each of them; one is one request to Django")

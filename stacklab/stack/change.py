@@ -141,7 +141,8 @@ def status(host: Host, exposed: bool = False) -> dict[str, Any]:
     return {
         "url": host.url, "site": applied.get("site") or LAB.to_dict(), "settings": applied["settings"],
         **{name: seen[name] for name in ("observed", "changing", "unfinished")}, "leaving": seen.get("leaving", 0),
-        "version": applied["version"], "checkout_version": code_version(ROOT), **({"exposure": exposure(host)} if exposed else {}),
+        "version": applied["version"], "checkout_version": code_version(ROOT),
+        **({"exposure": exposure(host)} if exposed else {}),
     }  # fmt: skip
 
 

@@ -32,13 +32,15 @@ LONGEST_S = 1800.0  # what is not over after that is called so
 MOST_SHOWN = 300  # points of time
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 15.0  # of app/chat/static/chat/chat.js
 BACK = 0.99  # the share that has to be back
+LEAST_SHARE = 1e-9
 FULL = 0.7  # of anything: more is too much on an ordinary day
 SOON_S = 60.0  # later than that is too late to be back
 SEARCHED_ROOM = 10  # people in a room, where `capacity` searches the knee of messages
 LIMITS = {"host_cpu": "the CPU of the hosts", "redis_core": "the one core of a Redis", "memory": "the memory of the hosts"}
 ASSUMED = (
-    "Hosts cost each other nothing but what Redis carries; the front, the network and the database are never the limit; a copy "
-    "that Redis hands to one more instance costs as much as taking the message; members of a room are spread by chance."
+    "Hosts cost each other nothing but what Redis carries; the front, the network and the database are never the limit; each host "
+    "has a Daphne for each of its CPUs, and Redis CPUs as quick; a copy that Redis hands to one more instance costs as much as "
+    "taking the message; members of a room are spread by chance."
 )
 
 
@@ -73,7 +75,7 @@ class Costs:
 
 
 def ordinary(of: Costs, fleet: Fleet) -> dict[str, float]:
-    """An ordinary day, as shares of what there is: host_cpu, redis_core (of the busiest server), memory. And `copies`, which
+    """An ordinary day, as shares of what there is: host_cpu, redis_core (of each server, in the mean), memory. And `copies`, which
     Redis makes of a message.
     """
     copies = met(fleet.hosts * fleet.host_cpus, fleet.room_size)
@@ -108,15 +110,14 @@ class _Clients:
 
     def wait(self, people: int, failed: int, now: int, after_s: float = 0.0) -> None:
         """So many try again after half to all of the wait that is due after so many failures."""
+        if not people:
+            return
         failed = min(failed, len(self.due) - 1)
         longest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**failed)
         first = now + 1 + int((after_s + longest_s / 2) / STEP_S)
         spread = max(1, round(longest_s / 2 / STEP_S))
         for step, share in enumerate(self.chance.multinomial(people, np.full(spread, 1 / spread))):
             self.due[failed, min(first + step, self.due.shape[1] - 1)] += share
-
-    def left(self, now: int) -> int:
-        return int(self.due[:, now:].sum())
 
 
 def coming_back(of: Costs, fleet: Fleet, sockets: np.ndarray, lost: int, alive: np.ndarray, seed: int = 1) -> dict[str, Any]:
@@ -130,6 +131,7 @@ def coming_back(of: Costs, fleet: Fleet, sockets: np.ndarray, lost: int, alive: 
     chance, busy_s = np.random.default_rng(seed), _steady_s(of, fleet)
     clients, sockets = _Clients(chance, steps), sockets.astype(float).copy()
     clients.wait(lost, 0, 0)
+    on_their_way, every = np.zeros((fleet.hosts, steps + 1), dtype=np.int64), np.arange(fleet.hosts)
     pages_s = of.cpu_s("page", WEB) * fleet.requests_per_s / alive.sum()
     backlog_s, of_redis_s, without, attempts, back_s, over = np.zeros(fleet.hosts), 0.0, lost, 0, None, []
     for step in range(1, steps):
@@ -140,16 +142,18 @@ def coming_back(of: Costs, fleet: Fleet, sockets: np.ndarray, lost: int, alive: 
             attempts += tries.sum()
             backlog_s += tries * of.cpu_s("connect", WEB)  # also of those who will have gone before it is done
             of_redis_s += tries.sum() * of.cpu_s("connect", [REDIS]) / fleet.redis_servers
-            sockets += tries * patient
-            without -= (tries * patient).sum()
+            arrive = np.minimum(step + (late_s / STEP_S).astype(int), steps)
+            np.add.at(on_their_way, (every, arrive), tries * patient)
             clients.wait((tries * ~patient).sum(), failed + 1, step, fleet.patience_s)
+        sockets += on_their_way[:, step]
+        without -= on_their_way[:, step].sum()
         backlog_s = np.maximum(0.0, backlog_s + alive * (sockets * busy_s + pages_s - fleet.host_cpus) * STEP_S)
         here = sockets.sum() / fleet.sockets  # who has no socket says nothing
         of_redis_s = max(0.0, of_redis_s + (here * _redis_s(of, fleet) / fleet.redis_servers - 1) * STEP_S)
         over.append((step * STEP_S, without, late_s[alive].max()))
         if back_s is None and without <= (1 - BACK) * lost:
             back_s = step * STEP_S
-        if not clients.left(step + 1) and backlog_s.max() + of_redis_s == 0:
+        if without == 0 and backlog_s.max() + of_redis_s == 0:
             break
     times = np.array(over, dtype=float)
     shown = times[:: math.ceil(len(times) / MOST_SHOWN)]
@@ -180,8 +184,9 @@ def all_restarted(of: Costs, fleet: Fleet, by: str, seed: int = 1) -> dict[str, 
     multiple of an even share), late_s (the longest that a message waited on a host).
     """
     chance, busy_s = np.random.default_rng(seed), _steady_s(of, fleet)
-    sockets = np.full(fleet.hosts, round(fleet.sockets / fleet.hosts), dtype=np.int64)
-    connect_s, pages_s = of.cpu_s("connect", WEB), of.cpu_s("page", WEB) * fleet.requests_per_s / fleet.hosts
+    sockets = np.full(fleet.hosts, max(1, round(fleet.sockets / fleet.hosts)), dtype=np.int64)
+    of_all = sockets.sum()
+    connect_s, pages_s = of.cpu_s("connect", WEB), of.cpu_s("page", WEB) * fleet.requests_per_s / (fleet.hosts - 1)
     moved, late_s, backlog_s = 0, 0.0, np.zeros(fleet.hosts)
     for host in range(fleet.hosts):
         gone, sockets[host] = int(sockets[host]), 0
@@ -195,7 +200,7 @@ def all_restarted(of: Costs, fleet: Fleet, by: str, seed: int = 1) -> dict[str, 
         late_s = max(late_s, float((backlog_s[others] / fleet.host_cpus).max()))
         backlog_s = np.maximum(0.0, backlog_s - spare * fleet.restart_s)
     return {
-        "duration_s": fleet.hosts * fleet.restart_s, "moves": moved / fleet.sockets,
+        "duration_s": fleet.hosts * fleet.restart_s, "moves": float(moved / of_all),
         "fullest": float(sockets.max() / sockets.mean()), "late_s": late_s,
     }  # fmt: skip
 
@@ -215,7 +220,7 @@ def _levelled(sockets: np.ndarray, among: np.ndarray, people: int) -> np.ndarray
 
 def measured(runs: Sequence[Run], speed: float = 1.0) -> Costs:
     """In the middle of the sound blocks of `capacity`; ResultsError where these tell too little."""
-    of = by_block(costs(runs)).median().to_dict()
+    of = by_block(costs(runs)).median().dropna().to_dict()
     lacking = [work for work in ("page", "message", "connect") if not any(key[0] == work and key[2] == CPU for key in of)]
     if lacking:
         raise ResultsError(f"no sound run tells what a {' and a '.join(lacking)} costs: measure 'fab experiment capacity'")
@@ -223,16 +228,19 @@ def measured(runs: Sequence[Run], speed: float = 1.0) -> Costs:
 
 
 def reckon(runs: Sequence[Run], fleet: Fleet) -> dict[str, Any]:
-    """Of `capacity`'s runs: see `reckoned`; and "shown": one host's knee of messages, as reckoned so and as measured."""
+    """Of `capacity`'s runs: see `reckoned`; and "shown": one host's knee of messages, as reckoned so and as measured (None where
+    that was not found).
+    """
+    of = measured(runs, fleet.host_speed)
     web = runs[0].environment["web"]
     cpus = fleet.host_cpus or web["cpus"]
     gib = web["memory_bytes"] / 2**30 if fleet.host_memory_gib is None else fleet.host_memory_gib
-    of = measured(runs, fleet.host_speed)
     told = reckoned(of, fleet.replace(host_cpus=cpus, host_memory_gib=gib))
-    knee = knees.knees(knees.trials(runs), knees.MESSAGES)
-    seen = figure(value for value in knee.values() if 0 < value < np.inf).estimate
-    each_s = of.cpu_s("delivery", WEB) + of.cpu_s("message", WEB) / SEARCHED_ROOM
-    return told | {"shown": {"measured_per_s": seen, "reckoned_per_s": web["cpus"] / each_s / of.speed}}
+    searched = knees.knees(knees.trials(runs), knees.MESSAGES)
+    seen = figure(value for value in searched.values() if 0 < value < np.inf).to_dict()["estimate"]
+    here = (*WEB, REDIS)  # the measured host has it too
+    each_s = (of.cpu_s("delivery", here) + of.cpu_s("message", here) / SEARCHED_ROOM) * of.speed
+    return told | {"shown": {"measured_per_s": seen, "reckoned_per_s": web["cpus"] / each_s}}
 
 
 def reckoned(of: Costs, fleet: Fleet) -> dict[str, Any]:
@@ -244,7 +252,7 @@ def reckoned(of: Costs, fleet: Fleet) -> dict[str, Any]:
     told = {
         "asked": fleet.to_dict() | {name: getattr(fleet, name) for name in ("sockets", "messages_per_s", "deliveries_per_s",
                                                                             "requests_per_s")},
-        "ordinary": day, "breaks_first": {"limit": tightest, "times": 1 / day[tightest]},
+        "ordinary": day, "breaks_first": {"limit": tightest, "times": 1 / max(day[tightest], LEAST_SHARE)},
         "host_lost": host_lost(of, fleet), "all_lost": all_lost(of, fleet),
         "all_restarted": {by: all_restarted(of, fleet, by) for by in ("round_robin", "least_conn")},
     }  # fmt: skip
@@ -284,6 +292,9 @@ def text(told: Mapping[str, Any]) -> str:
     """`reckon`, for people."""
     asked, day, first, shown = told["asked"], told["ordinary"], told["breaks_first"], told["shown"]
     ways = told["all_restarted"]
+    fullest = ", ".join(
+        f"{way['fullest']:.2f} times an even share by {by} ({way['moves']:.1f} moves a client)" for by, way in ways.items()
+    )
     lines = [
         f"asked: {asked['sockets']:,.0f} sockets on {asked['hosts']} hosts of {asked['host_cpus']} CPUs and "
         f"{asked['host_memory_gib']:.1f} GiB; {asked['messages_per_s']:,.0f} messages/s in rooms of {asked['room_size']}, "
@@ -293,15 +304,18 @@ def text(told: Mapping[str, Any]) -> str:
         f"what breaks first as it grows: {LIMITS[first['limit']]}, at × {words.number(first['times'])} of this load",
         f"a host is lost: {_return(told['host_lost'])}",
         f"all lose their sockets at once: {_return(told['all_lost'])}",
-        f"all hosts restarted in turn: {ways['round_robin']['duration_s'] / 60:,.0f} min; the fullest then has "
-        + ", ".join(f"{way['fullest']:.2f} times an even share by {by} ({way['moves']:.1f} moves a client)" for by, way in ways.items()),
+        f"all hosts restarted in turn: {ways['round_robin']['duration_s'] / 60:,.0f} min; the fullest then has {fullest}",
         "what to do before:" + ("" if told["before"] else " nothing of what is reckoned here"),
         *(f"  {sentence}" for sentence in told["before"]),
         "",
-        f"one host, as measured: {words.number(shown['measured_per_s'])} deliveries/s; reckoned in this way "
-        f"{words.number(shown['reckoned_per_s'])}: × {words.number(shown['reckoned_per_s'] / shown['measured_per_s'])}. Of several "
-        f"hosts nothing was measured. It is assumed: {ASSUMED}",
-    ]  # fmt: skip
+        f"Of several hosts nothing was measured. It is assumed: {ASSUMED}",
+    ]
+    if seen := shown["measured_per_s"]:
+        times = words.number(shown["reckoned_per_s"] / seen)
+        lines[-1:] = [
+            f"Of one host {words.number(seen)} deliveries/s were measured, where {words.number(shown['reckoned_per_s'])} are "
+            f"reckoned in this way: × {times}.", lines[-1],
+        ]  # fmt: skip
     return "\n".join(lines)
 
 

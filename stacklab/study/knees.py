@@ -132,7 +132,7 @@ def picture(runs: Sequence[Run]) -> Picture:
         if of == PAGES and len(mine) and (page := queueing.measured(runs)):
             over = np.geomspace(mine["load_per_s"].min(), mine["load_per_s"].max(), 12)
             host = queueing.host_of(runs)
-            p95_s = [np.quantile(queueing.response_times(page, host, at, int(at * queueing.TRIAL_S)), 0.95) for at in over]
+            p95_s = [np.quantile(queueing.response_times(page, host, at, int(at * queueing.TRIAL_S) + 1), 0.95) for at in over]
             ax.plot(over, 1000 * np.array(p95_s), "-.", color=drawing.INK, linewidth=1.4, label="queueing network, foretold")
         _draw_knee(ax, figure(value for value in knees(table, of).values() if 0 < value < np.inf))
         if len(mine):

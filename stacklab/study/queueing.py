@@ -22,6 +22,7 @@ from stacklab.workload import P95_S
 TRIAL_S = 3.0  # as long as one of `capacity`'s searches: a queue that grows has no more time to
 ENOUGH = 1.02  # the ratio of two loads at which a search for the knee ends
 CLOSED_REQUESTS = 2000
+USUAL_MS = {"/io/": 50, "/cpu/": 20}  # of app/pages: what they take where nobody says
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class Page:
     def at(self, path: str) -> Page:
         """The page of the lab's site at `path`, when this is one that neither waits nor computes on purpose."""
         asked = urlsplit(path)
-        extra_s = float(parse_qs(asked.query).get("ms", ["0"])[0]) / 1000
-        waits, computes = (asked.path == of for of in ("/io/", "/cpu/"))
-        return replace(self, wait_s=self.wait_s + waits * extra_s, process_s=self.process_s + computes * extra_s)
+        given = parse_qs(asked.query).get("ms")
+        waits_s, computes_s = (
+            float(given[0] if given else usual_ms) / 1000 if asked.path == of else 0.0 for of, usual_ms in USUAL_MS.items()
+        )
+        return replace(self, wait_s=self.wait_s + waits_s, process_s=self.process_s + computes_s)
 
 
 @dataclass(frozen=True)
@@ -136,5 +139,6 @@ def measured(runs: Sequence[Run]) -> Page | None:
 
 
 def host_of(runs: Sequence[Run]) -> Host:
-    """The host that the pages of `capacity` were on."""
-    return Host(runs[0].environment["web"]["cpus"], next(run.settings.uwsgi_processes for run in runs if run.kind == "http"))
+    """The host on which `capacity` searched the knee of pages."""
+    searched = next(run for run in runs if run.kind == "look" and run.workload.sight == "most_requests")
+    return Host(searched.environment["web"]["cpus"], searched.settings.uwsgi_processes)

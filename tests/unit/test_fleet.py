@@ -7,14 +7,14 @@ import pytest
 
 from stacklab.errors import ResultsError
 from stacklab.study.costs import CPU, MEMORY
-from stacklab.study.fleet import Costs, _levelled, all_lost, all_restarted, host_lost, met, ordinary, picture, reckoned, text
+from stacklab.study.fleet import Costs, _levelled, all_lost, all_restarted, host_lost, met, ordinary, picture, reckon, reckoned, text
 from stacklab.workload import Fleet
 
 COSTS = Costs({
     ("page", "nginx", CPU): 0.0002, ("page", "uwsgi", CPU): 0.0008,
     ("message", "daphne", CPU): 0.0004, ("message", "redis", CPU): 40e-6,
     ("delivery", "daphne", CPU): 100e-6, ("delivery", "nginx", CPU): 20e-6,
-    ("connect", "nginx", CPU): 0.0005, ("connect", "daphne", CPU): 0.0015, ("connect", "redis", CPU): 50e-6,
+    ("connect", "nginx", CPU): 0.0005, ("connect", "daphne", CPU): 0.0015, ("connect", "redis", CPU): 5e-6,
     ("socket", "daphne", MEMORY): 60_000.0, ("socket", "nginx", MEMORY): 20_000.0,
     ("process", "uwsgi", MEMORY): 30e6, ("process", "daphne", MEMORY): 60e6,
 })  # fmt: skip
@@ -67,7 +67,7 @@ def test_redis_may_be_what_all_wait_for():
 def test_restarted_in_turn_the_last_stays_empty_by_round_robin_and_is_filled_by_least_conn():
     by_turn, by_need = (all_restarted(COSTS, FLEET, by) for by in ("round_robin", "least_conn"))
     assert by_turn["duration_s"] == 300 and by_turn["fullest"] > 1.05
-    assert by_turn["moves"] == pytest.approx(np.mean([1]) * by_need["moves"], rel=0.5)
+    assert by_need["fullest"] < by_turn["fullest"]
     # Each host gives its clients to nine others: the first ends with what nine restarts brought it.
     sockets = np.full(10, 5000.0)
     moved = 0.0
@@ -95,9 +95,10 @@ def told(fleet):
 def test_what_breaks_first_and_what_to_do_before_it_does():
     fine = told(FLEET)
     json.dumps(fine, allow_nan=False)
-    assert fine["before"] == [] or fine["before"][-1].startswith("least_conn")
-    busy = told(FLEET.replace(messages_per_min=40.0, room_size=2))
-    assert busy["breaks_first"]["limit"] == "redis_core" or busy["breaks_first"]["limit"] == "host_cpu"
+    [sentence] = fine["before"]
+    assert sentence.startswith("least_conn") and fine["breaks_first"] == {
+        "limit": "host_cpu", "times": pytest.approx(1 / fine["ordinary"]["host_cpu"]),
+    }  # fmt: skip
     many = told(FLEET.replace(hosts=500, users=2_000_000, messages_per_min=2.0))
     assert many["breaks_first"]["limit"] == "redis_core" and many["breaks_first"]["times"] < 1
     assert any("Redis servers" in sentence and "consistent hash" in sentence for sentence in many["before"])
@@ -106,6 +107,14 @@ def test_what_breaks_first_and_what_to_do_before_it_does():
     said = text(many)
     assert "what breaks first as it grows: the one core of a Redis, at × 0." in said and "nothing was measured" in said
     assert len(picture(many).axes) == 4
+    assert told(FLEET.replace(users=10, hosts=100))["all_restarted"]["round_robin"]["fullest"] > 0
+
+
+def test_nothing_was_measured():
+    with pytest.raises(ResultsError, match="fab experiment capacity"):
+        reckon([], Fleet())
+    unknown = told(FLEET) | {"shown": {"measured_per_s": None, "reckoned_per_s": 1100.0}}
+    assert "deliveries/s were measured" not in text(unknown) and "deliveries/s were measured" in text(told(FLEET))
 
 
 def test_a_million_sockets_on_a_hundred_hosts():
