@@ -356,7 +356,7 @@ def size(json: bool = False, **demand: Any) -> dict[str, Any]:
 
 
 def fleet(json: bool = False, out: str | None = None, **asked: Any) -> dict[str, Any]:
-    """What would many such hosts do on a bad day? Of `capacity`'s runs."""
+    """How do many such hosts fare on a bad day? Of `capacity`'s runs."""
     plain_pictures()
     from stacklab.study import fleet as fleets
     from stacklab.study import sizing

@@ -38,8 +38,8 @@ SOON_S = 60.0  # later than that is too late to be back
 SEARCHED_ROOM = 10  # people in a room, where `capacity` searches the knee of messages
 LIMITS = {"host_cpu": "the CPU of the hosts", "redis_core": "the one core of a Redis", "memory": "the memory of the hosts"}
 ASSUMED = (
-    "Hosts cost each other nothing but what Redis carries; the front, the network and the database are never the limit; each host "
-    "has a Daphne for each of its CPUs, and Redis CPUs as quick; a copy that Redis hands to one more instance costs as much as "
+    "Hosts cost each other nothing but what Redis carries; the front, the network and the database are never the limit; each "
+    "host has a Daphne for each of its CPUs, and Redis CPUs as quick; a copy that Redis hands to one more instance costs as much as "
     "taking the message; members of a room are spread by chance."
 )
 
@@ -75,13 +75,14 @@ class Costs:
 
 
 def ordinary(of: Costs, fleet: Fleet) -> dict[str, float]:
-    """An ordinary day, as shares of what there is: host_cpu, redis_core (of each server, in the mean), memory. And `copies`, which
-    Redis makes of a message.
+    """An ordinary day, as shares of what there is: host_cpu, redis_core (of each server, in the mean), memory. And the `copies`
+    that Redis makes of a message.
     """
     copies = met(fleet.hosts * fleet.host_cpus, fleet.room_size)
     steady_s = _steady_s(of, fleet) * fleet.sockets + of.cpu_s("page", WEB) * fleet.requests_per_s
     parts = {"uwsgi": fleet.host_cpus, CHAT: fleet.host_cpus, FRONT: fleet.host_cpus}
-    held = fleet.sockets / fleet.hosts * of.socket_bytes() + sum(number * of.process_bytes(name) for name, number in parts.items())
+    held = fleet.sockets / fleet.hosts * of.socket_bytes()
+    held += sum(number * of.process_bytes(name) for name, number in parts.items())
     return {
         "host_cpu": steady_s / (fleet.hosts * fleet.host_cpus), "redis_core": _redis_s(of, fleet) / fleet.redis_servers,
         "memory": held / (fleet.host_memory_gib * 2**30), "copies": copies,
@@ -265,8 +266,8 @@ def _before(of: Costs, fleet: Fleet, told: Mapping[str, Any]) -> list[str]:
         servers = math.ceil(day["redis_core"] * fleet.redis_servers / FULL)
         at_home = (1 + met(fleet.host_cpus, fleet.room_size)) / (1 + day["copies"])
         said.append(
-            f"{servers:,} Redis servers, among which the rooms are shared out; or a room's people on one host, by consistent hash "
-            f"at the front, which leaves {at_home:.0%} of Redis' work"
+            f"{servers:,} Redis servers, among which the rooms are shared out; or a room's people on one host, by consistent "
+            f"hash at the front, which leaves {at_home:.0%} of Redis' work"
         )
     if day["host_cpu"] > FULL:
         said.append(f"{math.ceil(fleet.hosts * day['host_cpu'] / FULL):,} hosts for the CPU that an ordinary day takes")
@@ -320,7 +321,8 @@ def text(told: Mapping[str, Any]) -> str:
 
 
 def _return(of: Mapping[str, Any]) -> str:
-    back = f"99 of 100 are back after {of['back_s']:,.1f} s" if of["back_s"] is not None else f"not back in {LONGEST_S / 60:.0f} min"
+    never = f"not back in {LONGEST_S / 60:.0f} min"
+    back = never if of["back_s"] is None else f"99 of 100 are back after {of['back_s']:,.1f} s"
     return f"{back}, with {of['attempts']:.1f} tries each; a message waits {of['late_s']:,.1f} s at most"
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from stacklab.errors import ResultsError
+from stacklab.study import fleet
 from stacklab.study.costs import CPU, MEMORY
-from stacklab.study.fleet import Costs, _levelled, all_lost, all_restarted, host_lost, met, ordinary, picture, reckon, reckoned, text
+from stacklab.study.fleet import Costs, all_lost, all_restarted, host_lost, met, ordinary, picture, reckon, reckoned, text
 from stacklab.workload import Fleet
 
 COSTS = Costs({
@@ -84,7 +85,7 @@ def test_restarted_in_turn_the_last_stays_empty_by_round_robin_and_is_filled_by_
 ])  # fmt: skip
 def test_the_emptiest_is_filled_first(sockets, people, after):
     sockets = np.array(sockets)
-    came = _levelled(sockets, np.ones(len(sockets), dtype=bool), people)
+    came = fleet._levelled(sockets, np.ones(len(sockets), dtype=bool), people)
     assert came.sum() == people and sorted(sockets + came) == sorted(after)
 
 
@@ -97,7 +98,7 @@ def test_what_breaks_first_and_what_to_do_before_it_does():
     json.dumps(fine, allow_nan=False)
     [sentence] = fine["before"]
     assert sentence.startswith("least_conn") and fine["breaks_first"] == {
-        "limit": "host_cpu", "times": pytest.approx(1 / fine["ordinary"]["host_cpu"]),
+        "limit": "memory", "times": pytest.approx(1 / fine["ordinary"]["memory"]),
     }  # fmt: skip
     many = told(FLEET.replace(hosts=500, users=2_000_000, messages_per_min=2.0))
     assert many["breaks_first"]["limit"] == "redis_core" and many["breaks_first"]["times"] < 1
