@@ -39,8 +39,8 @@ SEARCHED_ROOM = 10  # people in a room, where `capacity` searches the knee of me
 LIMITS = {"host_cpu": "the CPU of the hosts", "redis_core": "the one core of a Redis", "memory": "the memory of the hosts"}
 ASSUMED = (
     "Hosts cost each other nothing but what Redis carries; the front, the network and the database are never the limit; each "
-    "host has a Daphne for each of its CPUs, and Redis CPUs as quick; a copy that Redis hands to one more instance costs as much as "
-    "taking the message; members of a room are spread by chance."
+    "host has a Daphne for each of its CPUs, and Redis CPUs as quick; a copy that Redis hands to one more instance costs as much "
+    "as taking the message; members of a room are spread by chance."
 )
 
 
