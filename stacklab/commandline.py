@@ -16,7 +16,7 @@ from stacklab.files import hand_over
 from stacklab.settings import Checked, StackSettings
 from stacklab.stack.services import SERVICES
 from stacklab.typed import BETWEEN
-from stacklab.workload import ChatLoad, Demand, HttpLoad
+from stacklab.workload import ChatLoad, Demand, Fleet, HttpLoad
 
 
 def _settings_flags(of: type[Checked]) -> dict[str, str]:
@@ -60,7 +60,7 @@ TASKS: dict[str, tuple[Callable, tuple[type[Checked], ...]]] = {
     "experiment": (tasks.experiment, ()),
     "calibrate": (tasks.calibrate, ()), "compare": (tasks.compare, (StackSettings, HttpLoad, ChatLoad)),
     "import": (tasks.import_, ()), "report": (tasks.report, ()), "export": (tasks.export, ()), "verdicts": (tasks.verdicts, ()),
-    "size": (tasks.size, (Demand,)),
+    "size": (tasks.size, (Demand,)), "fleet": (tasks.fleet, (Fleet,)),
 }  # fmt: skip
 
 

@@ -21,12 +21,11 @@ from stacklab.errors import HostRefused, LabError
 from stacklab.files import ROOT, place
 from stacklab.labs import Lab, open_lab, require_running
 from stacklab.settings import StackSettings
-from stacklab.site import LAB, LAB_NAME, read_project
+from stacklab.site import LAB_NAME, read_project
 from stacklab.stack.limits import raised_for
 from stacklab.surroundings import plain_pictures
 from stacklab.typed import BETWEEN, decimal, values, whole_number
-from stacklab.version import code_version
-from stacklab.workload import ChatLoad, Demand, HttpLoad, PlanLoad, Workload
+from stacklab.workload import ChatLoad, Demand, Fleet, HttpLoad, PlanLoad, Workload
 
 if TYPE_CHECKING:
     from stacklab.bench.comparison import Comparison
@@ -102,35 +101,12 @@ def status(lab: str | None = None, json: bool = False) -> dict[str, Any]:
     seen = machine.status()
     if seen["state"] == "running":
         try:
-            seen |= _stack_status(machine) | (_exposure(machine) if json else {})
+            seen |= stack.status(machine.web(), exposed=json)
         except HostRefused as refused:
             seen |= refused.as_state()
     print(json_format.dumps(seen, indent=1) if json else show.status_text(seen))
     require_running(machine, seen)
     return seen
-
-
-def _stack_status(machine) -> dict[str, Any]:
-    host = machine.web()
-    if not stack.is_provisioned(host):
-        return {"settings": None}
-    state = stack.state(host)
-    return {
-        "url": host.url,
-        "site": state["applied"].get("site") or LAB.to_dict(),
-        "settings": state["applied"]["settings"],
-        "observed": state["observed"],
-        "changing": state["changing"],
-        "unfinished": state["unfinished"],
-        "leaving": state.get("leaving", 0),
-        "version": state["applied"]["version"],
-        "checkout_version": code_version(ROOT),
-    }
-
-
-def _exposure(machine) -> dict[str, Any]:
-    host = machine.web()
-    return {"exposure": stack.exposure(host)} if stack.is_provisioned(host) else {}
 
 
 def doctor() -> None:
@@ -377,6 +353,19 @@ def size(json: bool = False, **demand: Any) -> dict[str, Any]:
     seen = sizing.size(sizing.kept(), Demand(**values(Demand, demand)))
     print(json_format.dumps(seen, indent=1) if json else sizing.text(seen))
     return seen
+
+
+def fleet(json: bool = False, out: str | None = None, **asked: Any) -> dict[str, Any]:
+    """How do many such hosts fare on a bad day? Of `capacity`'s runs."""
+    plain_pictures()
+    from stacklab.study import fleet as fleets
+    from stacklab.study import sizing
+
+    told = fleets.reckon(sizing.kept(), Fleet(**values(Fleet, asked)))
+    print(json_format.dumps(told, indent=1, allow_nan=False) if json else fleets.text(told))
+    if out:
+        fleets.picture(told).savefig(out)
+    return told
 
 
 def report(name: str) -> Path:

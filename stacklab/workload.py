@@ -169,16 +169,14 @@ class Look(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demand(Checked):
-    """What people will do on a site, how well it is to serve them, and on what hosts: what `fab size` is asked."""
+class People(Checked):
+    """What people will do on a site, and on what hosts that is."""
 
     users: int = number(50_000, 1, 1_000_000_000, "people on the site at once")
     page_views_per_min: float = decimal(2.0, 0, 6000, "page views of each of them; one is one request to Django")
     chat_share: float = decimal(0.2, 0, 1, "share of them with an open chat socket")
     messages_per_min: float = decimal(1.0, 0, 6000, "messages of each chatting person")
     room_size: int = number(20, 1, 60_000, "people in a room, each of whom gets its messages")
-    p95_ms: float = decimal(P95_S * 1000, 1, 60_000, "milliseconds that 95 of 100 pages, and messages, may take at most")
-    spare: float = decimal(0.3, 0, 0.9, "share of each host to be left free")
     host_cpus: int | None = number(None, 1, 1024, "CPUs of each host (none: as many as were measured)")
     host_memory_gib: float | None = decimal(None, 0.25, 65_536, "memory of each host in GiB (none: as much as was measured)")
     host_speed: float = decimal(1.0, 0.02, 50, "times the work of the measured host's core ('fab calibrate --host' tells)")
@@ -202,6 +200,28 @@ class Demand(Checked):
     def deliveries_per_s(self) -> float:
         """Messages that arrive: each at everybody in its room."""
         return self.messages_per_s * self.room_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand(People):
+    """What people will do, and how well it is to serve them: what `fab size` is asked."""
+
+    p95_ms: float = decimal(P95_S * 1000, 1, 60_000, "milliseconds that 95 of 100 pages, and messages, may take at most")
+    spare: float = decimal(0.3, 0, 0.9, "share of each host to be left free")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet(People):
+    """What people will do, and how many hosts there are: what `fab fleet` is asked."""
+
+    users: int = number(1_000_000, 1, 1_000_000_000, "people on the site at once")
+    page_views_per_min: float = decimal(0.2, 0, 6000, "page views of each of them; one is one request to Django")
+    chat_share: float = decimal(1.0, 0.001, 1, "share of them with an open chat socket")
+    messages_per_min: float = decimal(0.2, 0, 6000, "messages of each chatting person")
+    hosts: int = number(100, 2, 1000, "web hosts")
+    redis_servers: int = number(1, 1, 1000, "Redis servers, among which the rooms are shared out")
+    patience_s: float = decimal(10.0, 0.5, 600, "seconds that a client waits for its socket before it tries again")
+    restart_s: float = decimal(30.0, 1, 3600, "seconds that each host takes, when all are restarted in turn")
 
 
 @dataclass(frozen=True, kw_only=True)

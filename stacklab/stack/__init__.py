@@ -8,7 +8,7 @@ from stacklab import hands_out
 __getattr__ = hands_out(__name__, {
     **dict.fromkeys((
         "Applied", "apply", "ca_certificate", "current", "is_provisioned", "fitting", "observe", "provision",
-        "site_of", "state", "versions",
+        "site_of", "state", "status", "versions",
     ), "change"),
     **dict.fromkeys(("brought", "take_away"), "leaving"),
     "bill_of_materials": "sbom",

@@ -20,7 +20,9 @@ from stacklab.labs.host import Host
 from stacklab.settings import IMPROVEMENTS, NEEDS_LAYER, StackSettings
 from stacklab.site import LAB, Site
 from stacklab.stack.render import render
+from stacklab.stack.sandboxes import exposure
 from stacklab.stack.services import SERVICES
+from stacklab.version import code_version
 
 SENT = ("app", "provision", "stacklab")
 SCRIPT = "/opt/stacklab/provision/commit-settings"
@@ -126,6 +128,22 @@ def state(host: Host) -> dict[str, Any]:
     now, "unfinished": one was cut off and not yet undone, "leaving": how many nginx workers still finish what they have}."""
     require_provisioned(host)
     return json.loads(host.run(f"{COMMIT} --observe", sudo=True))
+
+
+def status(host: Host, exposed: bool = False) -> dict[str, Any]:
+    """{"url", "site", "settings", "observed", "changing", "unfinished", "leaving", "version", "checkout_version"} of the stack;
+    `exposed`: with "exposure". Of a host without one {"settings": None}.
+    """
+    if not is_provisioned(host):
+        return {"settings": None}
+    seen = state(host)
+    applied = seen["applied"]
+    return {
+        "url": host.url, "site": applied.get("site") or LAB.to_dict(), "settings": applied["settings"],
+        **{name: seen[name] for name in ("observed", "changing", "unfinished")}, "leaving": seen.get("leaving", 0),
+        "version": applied["version"], "checkout_version": code_version(ROOT),
+        **({"exposure": exposure(host)} if exposed else {}),
+    }  # fmt: skip
 
 
 def current(host: Host) -> StackSettings:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Picture
 from stacklab.errors import ResultsError
 from stacklab.runs.results import Run
 from stacklab.runs.seen import read_seen
-from stacklab.study import drawing
+from stacklab.study import drawing, queueing, words
 from stacklab.study.costs import Figure, figure, in_words
 from stacklab.workload import DELIVERED_SHARE, P95_S
 
@@ -108,6 +108,12 @@ def sentences(runs: Sequence[Run]) -> list[str]:
         said.append(f"{of.capitalize()}: the knee is at {in_words(figure(each.values()))} {UNITS[of]}, of {blocks}.")
         if len(each) > FEWEST_FOR_OTHERS:
             said.append(f"In {held(list(each.values()))} of {len(each)} blocks it lies in the interval that the others foretell.")
+        if of == PAGES and (page := queueing.measured(runs)):
+            foretold, middle = queueing.knee(page, queueing.host_of(runs)), figure(each.values()).estimate
+            said.append(
+                f"A queueing network that knows only what a page cost at light loads foretells {words.number(foretold)}: "
+                f"× {words.number(foretold / middle)} of what was measured."
+            )
     return said
 
 
@@ -123,13 +129,18 @@ def picture(runs: Sequence[Run]) -> Picture:
             drawing.marks(ax, rows["load_per_s"], rows["p95_ms"], rows["valid"], colour, marker)
             ax.scatter([], [], marker=marker, color=colour, label="met" if met else "missed")
         ax.axhline(P95_MS, color=drawing.MUTED, linestyle="--", linewidth=1, label=f"objective, {P95_MS:g} ms")
+        if of == PAGES and len(mine) and (page := queueing.measured(runs)):
+            over = np.geomspace(mine["load_per_s"].min(), mine["load_per_s"].max(), 12)
+            host = queueing.host_of(runs)
+            p95_s = [np.quantile(queueing.response_times(page, host, at, int(at * queueing.TRIAL_S) + 1), 0.95) for at in over]
+            ax.plot(over, 1000 * np.array(p95_s), "-.", color=drawing.INK, linewidth=1.4, label="queueing network, foretold")
         _draw_knee(ax, figure(value for value in knees(table, of).values() if 0 < value < np.inf))
         if len(mine):
             drawing.log_axis(ax.xaxis)
             drawing.log_axis(ax.yaxis)
         ax.set_xlabel(UNITS[of])
         drawing.finish(ax, of.capitalize(), "95th percentile of the time, ms", grid="both")
-        below = {"loc": "upper left", "bbox_to_anchor": (-0.1, -0.14), "ncols": 4}
+        below = {"loc": "upper left", "bbox_to_anchor": (-0.1, -0.14), "ncols": 3}
         ax.legend(fontsize=9, frameon=False, columnspacing=1, handlelength=1.4, **below)
     return drawn
 
