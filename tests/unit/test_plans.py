@@ -230,7 +230,7 @@ def test_what_wrk_did_not_do_is_said(stand_in, tmp_path, said, words):
         put(tmp_path, plan_load(LOADTESTS / "page.lua"))
 
 
-def by_wrk(tmp_path, more: str = "", drop: int = 0):
+def by_wrk(tmp_path, more: str = "", drop: int = 0, path: str = ""):
     """A run as if wrk had been the load, which tells its summary alone."""
     run = synthetic.http_run(tmp_path / "http", "r1")
     stated = {"samples": len(run.table("requests")), "failures": 0, "duration_s": 10.0, "throughput_per_s": 90.0, "p50_s": 0.01}
@@ -242,7 +242,7 @@ def by_wrk(tmp_path, more: str = "", drop: int = 0):
     known = synthetic.ENVIRONMENT | {"percentile": "wrk's own"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "ENVIRONMENT", known)
-        load = plan_load(LOADTESTS / "page.lua", "users=20")
+        load = plan_load(LOADTESTS / "page.lua", f"users=20{path and f',path={path}'}")
         return synthetic.save(tmp_path / "plans", "r1", tables, run.settings, load, run.started_s + 5, run.ended_s - 2)
 
 
@@ -256,6 +256,12 @@ def test_a_run_without_samples_is_kept_judged_and_shown(tmp_path):
     page = write_report([run], tmp_path / "report.html").read_text()
     assert "the plan loadtests/page.lua by wrk" in page
     assert commands([run])[-1] == "fab load --file loadtests/page.lua --parameters users=20"
+
+
+def test_nginx_logs_no_static_file_and_none_is_missing(tmp_path):
+    assert by_wrk(tmp_path, drop=10**6, path="/static/chat/chat.js").validity.measurement == "sound"
+    [said] = by_wrk(tmp_path / "page", drop=10**6, path="/healthz").validity.reasons
+    assert "nginx logged 0 requests" in said
 
 
 def test_what_wrk_and_nginx_saw_is_held_against_each_other(tmp_path):
