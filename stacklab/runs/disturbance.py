@@ -70,7 +70,7 @@ def load_window(run: Run) -> tuple[float, float]:
     From the first counted request's start to the last one's end; for chat from the first counted message
     to the last arrival. Where there is a burst, all the time that was asked for, though nobody says anything else;
     where nobody says anything at all, from when the last client was connected to the end of the run. Where nothing was
-    counted: the run's own start and end. A slice is what it was cut to. Where a tool tells no samples, what nginx logged.
+    counted: the run's own start and end. A slice is what it was cut to. Where a tool tells no samples, what nginx logged, or else the time in which the tool ran.
     """
     if run.whole:
         return run.start_s, run.end_s
@@ -82,6 +82,8 @@ def _load_window(run: Run) -> tuple[float, float]:
     if run.kind == "plan" and not run.has(name) and run.has("server") and len(logged := run.table("server")):
         ends = logged["end_s"] - (run.clock_offset_s or 0.0)  # of a tool that tells no samples nginx's log is what is left
         return float((ends - logged["duration_s"]).min()), float(ends.max())
+    if run.kind == "plan" and not run.has(name) and run.has("generator") and len(ran := run.table("generator")["time_s"]):
+        return float(ran.min()), float(ran.max())  # of static files nginx logs nothing: while the tool ran
     table = run.table(name) if run.has(name) else pd.DataFrame({"warmup": []})
     counted = table[~table["warmup"].astype(bool)]
     if counted.empty:

@@ -129,7 +129,7 @@ def knee(page: Page, host: Host, p95_s: float = P95_S) -> float:
 
 def measured(runs: Sequence[Run]) -> Page | None:
     """What a page cost in the middle of the sound blocks of `capacity`; None where none tells."""
-    blocks = by_block(costs(runs))
+    blocks = by_block(costs([run for run in runs if run.kind == "http"]))
     front, process = (
         [blocks["page", name, CPU].median() for name in names if ("page", name, CPU) in blocks]
         for names in (("nginx",), ("uwsgi", "gunicorn", "postgresql"))

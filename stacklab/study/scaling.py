@@ -101,8 +101,9 @@ def scores(rows: pd.DataFrame, cpus: int, network: Model | None = None) -> dict[
 
 def table(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A line a page: how far off each model was on numbers of processes that it had not seen."""
-    told, cpus, page = [], runs[0].environment["web"]["cpus"], queueing.measured(runs)
-    for path, rows in curves(runs):
+    told, shown, cpus = [], curves(runs), runs[0].environment["web"]["cpus"]
+    page = queueing.measured(runs) if shown else None
+    for path, rows in shown:
         off = scores(rows, cpus, foretold(page, path, rows["users"].iloc[0], cpus) if page else None)
         each = {name: f"{off[name]:.0%}" for name in STYLES if name in off}
         told.append({"page": path, "processes": f"1 to {rows['n'].max()}", "nearest": next(iter(off))} | each)

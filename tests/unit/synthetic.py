@@ -184,7 +184,7 @@ def eight_cases(root: Path, repeats: int = 3, requests: int = 1000, spread: floa
                 HttpLoad(requests=requests * users // 100, users=users),
                 per_s=500 * float(np.exp(rng.normal(0, spread))), seed=int(rng.integers(1 << 30)), start_s=at,
                 point=f"{users} users, {connections}/{processes}",
-                repeat=repeat, position=position, **(dict(fail=7, steal=0.05) if (repeat, position) == (1, 2) else {}),
+                repeat=repeat, position=position, **(dict(fail=7, steal=0.15) if (repeat, position) == (1, 2) else {}),
             )  # fmt: skip
             at = run.ended_s + 10
             runs.append(run)
