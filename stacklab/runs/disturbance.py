@@ -70,7 +70,8 @@ def load_window(run: Run) -> tuple[float, float]:
     From the first counted request's start to the last one's end; for chat from the first counted message
     to the last arrival. Where there is a burst, all the time that was asked for, though nobody says anything else;
     where nobody says anything at all, from when the last client was connected to the end of the run. Where nothing was
-    counted: the run's own start and end. A slice is what it was cut to. Where a tool tells no samples, what nginx logged, or else the time in which the tool ran.
+    counted: the run's own start and end. A slice is what it was cut to. Where a tool tells no samples, what nginx logged, or
+    else the time in which the tool ran.
     """
     if run.whole:
         return run.start_s, run.end_s
