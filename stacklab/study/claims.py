@@ -57,7 +57,7 @@ def _threads(path: str) -> Test:
     return Test("throughput_per_s", "not more", two, one, "uwsgi-workers")
 
 
-CEILING = {"clients": 200, "messages_per_s": 1.5}  # near what one process can do
+BUSY = {"clients": 200, "messages_per_s": 0.8}  # keeps one process busy half of the time
 ONE, THREE = {"daphne_instances": 1, "asgi_threads": None}, {"daphne_instances": 3, "balance": "round_robin"}
 RARE = 0.05  # a start in twenty
 
@@ -99,9 +99,10 @@ CLAIMS: tuple[Claim, ...] = (
            Test("sync_per_s", "not more", {"asgi_threads": 16}, {"asgi_threads": 4}, "asgi-threads")),
           note="Sixteen requests at once for a page that waits: as many threads as the setting says, or one a request?"),
     Claim("C8", "Channels cannot be scaled from inside one process: several instances behind a reverse proxy are the way",
-          (Test("latency_p50_s", "not less", {"daphne_instances": 1, "asgi_threads": 16} | CEILING, ONE | CEILING, "one-process"),
-           Test("latency_p50_s", "less", {"daphne_instances": 3, "balance": "hash"} | CEILING, ONE | CEILING, "one-process")),
-          note="At a load near one process's ceiling. On a web host with one CPU, instances have no more of it than one had."),
+          (Test("latency_p50_s", "not less", {"daphne_instances": 1, "asgi_threads": 16} | BUSY, ONE | BUSY, "one-process"),
+           Test("latency_p50_s", "less", {"daphne_instances": 3, "balance": "hash"} | BUSY, ONE | BUSY, "one-process")),
+          note="At a load that keeps one process busy half of the time. On a web host with one CPU, instances have no more of it "
+               "than one had."),
     Claim("C9", "three balanced Daphnes use less CPU and memory than one under the same load",
           (Test("cpu_s_daphne_per_1000_deliveries", "less", THREE, {"daphne_instances": 1}, "one-vs-three"),
            Test("pss_peak_bytes_daphne", "less", THREE, {"daphne_instances": 1}, "one-vs-three")), each="clients"),
