@@ -1,9 +1,11 @@
-"""What a test takes for itself of this computer, and how it waits for it, however busy it is."""
+"""What a test takes for itself of this computer, how it waits for it, however busy it is, and what it leaves for later."""
 
 import socket
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
 
 Seen = TypeVar("Seen")
 
@@ -34,3 +36,8 @@ def take(name: str) -> bool:
             return False
         _taken[name] = sign
     return True
+
+
+def slowly(*values: Any) -> list:
+    """Those of a test's values that `make test` leaves to `make faults`."""
+    return [pytest.param(value, marks=pytest.mark.faults) for value in values]

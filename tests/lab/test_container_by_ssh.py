@@ -212,6 +212,7 @@ PATH=/tmp/cut:$PATH python3 /opt/stacklab/provision/brought --take-away
 """
 
 
+@pytest.mark.faults
 def test_destroy_lists_what_provisioning_brought_and_then_leaves_the_machine_as_it_was(other, tmp_path, monkeypatch):
     other.up()
     owned = other.web()

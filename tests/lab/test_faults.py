@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fabric.main import program
-from here import wait_until
+from here import slowly, wait_until
 
 from stacklab import stack
 from stacklab.errors import ApplyError, LabError, LabNotRunning
@@ -211,7 +211,7 @@ def settled(host) -> StackSettings:
 
 @pytest.mark.fault("SSH cut in a change", "between")
 @pytest.mark.parametrize("cut", ["here", "there"])
-@pytest.mark.parametrize("after_s", [0.0, 0.4, 1.2])
+@pytest.mark.parametrize("after_s", [0.4, *slowly(0.0, 1.2)])
 def test_ssh_cut_in_the_middle_ends_in_the_old_or_the_new_state(lab, at_defaults, site, cut, after_s):
     mine = lab.web()
     mine.run("true")
@@ -247,7 +247,7 @@ def test_ssh_cut_in_the_middle_ends_in_the_old_or_the_new_state(lab, at_defaults
 
 @pytest.mark.fault("a change is killed at its steps", "web")
 @pytest.mark.parametrize("whom", ["main", "all"])
-@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.8, 1.5, 2.5])
+@pytest.mark.parametrize("after_s", [0.3, 1.5, *slowly(0.0, 0.8, 2.5)])
 def test_a_change_that_is_killed_on_the_host_is_undone_there(at_defaults, site, whom, after_s):
     killer = at_defaults.run(
         "cat > /tmp/killer; chmod +x /tmp/killer; systemd-run -q --collect --unit=killer /tmp/killer", sudo=True,
