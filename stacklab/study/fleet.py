@@ -35,6 +35,7 @@ BACK = 0.99  # the share that has to be back
 LEAST_SHARE = 1e-9
 FULL = 0.7  # of anything: more is too much on an ordinary day
 SOON_S = 60.0  # later than that is too late to be back
+BALANCES = ("round_robin", "least_conn")
 SEARCHED_ROOM = 10  # people in a room, where `capacity` searches the knee of messages
 LIMITS = {"host_cpu": "the CPU of the hosts", "redis_core": "the one core of a Redis", "memory": "the memory of the hosts"}
 ASSUMED = (
@@ -247,15 +248,17 @@ def reckon(runs: Sequence[Run], fleet: Fleet) -> dict[str, Any]:
 def reckoned(of: Costs, fleet: Fleet) -> dict[str, Any]:
     """{"asked", "ordinary", "breaks_first", "host_lost", "all_lost", "all_restarted", "before"}: a day and three bad moments of
     `fleet`, of which the size of a host is known; what would break first, as it grows; and what to do before, in sentences.
+    The moments are None where an ordinary day is too much already.
     """
     day = ordinary(of, fleet)
     tightest = max(LIMITS, key=day.__getitem__)
+    bears = max(day["host_cpu"], day["redis_core"]) < 1
     told = {
         "asked": fleet.to_dict() | {name: getattr(fleet, name) for name in ("sockets", "messages_per_s", "deliveries_per_s",
                                                                             "requests_per_s")},
         "ordinary": day, "breaks_first": {"limit": tightest, "times": 1 / max(day[tightest], LEAST_SHARE)},
-        "host_lost": host_lost(of, fleet), "all_lost": all_lost(of, fleet),
-        "all_restarted": {by: all_restarted(of, fleet, by) for by in ("round_robin", "least_conn")},
+        "host_lost": host_lost(of, fleet) if bears else None, "all_lost": all_lost(of, fleet) if bears else None,
+        "all_restarted": {by: all_restarted(of, fleet, by) for by in BALANCES} if bears else None,
     }  # fmt: skip
     return told | {"before": _before(of, fleet, told)}
 
@@ -273,9 +276,11 @@ def _before(of: Costs, fleet: Fleet, told: Mapping[str, Any]) -> list[str]:
         said.append(f"{math.ceil(fleet.hosts * day['host_cpu'] / FULL):,} hosts for the CPU that an ordinary day takes")
     if day["memory"] > FULL:
         said.append(f"{fleet.host_memory_gib * day['memory'] / FULL:.1f} GiB of memory a host")
+    if told["all_lost"] is None:
+        return said
     free = fleet.hosts * fleet.host_cpus * (1 - day["host_cpu"])
     connects_s = fleet.sockets * of.cpu_s("connect", WEB)
-    if (told["all_lost"]["back_s"] or LONGEST_S) > SOON_S and free > 0:
+    if (told["all_lost"]["back_s"] or LONGEST_S) > SOON_S:
         said.append(
             f"clients whose first wait is spread over {connects_s / free / FULL:,.0f} s: so long have the hosts to do with the "
             "connects of all, when everybody comes back"
@@ -292,20 +297,15 @@ def _before(of: Costs, fleet: Fleet, told: Mapping[str, Any]) -> list[str]:
 def text(told: Mapping[str, Any]) -> str:
     """`reckon`, for people."""
     asked, day, first, shown = told["asked"], told["ordinary"], told["breaks_first"], told["shown"]
-    ways = told["all_restarted"]
-    fullest = ", ".join(
-        f"{way['fullest']:.2f} times an even share by {by} ({way['moves']:.1f} moves a client)" for by, way in ways.items()
-    )
+    plural = "s" if asked["host_cpus"] > 1 else ""
     lines = [
-        f"asked: {asked['sockets']:,.0f} sockets on {asked['hosts']} hosts of {asked['host_cpus']} CPUs and "
+        f"asked: {asked['sockets']:,.0f} sockets on {asked['hosts']} hosts of {asked['host_cpus']} CPU{plural} and "
         f"{asked['host_memory_gib']:.1f} GiB; {asked['messages_per_s']:,.0f} messages/s in rooms of {asked['room_size']}, "
         f"{asked['requests_per_s']:,.0f} requests/s; {asked['redis_servers']} Redis",
         f"an ordinary day: {day['host_cpu']:.0%} of a host's CPU, {day['memory']:.0%} of its memory; "
         f"{day['redis_core']:.0%} of the core of each Redis, which hands each message to {day['copies']:.1f} instances",
         f"what breaks first as it grows: {LIMITS[first['limit']]}, at × {words.number(first['times'])} of this load",
-        f"a host is lost: {_return(told['host_lost'])}",
-        f"all lose their sockets at once: {_return(told['all_lost'])}",
-        f"all hosts restarted in turn: {ways['round_robin']['duration_s'] / 60:,.0f} min; the fullest then has {fullest}",
+        *_moments(told),
         "what to do before:" + ("" if told["before"] else " nothing of what is reckoned here"),
         *(f"  {sentence}" for sentence in told["before"]),
         "",
@@ -320,6 +320,20 @@ def text(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _moments(told: Mapping[str, Any]) -> list[str]:
+    ways = told["all_restarted"]
+    if ways is None:
+        return ["an ordinary day is too much for them: nothing can be said of a bad moment"]
+    fullest = ", ".join(
+        f"{way['fullest']:.2f} times an even share by {by} ({way['moves']:.1f} moves a client)" for by, way in ways.items()
+    )
+    return [
+        f"a host is lost: {_return(told['host_lost'])}",
+        f"all lose their sockets at once: {_return(told['all_lost'])}",
+        f"all hosts restarted in turn: {ways['round_robin']['duration_s'] / 60:,.0f} min; the fullest then has {fullest}",
+    ]
+
+
 def _return(of: Mapping[str, Any]) -> str:
     never = f"not back in {LONGEST_S / 60:.0f} min"
     back = never if of["back_s"] is None else f"99 of 100 are back after {of['back_s']:,.1f} s"
@@ -327,7 +341,11 @@ def _return(of: Mapping[str, Any]) -> str:
 
 
 def picture(told: Mapping[str, Any]) -> Picture:
-    """How many have no socket, and how long a message waits on a host, after one host is lost and after all sockets are."""
+    """How many have no socket, and how long a message waits on a host, after one host is lost and after all sockets are.
+    ResultsError where an ordinary day is too much already.
+    """
+    if told["all_lost"] is None:
+        raise ResultsError("an ordinary day is too much for these hosts: there is no picture of a bad one")
     drawn = Picture(figsize=(11.5, 4.2), layout="constrained")
     for ax, (of, title) in zip(
         drawn.subplots(1, 2), (("host_lost", "One host is lost"), ("all_lost", "All sockets are lost at once")), strict=True

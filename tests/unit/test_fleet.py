@@ -22,6 +22,12 @@ COSTS = Costs({
 FLEET = Fleet(hosts=10, host_cpus=2, host_memory_gib=4.0, users=50_000, messages_per_min=0.6, page_views_per_min=0.6)
 
 
+@pytest.fixture(autouse=True)
+def soon_over(monkeypatch):
+    """What is never over need not be waited for."""
+    monkeypatch.setattr(fleet, "LONGEST_S", 120.0)
+
+
 def test_a_message_meets_all_of_few_instances_and_of_many_as_many_as_hear_it():
     assert met(3, 1) == pytest.approx(1) and met(3, 100) == pytest.approx(3) and met(1, 20) == 1
     assert met(10_000, 20) == pytest.approx(20, rel=0.01)
@@ -102,12 +108,15 @@ def test_what_breaks_first_and_what_to_do_before_it_does():
     }  # fmt: skip
     many = told(FLEET.replace(hosts=500, users=2_000_000, messages_per_min=2.0))
     assert many["breaks_first"]["limit"] == "redis_core" and many["breaks_first"]["times"] < 1
+    assert many["all_lost"] is None and "nothing can be said of a bad moment" in text(many)
+    with pytest.raises(ResultsError, match="too much"):
+        picture(many)
     assert any("Redis servers" in sentence and "consistent hash" in sentence for sentence in many["before"])
     small = told(FLEET.replace(host_memory_gib=0.5))
     assert any("GiB of memory a host" in sentence for sentence in small["before"])
     said = text(many)
     assert "what breaks first as it grows: the one core of a Redis, at × 0." in said and "nothing was measured" in said
-    assert len(picture(many).axes) == 4
+    assert len(picture(fine).axes) == 4 and "a host is lost: 99 of 100 are back after" in text(fine)
     assert told(FLEET.replace(users=10, hosts=100))["all_restarted"]["round_robin"]["fullest"] > 0
 
 
