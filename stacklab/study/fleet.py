@@ -353,9 +353,10 @@ def picture(told: Mapping[str, Any]) -> Picture:
         over = told[of]["over"]
         ax.plot(over["time_s"], over["without"], color=drawing.OKABE_ITO[0], label="without a socket")
         late = ax.twinx()
-        late.plot(over["time_s"], over["late_s"], "--", color=drawing.OKABE_ITO[3], label="a message waits, s")
-        late.set(ylabel="seconds on a host", ylim=(0, max(0.1, 1.2 * max(over["late_s"]))))
-        ax.set_xlabel("seconds after")
+        late.plot(over["time_s"], over["late_s"], "--", color=drawing.OKABE_ITO[3], label="a message waits")
+        late.set(ylabel="seconds that a message waits", ylim=(0, max(0.1, 1.2 * max(over["late_s"]))))
+        ax.set_xlabel("seconds since then")
+        ax.yaxis.set_major_formatter("{x:,.0f}")
         drawing.finish(ax, title, "clients without a socket")
         lines = ax.lines + late.lines
         ax.legend(lines, [line.get_label() for line in lines], fontsize=9, frameon=False, loc="upper right")
