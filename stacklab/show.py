@@ -256,6 +256,6 @@ def verdicts_text(judgements: list[Judgement]) -> str:
     if untested:
         lines += [f"{NOT_TESTED}; 'fab experiment claims' measures whatever is missing:"]
         lines += [*(f"{name:<4} {' and '.join(commands)}" for name, commands in untested.items()), ""]
-    lines += [said if len(told) == 1 else f"{', '.join(ids)}: {said}" for said, ids in told.items()]
     lines += [steal.SAID] if told else []
+    lines += [said if len(told) == 1 else f"{', '.join(ids)}: {said}" for said, ids in told.items()]
     return "\n".join(lines).rstrip("\n")

@@ -101,8 +101,9 @@ def scores(rows: pd.DataFrame, cpus: int, network: Model | None = None) -> dict[
 
 def table(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A line a page: how far off each model was on numbers of processes that it had not seen."""
-    told, shown, cpus = [], curves(runs), runs[0].environment["web"]["cpus"]
-    page = queueing.measured(runs) if shown else None
+    if not (shown := curves(runs)):
+        return []
+    told, cpus, page = [], runs[0].environment["web"]["cpus"], queueing.measured(runs)
     for path, rows in shown:
         off = scores(rows, cpus, foretold(page, path, rows["users"].iloc[0], cpus) if page else None)
         each = {name: f"{off[name]:.0%}" for name in STYLES if name in off}
@@ -112,8 +113,9 @@ def table(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 def sentences(runs: Sequence[Run]) -> list[str]:
     """Which model was right, and how far it may be trusted."""
+    if not (lines := table(runs)):
+        return []
     cpus = runs[0].environment["web"]["cpus"]
-    lines = table(runs)
     said = [f"On {cpus} CPU{'s' if cpus > 1 else ''}, each model saw all numbers of processes but one, and was asked for that."]
     if any(QUEUES in line for line in lines):
         said.append(f"The {QUEUES} saw none of them: only what a page cost at light loads.")
@@ -122,7 +124,7 @@ def sentences(runs: Sequence[Run]) -> list[str]:
             f"{line['page']}: the {line['nearest']} was nearest, off by {line[line['nearest']]} in the middle; it was not tried "
             f"beyond {line['processes'].split()[-1]} processes."
         )
-    return said if lines else []
+    return said
 
 
 def picture(runs: Sequence[Run]) -> Picture:
