@@ -47,6 +47,7 @@ def test_daphnes_v_is_verbosity(look):
     assert rows["daphne_processes"].tolist() == [1, 1]
 
 
+@pytest.mark.faults
 def test_threads_under_synchronous_requests_are_counted(look):
     threads = {"four": 4, "sixteen": 16}
     rows, _ = look(**{name: (StackSettings(asgi_threads=n), {"sight": "sync_threads"}) for name, n in threads.items()})

@@ -167,6 +167,7 @@ def test_fab_changes_and_shows_it(at_defaults, fab):
     assert ["database", "postgresql", "postgresql"] in lines and ["stacklab-postgresql", "active"] in lines
 
 
+@pytest.mark.faults
 def test_a_foreign_site_has_a_database_of_its_own_there_and_says_so_itself(at_defaults, tmp_path):
     root = tmp_path / "notes-site"
     for name, text in PROJECT.items():

@@ -4,6 +4,7 @@ import json
 
 import foreign_sites
 import pytest
+from here import slowly
 
 from stacklab import stack
 from stacklab.runs.results import load_runs
@@ -177,7 +178,7 @@ FAULTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", [*FAULTS[:3], *slowly(*FAULTS[3:])], ids=lambda fault: fault.__name__)
 def test_what_stands_in_the_way_is_said_and_the_site_before_serves_on(fab, host, site, plain, tmp_path, fault):
     if stack.site_of(host).name != "plainsite":
         done(fab("provision", "--site", str(plain)))

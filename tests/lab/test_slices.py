@@ -65,6 +65,7 @@ def test_blocks_go_on_where_they_stopped_and_whole_ones_are_kept(lab, at_default
     assert (tmp_path / "waiting" / "b001" / RUN_FILE).stat().st_mtime_ns == first
 
 
+@pytest.mark.faults
 @pytest.mark.fault("somebody changes settings between slices", "web")
 def test_somebody_elses_change_costs_that_block_and_nothing_else(lab, at_defaults, tmp_path):
     plan = Experiment(name="waiting", points=POINTS, repeats=2, slice_s=1.0, guard_s=0.5)

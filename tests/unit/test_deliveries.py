@@ -229,7 +229,7 @@ def crowds(draw):
     return sent_rows, received_rows, connections, rooms
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(crowds())
 def test_deliveries_are_those_that_a_person_would_find_one_by_one(crowd):
     sent_rows, received_rows, connections, rooms = crowd
