@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from simulate_verdicts import STOLEN, row, stolen
+from simulate_verdicts import DATA, STOLEN, row, stolen
 
 from stacklab.study import steal
 from stacklab.study.effects import contrast
@@ -123,6 +123,21 @@ def test_an_interval_of_blocks_leaves_the_truth_out_as_seldom_as_it_says(noise, 
     for power in (0.0, 1.5):
         held = [both(rows(1.0, power, noise, blocks, seed)) for seed in range(100)]
         assert np.mean([one.low <= 1 <= one.high for one in held]) > 0.89
+
+
+def test_exchanged_by_lot_within_recorded_blocks_of_eight_points_are_called_different_in_one_of_twenty():
+    """Whatever the noise of a real machine looks like, lot alone decided then which slice had which settings."""
+    recorded = pd.read_csv(DATA / "eight-cases.csv").assign(experiment="e", valid=True)
+    chance, wrong = np.random.default_rng(1), 0
+    recorded["p50_s"] /= recorded.groupby("point")["p50_s"].transform("median")
+    for _ in range(300):
+        some = recorded[recorded["repeat"].isin(chance.choice(recorded["repeat"].unique(), 5, replace=False))].copy()
+        some["point"] = some.groupby("repeat")["point"].transform(lambda points: chance.permutation(points.to_numpy()))
+        some = some.reset_index(drop=True)
+        a, b = chance.choice(some["point"].unique(), 2, replace=False)
+        effect = contrast(some, "p50_s", some["point"] == a, some["point"] == b, [])
+        wrong += effect.low > 1 or effect.high < 1
+    assert wrong <= 24, f"{wrong} of 300: 5 %, and no more than lot does"
 
 
 def test_on_a_recording_it_finds_more_in_fewer_blocks_and_is_no_oftener_wrong():
