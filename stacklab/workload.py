@@ -214,14 +214,15 @@ class Demand(People):
 class Fleet(People):
     """What people will do, and how many hosts there are: what `fab fleet` is asked."""
 
-    users: int = number(1_000_000, 1, 1_000_000_000, "people on the site at once")
-    page_views_per_min: float = decimal(0.2, 0, 6000, "page views of each of them; one is one request to Django")
-    chat_share: float = decimal(1.0, 0.001, 1, "share of them with an open chat socket")
-    messages_per_min: float = decimal(0.2, 0, 6000, "messages of each chatting person")
     hosts: int = number(100, 2, 1000, "web hosts")
     redis_servers: int = number(1, 1, 1000, "Redis servers, among which the rooms are shared out")
     patience_s: float = decimal(10.0, 0.5, 600, "seconds that a client waits for its socket before it tries again")
     restart_s: float = decimal(30.0, 1, 3600, "seconds that each host takes, when all are restarted in turn")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sockets < self.hosts:
+            raise SettingsError(f"chat_share={self.chat_share:g} is not allowed: it leaves fewer sockets than hosts={self.hosts}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def main(times: int = 5000) -> None:
              "blocks")  # fmt: skip
     print(f"| {' | '.join(heads)} |")
     print("|---|---|---|---|---|---|---|")
-    for name, noise in (NOISES | STOLEN).items():
+    for name, noise in (STOLEN | NOISES).items():
         false, same, held, held_ten, found, blocks = row(noise, times)
         print(f"| {name} | {false:.1%} | {same:.0%} | {held:.1%} | {held_ten:.1%} | {found:.0%} | {blocks:.0f} |")
 

@@ -135,8 +135,11 @@ def _plan(run: Run) -> Iterator[str]:
     if not isinstance(run.workload, PlanLoad) or not run.has("server"):
         return
     requests, logged = run.table("requests") if run.has("requests") else None, run.table("server")
-    requests = _logged_ones(run, requests) if requests is not None else None
-    answered = len(requests) if requests is not None else 0 if _is_static(run) else stated(run, "samples")
+    if requests is not None:
+        requests = _logged_ones(run, requests)
+        answered = len(requests)
+    else:
+        answered = 0 if _is_static(run) else stated(run, "samples")
     if len(logged) < answered:
         yield f"nginx logged {len(logged):,} requests, {answered:,} were answered: {answered - len(logged):,} rows are missing."
     addresses = [*run.environment.get("client_addresses", ()), *logged["client"].mode()[:1]]

@@ -11,6 +11,7 @@ Beyond one host nothing of this was measured. What is known of one host goes in,
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -179,44 +180,35 @@ def all_lost(of: Costs, fleet: Fleet) -> dict[str, Any]:
     return coming_back(of, fleet, np.zeros(fleet.hosts), round(fleet.sockets), np.ones(fleet.hosts, dtype=bool))
 
 
-def all_restarted(of: Costs, fleet: Fleet, by: str, seed: int = 1) -> dict[str, Any]:
+def all_restarted(fleet: Fleet, by: str, seed: int = 1) -> dict[str, float]:
     """Host after host is restarted, and its clients come to the others, `by` "round_robin" or "least_conn".
 
     duration_s, moves (how often each client lost its socket, in the mean), fullest (the sockets of the fullest host, as a
-    multiple of an even share), late_s (the longest that a message waited on a host).
+    multiple of an even share).
     """
-    chance, busy_s = np.random.default_rng(seed), _steady_s(of, fleet)
-    sockets = np.full(fleet.hosts, max(1, round(fleet.sockets / fleet.hosts)), dtype=np.int64)
-    of_all = sockets.sum()
-    connect_s, pages_s = of.cpu_s("connect", WEB), of.cpu_s("page", WEB) * fleet.requests_per_s / (fleet.hosts - 1)
-    moved, late_s, backlog_s = 0, 0.0, np.zeros(fleet.hosts)
+    chance, moved = np.random.default_rng(seed), 0
+    sockets = np.full(fleet.hosts, round(fleet.sockets / fleet.hosts), dtype=np.int64)
     for host in range(fleet.hosts):
         gone, sockets[host] = int(sockets[host]), 0
-        others = np.arange(fleet.hosts) != host
         moved += gone
-        came = chance.multinomial(gone, others / others.sum()) if by == "round_robin" else _levelled(sockets, others, gone)
-        sockets += came
-        # They come within the first wait: half of it after, half of it long.
-        backlog_s = np.where(others, backlog_s + came * connect_s, 0.0)
-        spare = fleet.host_cpus - sockets * busy_s - pages_s
-        late_s = max(late_s, float((backlog_s[others] / fleet.host_cpus).max()))
-        backlog_s = np.maximum(0.0, backlog_s - spare * fleet.restart_s)
+        others = np.arange(fleet.hosts) != host
+        evenly = np.full(fleet.hosts - 1, 1 / (fleet.hosts - 1))
+        sockets[others] += chance.multinomial(gone, evenly) if by == "round_robin" else _levelled(sockets[others], gone)
+    of_all = sockets.sum()
     return {
         "duration_s": fleet.hosts * fleet.restart_s, "moves": float(moved / of_all),
-        "fullest": float(sockets.max() / sockets.mean()), "late_s": late_s,
+        "fullest": float(sockets.max() / (of_all / fleet.hosts)),
     }  # fmt: skip
 
 
-def _levelled(sockets: np.ndarray, among: np.ndarray, people: int) -> np.ndarray:
-    """Who come to the emptiest host each: how many of them each host gets."""
-    order = np.flatnonzero(among)[np.argsort(sockets[among], kind="stable")]
-    levels = sockets[order]
-    fills = np.arange(1, len(order) + 1) * np.append(levels[1:], np.iinfo(np.int64).max // 2 // len(order)) - np.cumsum(levels)
-    reached = int(np.searchsorted(fills, people)) + 1
-    level, more = divmod(people + int(levels[:reached].sum()), reached)
-    came = np.zeros_like(sockets)
-    came[order[:reached]] = level - levels[:reached]
-    came[order[:more]] += 1
+def _levelled(sockets: np.ndarray, people: int) -> np.ndarray:
+    """How many of `people` each host gets, where each of them comes to the emptiest."""
+    def room_below(level: int) -> np.ndarray:
+        return np.maximum(0, level - sockets)
+
+    level = bisect_right(range(int(sockets.max()) + people + 1), people, key=lambda level: room_below(level).sum()) - 1
+    came = room_below(level)
+    came[np.flatnonzero(sockets <= level)[: people - came.sum()]] += 1
     return came
 
 
@@ -258,7 +250,7 @@ def reckoned(of: Costs, fleet: Fleet) -> dict[str, Any]:
                                                                             "requests_per_s")},
         "ordinary": day, "breaks_first": {"limit": tightest, "times": 1 / max(day[tightest], LEAST_SHARE)},
         "host_lost": host_lost(of, fleet) if bears else None, "all_lost": all_lost(of, fleet) if bears else None,
-        "all_restarted": {by: all_restarted(of, fleet, by) for by in BALANCES} if bears else None,
+        "all_restarted": {by: all_restarted(fleet, by) for by in BALANCES} if bears else None,
     }  # fmt: skip
     return told | {"before": _before(of, fleet, told)}
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from stacklab import tasks
 from stacklab.bench import capacity, servers
 from stacklab.bench.experiment import estimate
 from stacklab.bench.experiments import experiment_named
@@ -17,7 +18,7 @@ from stacklab.runs.draft import writing_run
 from stacklab.runs.results import Run, Validity
 from stacklab.settings import StackSettings
 from stacklab.site import LAB
-from stacklab.study import knees
+from stacklab.study import knees, sizing
 from stacklab.study.costs import BYTES, CPU, MEMORY, by_block, costs, figure, lines
 from stacklab.study.report import write_report
 from stacklab.study.sizing import size
@@ -186,9 +187,20 @@ def test_a_demand_is_sized_from_what_lies_on_disk(runs):
 def test_the_report_begins_with_the_costs_and_the_knee(runs, tmp_path):
     page = write_report(runs, tmp_path).read_text()
     assert page.index(">Capacity<") < page.index(">HTTP<")
+    assert "A queueing network that knows only what a page cost at light loads foretells" in page
     for words in ("Pages: the knee is at", "CPU a request, µs", "and each time it is delivered, µs", "in rooms of 30, µs"):
         assert words in page
     assert [line["blocks"] for line in lines(runs)] == ["3"] * len(lines(runs))
+
+
+def test_fab_fleet_reckons_with_them_and_draws(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sizing, "kept", lambda: runs)
+    told = tasks.fleet(json=True, out=str(tmp_path / "fleet.png"), hosts="20", users="2000", host_cpus="8")
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(told, allow_nan=False))
+    assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
+    assert told["shown"]["measured_per_s"] == pytest.approx(2000, rel=0.1) and told["shown"]["reckoned_per_s"] > 0
+    tasks.fleet(hosts="20", users="2000", host_cpus="8")
+    assert "Of one host" in capsys.readouterr().out
 
 
 def test_the_picture_has_trials_objective_knee_and_its_interval(runs):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stacklab.errors import ResultsError
+from stacklab.errors import ResultsError, SettingsError
 from stacklab.study import fleet
 from stacklab.study.costs import CPU, MEMORY
 from stacklab.study.fleet import Costs, all_lost, all_restarted, host_lost, met, ordinary, picture, reckon, reckoned, text
@@ -19,7 +19,9 @@ COSTS = Costs({
     ("socket", "daphne", MEMORY): 60_000.0, ("socket", "nginx", MEMORY): 20_000.0,
     ("process", "uwsgi", MEMORY): 30e6, ("process", "daphne", MEMORY): 60e6,
 })  # fmt: skip
-FLEET = Fleet(hosts=10, host_cpus=2, host_memory_gib=4.0, users=50_000, messages_per_min=0.6, page_views_per_min=0.6)
+FLEET = Fleet(
+    hosts=10, host_cpus=2, host_memory_gib=4.0, users=50_000, chat_share=1.0, messages_per_min=0.6, page_views_per_min=0.6,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_redis_may_be_what_all_wait_for():
 
 
 def test_restarted_in_turn_the_last_stays_empty_by_round_robin_and_is_filled_by_least_conn():
-    by_turn, by_need = (all_restarted(COSTS, FLEET, by) for by in ("round_robin", "least_conn"))
+    by_turn, by_need = (all_restarted(FLEET, by) for by in ("round_robin", "least_conn"))
     assert by_turn["duration_s"] == 300 and by_turn["fullest"] > 1.05
     assert by_need["fullest"] < by_turn["fullest"]
     # Each host gives its clients to nine others: the first ends with what nine restarts brought it.
@@ -91,7 +93,7 @@ def test_restarted_in_turn_the_last_stays_empty_by_round_robin_and_is_filled_by_
 ])  # fmt: skip
 def test_the_emptiest_is_filled_first(sockets, people, after):
     sockets = np.array(sockets)
-    came = fleet._levelled(sockets, np.ones(len(sockets), dtype=bool), people)
+    came = fleet._levelled(sockets, people)
     assert came.sum() == people and sorted(sockets + came) == sorted(after)
 
 
@@ -117,7 +119,12 @@ def test_what_breaks_first_and_what_to_do_before_it_does():
     said = text(many)
     assert "what breaks first as it grows: the one core of a Redis, at × 0." in said and "nothing was measured" in said
     assert len(picture(fine).axes) == 4 and "a host is lost: 99 of 100 are back after" in text(fine)
-    assert told(FLEET.replace(users=10, hosts=100))["all_restarted"]["round_robin"]["fullest"] > 0
+    assert told(FLEET.replace(users=100, hosts=100))["all_restarted"]["round_robin"]["fullest"] > 0
+
+
+def test_people_who_do_not_chat_are_no_fleets():
+    with pytest.raises(SettingsError, match="chat_share=0 is not allowed"):
+        Fleet(chat_share=0)
 
 
 def test_nothing_was_measured():
@@ -128,6 +135,7 @@ def test_nothing_was_measured():
 
 
 def test_a_million_sockets_on_a_hundred_hosts():
-    seen = told(Fleet(host_cpus=4, host_memory_gib=8.0))
+    calm = {"chat_share": 1.0, "messages_per_min": 0.2, "page_views_per_min": 0.2}
+    seen = told(Fleet(users=1_000_000, host_cpus=4, host_memory_gib=8.0, **calm))
     assert seen["asked"]["sockets"] == 1_000_000 and seen["asked"]["hosts"] == 100
     assert seen["host_lost"]["back_s"] is not None
