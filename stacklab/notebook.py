@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Markdown, display
+from ipywidgets import Button, Dropdown, HBox, Label, Output, Text, VBox
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
 from stacklab import show
-from stacklab.bench import onsite
 from stacklab.bench.comparison import Comparison
-from stacklab.bench.plan import Experiment
 from stacklab.errors import LabError
 from stacklab.files import RESULTS
 from stacklab.labs import Lab, open_lab, require_running
@@ -45,10 +45,7 @@ def begin(asks: Sequence[str] = (), chats: bool = False) -> tuple[Lab, Host]:
     LabNotRunning, which names the command that starts it, if the lab is not up; HostRefused if it will not have us; LabError,
     before anything is changed, if it chats and nobody could on the site under test.
     """
-    if (shell := get_ipython()) is not None:
-        shell.run_line_magic("matplotlib", "inline")  # also where MPLBACKEND, or IPython's own configuration, says "qt"
-        matplotlib.rcdefaults()
-        set_matplotlib_formats("retina")
+    show_here()
     lab = open_lab()
     host = lab.web()
     status = lab.status()
@@ -60,6 +57,40 @@ def begin(asks: Sequence[str] = (), chats: bool = False) -> tuple[Lab, Host]:
         web, desk = show.numbers(status["pinned_cpus"]), show.numbers(status["generator_cpus"])
         say(f"It runs on CPU {web}; the load comes from CPU {desk}, so that neither takes time from the other.")
     return lab, host
+
+
+def show_here() -> None:
+    """From now on pictures are sharp, on the page, and of our style alone."""
+    if (shell := get_ipython()) is not None:
+        shell.run_line_magic("matplotlib", "inline")  # also where MPLBACKEND, or IPython's own configuration, says "qt"
+        matplotlib.rcdefaults()
+        set_matplotlib_formats("retina")
+
+
+def form(answers: Iterable[str], choices: Sequence[str], seal: str, on_seal: Callable[[dict[str, Any]], None]) -> VBox:
+    """A field for each of `answers`, numbers or one of `choices`; the button `seal` gives them to `on_seal`, as a cell would."""
+    fields = {what: Dropdown(options=[("…", None), *zip(choices, choices, strict=True)]) if choices else Text() for what in answers}
+    button, said = Button(description=seal), Output()
+
+    def pressed(_: Button) -> None:
+        said.clear_output()
+        with said:
+            try:
+                on_seal({what: field.value if choices else _as_number(field.value) for what, field in fields.items()})
+            except LabError as error:
+                print(error)
+
+    button.on_click(pressed)
+    lines = [HBox([Label(what, layout={"width": "18em"}), field]) for what, field in fields.items()]
+    return VBox([*lines, button, said])
+
+
+def _as_number(text: str) -> float | str:
+    """What somebody typed, as a number if it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _say_of_site(site: Site, asks: Sequence[str], chats: bool) -> None:
@@ -84,22 +115,13 @@ def _say_of_site(site: Site, asks: Sequence[str], chats: bool) -> None:
         )
 
 
-def say_where_to_chat(host: Host) -> None:
+def where_to_chat(host: Host) -> str:
     """The address of the chat's page; of a site that is not the lab's own, what is known of where its chat is."""
     site = site_of(host)
     if site.is_labs:
-        say(f"The chat: [{host.url}/chat/]({host.url}/chat/)")
-    else:
-        path = site.chat_path("{room}")
-        say(f"{site.name}'s WebSocket is `{path}`: below [{host.url}/]({host.url}/), open a page of its own that talks there.")
-
-
-def on_site(plan: Experiment, host: Host) -> Experiment:
-    """`plan` as it is measured on the site under test; what is otherwise there is said, a line each."""
-    made, said = onsite.on_site(plan, site_of(host))
-    if said:
-        say("\n".join(f"- {line}" for line in said))
-    return made
+        return f"[{host.url}/chat/]({host.url}/chat/)"
+    path = site.chat_path("{room}")
+    return f"{site.name}'s WebSocket is `{path}`: below [{host.url}/]({host.url}/), open a page of its own that talks there."
 
 
 def full_size(runs: Sequence[Run]) -> Sequence[Run]:

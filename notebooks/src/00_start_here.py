@@ -1,19 +1,17 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: notebooks///ipynb,notebooks/src///py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # # Start here
 #
 # You have a web host: a machine of its own that runs nginx, uWSGI, Django, Daphne and Redis.
@@ -26,14 +24,14 @@
 # %%
 import matplotlib.pyplot as plt
 
-from stacklab import notebook, stack, study, tasks
-from stacklab.stack.processes import processes
-from stacklab.study import plots, stack_diagram
+from stacklab import lesson, notebook, study
+from stacklab.study import plots
 
-lab, host = notebook.begin(asks=["/io/?ms=50", "/cpu/?ms=20"])
+lab = lesson.begin("00_start_here", "en", asks=["/io/?ms=50", "/cpu/?ms=20"])
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # If the cell above ended in `LabNotRunning`, the lab is not up. Its message names the command that starts it.
+# The lesson has noted the settings that it found, which its last cell puts back, and begins with the lab's defaults.
 #
 # ## Is the lab well?
 #
@@ -41,32 +39,25 @@ lab, host = notebook.begin(asks=["/io/?ms=50", "/cpu/?ms=20"])
 # say of themselves. They should agree.
 
 # %%
-tasks.status();
+lab.status()
 
-# %% [markdown]
-# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
-
-# %%
-found = stack.current(host)
-tasks.reset();
-
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What does the stack look like?
 #
 # This picture is drawn from the machine's own list of processes. A request comes in on the left. nginx unwraps
 # the TLS and decides: pages (`/`) go to uWSGI, chat (`/ws/`) goes to one of the Daphnes.
 
 # %%
-before = processes(host)
-stack_diagram(before);
+before = lab.processes()
+study.stack_diagram(before);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # The same as a table. A *master* starts its *workers* and watches over them: compare the columns `pid` and `parent`.
 
 # %%
 notebook.table(before)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Question
 #
 # The page `/io/?ms=50` waits 50 ms before it answers, as a page does that asks another service.
@@ -75,65 +66,63 @@ notebook.table(before)
 #
 # ## Your prediction
 #
-# Write your numbers in place of `None`. A wrong prediction teaches more than none.
+# Write your numbers in place of `None`, or into the form. The first ones count: they are sealed until you have measured.
 
 # %%
 my_prediction = {"5 processes": None, "10 processes": None}  # pages per second
+lab.predict("pages that wait", my_prediction)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Measure before the change
 #
 # Twenty users ask for the page, again and again. The first requests warm everything up and are not counted.
 
 # %%
 load = {"path": "/io/?ms=50", "users": 20, "requests": 400, "ramp_s": 1, "warmup_s": 1}
-five = tasks.http(point="5 processes", **load)
+five = lab.http(point="5 processes", **load)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Change one setting
 #
 # On the command line this is `fab set --uwsgi-processes 10`. It writes the real file on the web host, has uWSGI
 # take it up without dropping a request, and proves from the running service that it did.
 
 # %%
-applied = stack.apply(host, stack.current(host).replace(uwsgi_processes=10))
-notebook.show_change(applied)
+lab.set(uwsgi_processes=10)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # The file changed. Did the processes? Boxes in pink were not there before.
 
 # %%
-after = processes(host)
-stack_diagram(after, before=before);
+lab.diagram(before=before);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # **Look closely:** which pid stayed the same in uWSGI, although all of its workers are new? Why is that good
 # for the people who were waiting at that moment?
 #
 # ## Measure after the change
 
 # %%
-ten = tasks.http(point="10 processes", **load)
+ten = lab.http(point="10 processes", **load)
 
 # %%
 summary = study.summarize([five, ten])
 plots.throughput_by_case(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Your prediction beside the measurement:
 
 # %%
-measured = summary[["point", "throughput_per_s"]]
-notebook.table(measured.assign(predicted=measured["point"].map(my_prediction)))
+lab.score("pages that wait", dict(zip(summary["point"], summary["throughput_per_s"])))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # And the people who wait? The *median* is the time that half of them did not exceed;
 # the *95th percentile* is the time that 19 of 20 did not exceed.
 
 # %%
 plots.response_times_by_case(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Each page *takes* 50 ms. The rest of the response time is something else. What?
 #
 # ## What did it cost?
@@ -146,7 +135,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layou
 plots.cpu_over_time(study.resources([five]), left).set_title("CPU, 5 processes", loc="left")
 plots.cpu_over_time(study.resources([ten]), right).set_title("CPU, 10 processes", loc="left");
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Now memory. *PSS* divides a page of memory that several processes share among them, so the areas add up.
 
 # %%
@@ -154,17 +143,17 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layou
 plots.memory_over_time(study.resources([five]), left).set_title("Memory, 5 processes", loc="left")
 plots.memory_over_time(study.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## The same change, another page
 #
 # `/cpu/?ms=20` does not wait: it keeps a core busy for about 20 ms.
 # **Will ten processes serve more of these pages than five?** Say yes or no before you run the next cell.
 
 # %%
-load = {"path": "/cpu/?ms=20", "users": 20, "requests": 200, "ramp_s": 1, "warmup_s": 1}
-ten_busy = tasks.http(point="10 processes", **load)
-stack.apply(host, stack.current(host).replace(uwsgi_processes=5))
-five_busy = tasks.http(point="5 processes", **load)
+computes = {"path": "/cpu/?ms=20", "users": 20, "requests": 200, "ramp_s": 1, "warmup_s": 1}
+ten_busy = lab.http(point="10 processes", **computes)
+lab.set(uwsgi_processes=5)
+five_busy = lab.http(point="5 processes", **computes)
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
@@ -174,10 +163,10 @@ plots.throughput_by_case(busy, right).set_title(five_busy.workload.path, loc="le
 
 # %%
 plots.cpu_over_time(study.resources([five_busy]))
-notebook.say(f"CPUs that the web host may use: **{stack.observe(host)['cpus']}**.")
+notebook.say(f"CPU: **{lab.cpus}**")
 
-# %% [markdown]
-# How many cores were in use, and how many are there?
+# %% [markdown] lang="en"
+# How many cores were in use, and how many (the number below the plot) may the web host use?
 #
 # ## What we have seen
 #
@@ -186,25 +175,26 @@ notebook.say(f"CPUs that the web host may use: **{stack.observe(host)['cpus']}**
 # - Whether more processes help depends on what a page does with its time. Compare the two plots above: in one the
 #   workers *wait*, in the other they *calculate*.
 # - These were single measurements. Run the cells again and the numbers will differ a little. How much of a
-#   difference can you believe? That is the question of the next notebook, `01_eight_cases`.
+#   difference can you believe? That is the question of `04_eight_cases`.
 #
 # Now put the settings back as you found them.
 
 # %%
-notebook.show_change(stack.apply(host, found))
+lab.end()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Exercises
 #
-# Each of them is a cell or two. `tasks.set_(…)` changes a setting, `tasks.http(point="…", **load)` measures,
-# and `plots.throughput_by_case(study.summarize([…]))` shows. End with `stack.apply(host, found)`.
+# Each of them is a cell or two. `lab.set(…)` changes a setting, `lab.http(point="…", **load)` measures,
+# and `plots.throughput_by_case(study.summarize([…]))` shows. End with `lab.end()`.
 #
 # 1. Twenty users, `/io/?ms=50`: predict the throughput with **20** and with **40** processes, then measure.
 # 2. Leave five processes, but give each `uwsgi_threads=4`. What does that do for the page that waits?
 #    For the page that calculates?
-# 3. Ask for something that is not allowed: `tasks.set_(uwsgi_processes=0)`. What does the message tell you?
-#    What does `tasks.status()` say afterwards?
-# 4. Change `nginx_worker_connections` instead, with `stack_diagram(processes(host), before=…)` around it.
+# 3. Ask for something that is not allowed: `lab.set(uwsgi_processes=0)`. What does the message tell you?
+#    What does `lab.status()` say afterwards?
+# 4. Change `nginx_worker_connections` instead, with `before = lab.processes()` before it and
+#    `lab.diagram(before=before)` after.
 #    Which processes are new this time, and which pid stays?
 #
 # <details><summary>Answer 1</summary>

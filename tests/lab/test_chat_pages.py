@@ -159,6 +159,7 @@ def test_a_page_comes_back_by_itself_when_its_instance_is_restarted_or_killed(op
     expect(page.locator("#present")).to_have_text("2", timeout=BACK_MS)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("kill -9 of a page's instance while it speaks, with chat_resume", "web")
 def test_with_chat_resume_a_page_says_again_what_it_said_as_its_socket_ended(open_page, at_defaults):
     stack.apply(at_defaults, StackSettings(chat_resume=True))

@@ -42,6 +42,7 @@ def test_nginx_holds_half_as_many_chat_clients_as_it_has_connections(look):
     assert judge(BY_ID["C1"], runs).tests["estimate"].iloc[0] == pytest.approx(row["held_of_limit"])
 
 
+@pytest.mark.faults
 def test_daphnes_v_is_verbosity(look):
     rows, _ = look(**{f"v{n}": (StackSettings(), {"sight": "daphne_processes", "verbosity": n}) for n in (1, 2)})
     assert rows["daphne_processes"].tolist() == [1, 1]

@@ -41,6 +41,7 @@ def test_those_who_stay_get_everything_though_others_come_and_go(measured):
     assert not any("left and made room" in reason or "were sent and counted" in reason for reason in run.validity.reasons)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("chat clients that never read", "from outside")
 def test_slow_readers_are_in_the_rooms_and_the_others_hear_each_other(measured):
     run, summary = measured(SMALL.replace(slow_readers=4, listeners=8, size_bytes=2000))

@@ -109,6 +109,7 @@ def test_killed_it_is_back_by_itself_and_the_site_with_it(served, site):
     assert Counter(site("/visit/")[0] for _ in range(30)) == {200: 30}, "whichever worker: none keeps a dead connection"
 
 
+@pytest.mark.faults
 def test_no_page_fails_while_one_takes_the_others_place(at_defaults, site):
     over, seen = threading.Event(), Counter()
 

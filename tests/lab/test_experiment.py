@@ -81,6 +81,7 @@ def under_load(child: subprocess.Popen, folder: Path, runs: int) -> None:
     assert generators(folder)
 
 
+@pytest.mark.faults
 @pytest.mark.fault("kill -9 of an experiment", "desk")
 def test_kill_9_of_the_desk_leaves_nothing_running_and_the_next_start_goes_on(at_defaults, lab, desk, tmp_path):
     host = at_defaults

@@ -103,11 +103,11 @@ def test_with_chat_resume_an_instance_that_goes_loses_nothing(load, restored):
 
 # Where nginx holds every instance for failed, clients come back one by one for minutes: that is the experiment's to show.
 HEALING = [
-    pytest.param(point, marks=[pytest.mark.faults] if point.label == "Redis stopped" else [])
-    for point in experiment_named("outages").points if point.label not in ("all killed", "all killed, max_fails 0")
+    point for point in experiment_named("outages").points if point.label not in ("all killed", "all killed, max_fails 0")
 ]  # fmt: skip
 
 
+@pytest.mark.faults
 @pytest.mark.fault("the outages of `fab experiment outages` that heal", "web")
 @pytest.mark.parametrize("happening", HEALING, ids=lambda point: point.label)
 def test_after_an_outage_the_service_is_back_by_itself_and_no_unit_is_left_failed(lab, restored, tmp_path, happening):

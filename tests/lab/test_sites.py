@@ -199,7 +199,6 @@ def test_what_stands_in_the_way_is_said_and_the_site_before_serves_on(fab, host,
 # ---------------------------------------------------------------- the largest, and back
 
 
-@pytest.mark.faults
 def test_a_site_of_wagtail(fab, host, site, projects, run_of, tmp_path):
     root = foreign_sites.wagtail(projects)
     said = done(fab("provision", "--site", str(root)))

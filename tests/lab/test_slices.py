@@ -49,7 +49,7 @@ def test_a_block_is_measured_under_one_load_and_shows_what_each_setting_does(lab
 
 
 def test_blocks_go_on_where_they_stopped_and_whole_ones_are_kept(lab, at_defaults, tmp_path):
-    plan = Experiment(name="waiting", points=POINTS, repeats=3, slice_s=1.0, guard_s=0.5)
+    plan = Experiment(name="waiting", points=POINTS, repeats=2, slice_s=1.0, guard_s=0.5)
 
     def stop(planned, number, total):
         if planned.repeat == 2 and planned.position == 2:
@@ -61,7 +61,7 @@ def test_blocks_go_on_where_they_stopped_and_whole_ones_are_kept(lab, at_default
     first = (tmp_path / "waiting" / "b001" / RUN_FILE).stat().st_mtime_ns
     seen = []
     runs = run_experiment(plan, lab, tmp_path, on_run=lambda planned, number, total: seen.append(planned.repeat))
-    assert sorted(set(seen))[:2] == [2, 3] and len(runs) >= 6
+    assert min(seen) == 2 and len(runs) >= 4
     assert (tmp_path / "waiting" / "b001" / RUN_FILE).stat().st_mtime_ns == first
 
 

@@ -1,6 +1,7 @@
 """The direction of the arrows: who may import whom, read from the source."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ NOT_ASKED = {"runs": {"labs"}, "study": {"labs"}}  # earlier in the list, and ye
 HEAVY = {"pandas", "matplotlib", "pyarrow", "scipy", "locust", "jinja2", "numpy"}
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """{name, such as "labs.host": its file}; a wing's own `__init__` is called like the wing."""
     found = {}
@@ -32,6 +34,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """The modules that a file names in its imports, also inside functions. Those for type checkers do not count."""
     found: set[str] = set()

@@ -1,19 +1,17 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: notebooks///ipynb,notebooks/src///py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # # Balancing: who sits with whom
 #
 # nginx decides which Daphne a new WebSocket meets. It knows several ways:
@@ -29,24 +27,17 @@
 # %%
 import matplotlib.pyplot as plt
 
-from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import balancing, estimate, run_experiment
-from stacklab.study import CLAIMS, judge, plots
+from stacklab import lesson, notebook, study
+from stacklab.bench import balancing
+from stacklab.study import plots
 
-lab, host = notebook.begin(chats=True)
-
-# %% [markdown]
-# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
-
-# %%
-found = stack.current(host)
-tasks.reset();
+lab = lesson.begin("07_balancing", "en", chats=True)
 
 # %% tags=["parameters"]
 # True: a fifth of the clients, ten seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
 QUICK = notebook.quick_mode()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Question
 #
 # **Which method spreads the sockets most evenly? And is that the one that delivers fastest and cheapest?**
@@ -57,16 +48,17 @@ QUICK = notebook.quick_mode()
 
 # %%
 my_prediction = {"most even": None, "fastest": None, "least CPU": None}  # names from the table above
+lab.predict("balancing", my_prediction, choices=["round_robin", "least_conn", "ip_hash", "hash", "random_two"])
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## The change
 #
 # A method is one line of nginx's configuration. Here is the change to `hash` and what nginx does with it:
 
 # %%
-notebook.show_change(stack.apply(host, stack.current(host).replace(balance="hash")))
+lab.set(balance="hash")
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Did any Daphne restart? Who took the change up? Sockets that are open now stay where they are: only *new* ones meet
 # the new method.
 #
@@ -75,15 +67,10 @@ notebook.show_change(stack.apply(host, stack.current(host).replace(balance="hash
 # The clients come from many networks (each a `/24`, as far as this lab has them), so that `ip_hash` has something to tell apart.
 
 # %%
-plan = notebook.on_site(balancing(quick=QUICK), host)
-print(console.estimate_text(plan, estimate(plan)))
-
-# %%
-with console.Bar() as bar:
-    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+runs = lab.experiment(balancing(quick=QUICK))
 summary = study.in_order(study.summarize(runs))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Who met whom?
 #
 # The share of the sockets that each instance was given. This is what the instances' access logs would show.
@@ -91,13 +78,13 @@ summary = study.in_order(study.summarize(runs))
 # %%
 plots.access_log_share(study.connections(runs));
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # *Even* would be a third each. How near does each method come? Which instances met nobody?
 
 # %%
 notebook.table(summary[["point", "clients_connected", "busiest_share", "instances_silent", "disconnects", "valid"]])
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Did the messages arrive, and how fast?
 
 # %%
@@ -106,7 +93,7 @@ plots.delivered_by_point(summary);
 # %%
 plots.messages_latency_by_point(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What did it cost?
 
 # %%
@@ -114,7 +101,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4), layout="constrained"
 plots.daphne_cost_by_point(summary, left)
 plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Why?
 #
 # On how many instances are the members of one room, and what share of the deliveries had to cross from one instance to another?
@@ -122,8 +109,16 @@ plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 # %%
 notebook.table(study.crossings(runs))
 
-# %% [markdown]
-# Set this table beside the CPU. *Even* is a virtue among strangers. In a chat, people are not strangers: they come in rooms.
+# %% [markdown] lang="en"
+# Set this table beside the CPU. And your predictions beside what came out, this time:
+
+# %%
+columns = {"most even": "busiest_share", "fastest": "latency_p50_s", "least CPU": "cpu_s_daphne_per_1000_deliveries"}
+means = summary.groupby("point")[list(columns.values())].mean().drop(index="ip_hash, one /24", errors="ignore")
+lab.score("balancing", {what: means[column].idxmin() for what, column in columns.items()})
+
+# %% [markdown] lang="en"
+# *Even* is a virtue among strangers. In a chat, people are not strangers: they come in rooms.
 #
 # ## The verdict
 #
@@ -132,22 +127,20 @@ notebook.table(study.crossings(runs))
 
 # %%
 judged = notebook.full_size(runs)
-repeats = len({run.repeat for run in judged})
-notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
+lab.say("judged_of", experiment=judged[0].experiment, runs=len(judged), blocks=len({run.repeat for run in judged}))
 
 # %%
-claims = {claim.id: claim for claim in CLAIMS}
-notebook.show_judgement(judge(claims["C11"], judged))
-notebook.show_judgement(judge(claims["C12"], judged))
+lab.conclude("C11", judged)
+lab.conclude("C12", judged)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # And each method's CPU against round robin. An interval that meets the line detects nothing; no bar means too few sound repeats.
 
 # %%
 effects = study.compare(judged, "cpu_s_daphne_per_1000_deliveries", base="round_robin")
 plots.comparison(effects);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What we have seen
 #
 # - A balancing method answers two questions at once: how *even* is the spread, and who sits *together*. They can
@@ -158,14 +151,14 @@ plots.comparison(effects);
 # Now put the settings back as you found them.
 
 # %%
-notebook.show_change(stack.apply(host, found))
+lab.end()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Exercises
 #
 # 1. Set `nginx_worker_processes=2` and `balance_zone=False`, balance with `least_conn`, and run
-#    `tasks.chat(clients=60, rooms=6, duration_s=10)`. Then with `balance_zone=True`. What does each nginx worker know of the other?
-# 2. With `hash`, make the rooms unequal: `tasks.chat(clients=60, rooms=2)`. Look at `access_log_share`. What is the price of keeping a room together?
+#    `lab.chat(clients=60, rooms=6, duration_s=10)`. Then with `balance_zone=True`. What does each nginx worker know of the other?
+# 2. With `hash`, make the rooms unequal: `lab.chat(clients=60, rooms=2)`. Look at `access_log_share`. What is the price of keeping a room together?
 # 3. `fab experiment channel-layers` compares ways to carry messages between the instances. Which balancing method
 #    makes this choice matter least?
 # 4. A real site stands behind another proxy, and every connection comes from *its* address. What does that do to `ip_hash`?

@@ -1,19 +1,17 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: notebooks///ipynb,notebooks/src///py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # # The eight cases
 #
 # An engineer made a Django site carry heavy traffic and published how. One piece of advice reads:
@@ -27,19 +25,19 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import bench, console, notebook, show, stack, study, tasks
-from stacklab.bench import Point, compare, eight_cases, estimate, run_experiment
+from stacklab import bench, lesson, notebook, study
+from stacklab.bench import Point, eight_cases
 from stacklab.settings import StackSettings
-from stacklab.study import CLAIMS, judge, plots
+from stacklab.study import plots
 from stacklab.workload import HttpLoad
 
-lab, host = notebook.begin(asks=["/"])
+lab = lesson.begin("04_eight_cases", "en", asks=["/"])
 
 # %% tags=["parameters"]
 # True: five blocks of slices, some four minutes. False, or STACKLAB_FULL=1 in the environment: eighteen blocks.
 QUICK = notebook.quick_mode()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Question
 #
 # Two loads (100 users, 200 users), two sizes of nginx's connection table (1024, 4000), two numbers of
@@ -52,9 +50,10 @@ QUICK = notebook.quick_mode()
 # too little when 200 people wait? Of connections? Of processes? Or of something else?
 
 # %%
-my_fastest = {100: None, 200: None}
+my_fastest = {"100 users": None, "200 users": None}
+lab.predict("fastest", my_fastest, choices=["1024/5", "1024/10", "4000/5", "4000/10"])
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## The plan
 #
 # One load goes on all the time; what changes are the settings below it, and how many users ask. Each case has three seconds
@@ -62,14 +61,11 @@ my_fastest = {100: None, 200: None}
 # for all eight of a block alike, and no case has the bad luck to be always last. The seed makes the order the same for everybody.
 
 # %%
-plan = notebook.on_site(eight_cases(quick=QUICK), host)
+plan = eight_cases(quick=QUICK)
 order = [{"block": run.repeat, "position": run.position, "case": run.point.label} for run in plan.plan()]
 notebook.table(pd.DataFrame(order).head(8))
 
-# %%
-print(console.estimate_text(plan, estimate(plan)))
-
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Measure
 #
 # For each slice the settings are changed and proven; a second later its three seconds begin. A block in which one slice
@@ -77,11 +73,10 @@ print(console.estimate_text(plan, estimate(plan)))
 # cell and go on later. (`bench.set_aside(plan.name)` starts over and keeps the old runs.)
 
 # %%
-with console.Bar() as bar:
-    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+runs = lab.experiment(plan)
 summary = study.in_order(study.summarize(runs))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## First: did it work at all?
 #
 # **Count errors before you read times.** A site that refuses requests answers very quickly. A slice can also be
@@ -91,7 +86,7 @@ summary = study.in_order(study.summarize(runs))
 cases = summary.groupby("point", sort=False)
 notebook.table(cases.agg(sound=("valid", "sum"), counted=("counted", "sum"), errors=("errors", "sum")).reset_index())
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Response times
 #
 # For each case, from left to right: the *median* (half of the requests were answered within it), the *95th* and the
@@ -102,7 +97,7 @@ notebook.table(cases.agg(sound=("valid", "sum"), counted=("counted", "sum"), err
 # %%
 plots.response_times_by_case(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # A percentile is one point of a curve. Here is the curve: pick a time on the axis below and read what share of the
 # requests was answered within it. Further left is faster. A case is faster *everywhere* only if its curve never
 # crosses another one.
@@ -113,7 +108,7 @@ for ax, users in zip(axes, (100, 200), strict=True):
     chosen = [run for run in runs if run.workload.users == users]
     plots.latency_distribution(study.requests(chosen), ax).set_title(f"{users} users", loc="left")
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Throughput
 #
 # How many pages the site served in a second. Compare 100 users with 200: twice as many people asked.
@@ -122,7 +117,7 @@ for ax, users in zip(axes, (100, 200), strict=True):
 # %%
 plots.throughput_by_case(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## A law that needs no machine
 #
 # Each of our users waits for the answer and then asks again at once. That is a *closed loop*, and in it
@@ -135,7 +130,7 @@ plots.throughput_by_case(summary);
 law = summary[["point", "users", "throughput_per_s", "mean_s"]]
 notebook.table(law.assign(product=law["throughput_per_s"] * law["mean_s"]))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # A slice is cut out of a load that goes on, so at its edges a little more or a little less is counted than should be.
 #
 # Two consequences. First, a run that breaks the law is broken, not fast; the lab checks it for every run that is not a slice.
@@ -151,7 +146,7 @@ notebook.table(law.assign(product=law["throughput_per_s"] * law["mean_s"]))
 one = next(run for run in runs if run.point == "200 users, 1024/5")
 plots.gauge_over_time(study.gauges([one]), ["nginx_active", "uwsgi_listen_queue", "uwsgi_busy_workers"]);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # **Think:** nginx may hold 1024 connections here. How many does it hold? What would 4000 change?
 #
 # ## What is used up?
@@ -167,7 +162,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True, layou
 plots.memory_over_time(study.resources([one]), left).set_title("Memory, 5 processes", loc="left")
 plots.memory_over_time(study.resources([ten]), right).set_title("Memory, 10 processes", loc="left");
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # If one core is full, five processes share it and ten processes share it. What do the second five add? What do they cost?
 #
 # ## Two views of the same request
@@ -179,7 +174,7 @@ plots.memory_over_time(study.resources([ten]), right).set_title("Memory, 10 proc
 # %%
 plots.client_vs_server(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Keep both views. If they part, one of them measures something else than you think; very often it is the load
 # generator that is at its limit, and the server is blamed for it.
 #
@@ -189,9 +184,10 @@ plots.client_vs_server(summary);
 
 # %%
 fastest = summary.loc[summary.groupby("users")["p50_s"].idxmin(), ["users", "point", "p50_s"]]
-notebook.table(fastest.assign(predicted=fastest["users"].map(my_fastest)))
+winners = {f"{users:.0f} users": point.split(", ")[1] for users, point in zip(fastest["users"], fastest["point"])}
+lab.score("fastest", winners)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # There is *always* a fastest case. Four identical settings would have one too, and each would win one time in four;
 # the same one would win at both loads one time in four as well. So a winner is no evidence. What is?
 #
@@ -206,8 +202,7 @@ notebook.table(fastest.assign(predicted=fastest["users"].map(my_fastest)))
 
 # %%
 judged = notebook.full_size(runs)
-repeats = len({run.repeat for run in judged})
-notebook.say(f"The verdict uses {len(judged)} slices of `{judged[0].experiment}`. Blocks: **{repeats}**.")
+lab.say("judged_of", experiment=judged[0].experiment, runs=len(judged), blocks=len({run.repeat for run in judged}))
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(14, 3.4), layout="constrained")
@@ -215,7 +210,7 @@ for ax, users in zip(axes, (100, 200), strict=True):
     chosen = [run for run in judged if run.workload.users == users]
     plots.comparison(study.compare(chosen, "p50_s"), ax)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Each dot is a case's median response time divided by that of 1024/5: left of 1 is faster. The bar is the interval.
 # No bar means too few sound blocks to draw one.
 #
@@ -223,24 +218,15 @@ for ax, users in zip(axes, (100, 200), strict=True):
 # what was left out because a run of its block was disturbed.
 
 # %%
-claims = {claim.id: claim for claim in CLAIMS}
-notebook.show_judgement(judge(claims["C5"], judged))
+lab.conclude("C5", judged)
 
 # %%
-notebook.show_judgement(judge(claims["C4"], judged))
+lab.conclude("C4", judged)
 
 # %%
-notebook.show_judgement(judge(claims["C3"], judged))
+lab.conclude("C3", judged)
 
-# %%
-if repeats < 2:
-    notebook.say(
-        "One block cannot tell an effect from luck. Measure the full size (`fab experiment eight-cases` in a "
-        "terminal), then run the cells from *What an honest verdict needs* on again."
-    )
-    print(console.estimate_text(eight_cases(), estimate(eight_cases())))
-
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## One question, asked until it is answered
 #
 # Eight cases answer many questions a little. *Does 10 or 5 matter for this page?* is one question, and all the time can go
@@ -254,15 +240,14 @@ five, ten = (
     Point(f"{processes} processes", StackSettings(uwsgi_processes=processes), HttpLoad(users=50))
     for processes in (5, 10)
 )
-answer = compare(five, ten, lab, budget_s=120 if QUICK else 600, on_block=notebook.closing())
-print(show.comparison_text(answer))
+answer = lab.compare(five, ten, budget_s=120 if QUICK else 600)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # A dot is one block: the throughput with 10 processes over that with 5, seconds apart. A diamond with its bar is a planned
 # look. As blocks come, the bars tend to grow shorter; the dots do not come closer to each other. That is the difference between how
 # a computer varies and what you know about its middle.
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What we have seen
 #
 # - Errors first, then times. Both views, the client's and the server's. A scale that starts at zero.
@@ -271,17 +256,21 @@ print(show.comparison_text(answer))
 # - "Fastest" needs blocks and an interval. "The same within ± 5 %" is a result, and a useful one: it saves you from tuning
 #   what does not matter. "Undecided" means: measure longer, or on a quieter computer.
 #
-# The experiment has put the settings back as it found them.
-#
+# Now put the settings back as you found them.
+
+# %%
+lab.end()
+
+# %% [markdown] lang="en"
 # ## Exercises
 #
-# Note the settings first (`found = stack.current(host)`), and end with `stack.apply(host, found)`.
+# Begin with `lab.reset()`, and end with `lab.end()`.
 #
 # 1. In `00_start_here` more processes made a great difference for `/io/?ms=50`. Why there and not (or not as much) for `/`?
 #    Look at the CPU plot there and here.
-# 2. Say `tasks.set_(uwsgi_listen=100)` (uWSGI's own default) and `tasks.http(users=200, requests=2000)`. Count all answers
+# 2. Say `lab.set(uwsgi_listen=100)` (uWSGI's own default) and `lab.http(users=200, requests=2000)`. Count all answers
 #    per second, then only the successful ones. What would you conclude if you had not looked at the errors?
-# 3. Say `tasks.set_(nginx_worker_connections=64)` and try 20, 30 and 40 users. At how many users do errors begin, and why so
+# 3. Say `lab.set(nginx_worker_connections=64)` and try 20, 30 and 40 users. At how many users do errors begin, and why so
 #    far below 64?
 # 4. People do not ask again the moment they have their answer. Repeat a case with `wait_s=1`. What does Little's law say now?
 #

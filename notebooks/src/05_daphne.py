@@ -1,19 +1,17 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: notebooks///ipynb,notebooks/src///py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # # Chat and Daphne: one against three
 #
 # A page is asked for, answered, and forgotten. A chat keeps a connection open for every person in it, a *WebSocket*,
@@ -26,25 +24,17 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import estimate, one_vs_three, run_experiment
-from stacklab.stack.processes import processes
-from stacklab.study import CLAIMS, judge, plots, stack_diagram
+from stacklab import lesson, notebook, study
+from stacklab.bench import one_vs_three
+from stacklab.study import plots
 
-lab, host = notebook.begin(chats=True)
-
-# %% [markdown]
-# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
-
-# %%
-found = stack.current(host)
-tasks.reset();
+lab = lesson.begin("05_daphne", "en", chats=True)
 
 # %% tags=["parameters"]
 # True: a fifth of the clients, ten seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
 QUICK = notebook.quick_mode()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Have a chat first
 #
 # Open the address below in two windows and choose the same room. Your browser does not know this lab's certificate
@@ -52,32 +42,32 @@ QUICK = notebook.quick_mode()
 # Are they the same? Close one window, open it again: and now?
 
 # %%
-notebook.say_where_to_chat(host)
-stack_diagram(processes(host));
+lab.say_where_to_chat()
+lab.diagram();
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What is measured
 #
 # Thirty clients in three rooms chat for ten seconds. Every message is numbered. Each member of the room,
 # the sender too, should receive it exactly once, and for each of them one row is written.
 
 # %%
-first = tasks.chat(clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=2)
+first = lab.chat(clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=2)
 
 # %%
 rows = study.messages([first])
 notebook.table(rows[["room", "sender", "receiver", "latency_s", "copies", "via", "instance"]].head(6))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # `via` is the instance that took the message from its sender, `instance` the one that handed it to the receiver.
 # Where they differ, the message went from one process to another, by way of Redis.
 #
 # The engineer's own check was another one: do all three access logs grow? So let us look.
 
 # %%
-print(host.run("for log in /var/log/daphne/daphne[123].log; do echo $log; tail -n 2 $log; done", sudo=True))
+lab.shell("for log in /var/log/daphne/daphne[123].log; do echo $log; tail -n 2 $log; done")
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # It shows that the *sockets* were spread. Does it show that the *work* became less? That needs a measurement.
 #
 # ## Question
@@ -92,20 +82,16 @@ print(host.run("for log in /var/log/daphne/daphne[123].log; do echo $log; tail -
 
 # %%
 my_prediction = {"CPU, round robin": None, "CPU, hash": None, "memory, round robin": None, "memory, hash": None}
+lab.predict("three against one", my_prediction)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Measure
 
 # %%
-plan = notebook.on_site(one_vs_three(quick=QUICK), host)
-print(console.estimate_text(plan, estimate(plan)))
-
-# %%
-with console.Bar() as bar:
-    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+runs = lab.experiment(one_vs_three(quick=QUICK))
 summary = study.in_order(study.summarize(runs))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## First: did the messages arrive?
 #
 # With web pages we counted errors. With chat there is no error to count: a message that is lost is simply not there.
@@ -117,7 +103,7 @@ plots.delivered_by_point(summary);
 # %%
 notebook.table(summary[["point", "deliveries", "lost", "duplicated", "out_of_order", "disconnects", "valid"]])
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## How long did they take?
 #
 # From the moment a sender sends to the moment a receiver has it. The scale is logarithmic: equal steps are equal factors.
@@ -125,7 +111,7 @@ notebook.table(summary[["point", "deliveries", "lost", "duplicated", "out_of_ord
 # %%
 plots.messages_latency_by_point(summary);
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What did it cost?
 
 # %%
@@ -133,17 +119,21 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4), layout="constrained"
 plots.daphne_cost_by_point(summary, left)
 plots.daphne_cost_by_point(summary, right, metric="pss_peak_bytes_daphne");
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # As multiples of what one instance needed, to set beside your prediction:
 
 # %%
 smallest = min(run.workload.clients for run in runs)
 chosen = [run for run in runs if run.workload.clients == smallest]
 effects = [study.compare(chosen, metric) for metric in ("cpu_s_daphne_per_1000_deliveries", "pss_peak_bytes_daphne")]
-ratios = pd.concat(effects)[["metric", "point", "base", "estimate"]]
-notebook.table(ratios.assign(metric=ratios["metric"].map(study.METRIC_NAMES)))
+ratios = pd.concat(effects, keys=["CPU", "memory"], names=["of"]).reset_index("of")
+found = {
+    f"{row.of}, {'hash' if 'hash' in row.point else 'round robin'}": (row.estimate, row.low, row.high)
+    for row in ratios.itertuples()
+}
+lab.score("three against one", found)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Why?
 #
 # A message to a room must reach every instance that holds a member of the room. Count, for each case, on how many
@@ -152,7 +142,7 @@ notebook.table(ratios.assign(metric=ratios["metric"].map(study.METRIC_NAMES)))
 # %%
 notebook.table(study.crossings(runs))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # A message goes to Redis in any case; each instance that holds a member of its room fetches it from there. What that comes
 # to, the ratios above say. And three processes each carry Python, Django and Twisted in memory before the first client has come.
 #
@@ -162,32 +152,30 @@ notebook.table(study.crossings(runs))
 
 # %%
 judged = notebook.full_size(runs)
-repeats = len({run.repeat for run in judged})
-notebook.say(f"The verdict uses {len(judged)} runs of `{judged[0].experiment}`. Repeats of each case: **{repeats}**.")
+lab.say("judged_of", experiment=judged[0].experiment, runs=len(judged), blocks=len({run.repeat for run in judged}))
 
 # %%
-claims = {claim.id: claim for claim in CLAIMS}
-notebook.show_judgement(judge(claims["C9"], judged))
+lab.conclude("C9", judged)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What we have seen
 #
 # - A socket is not a request. It stays where it was put, and what it costs depends on who else sits there.
 # - "The messages show up in all three logs" proves that sockets are spread. It proves nothing about cost.
 # - Delivery must be *counted*: number the messages, and ask every receiver.
 # - What three instances cost and bring depends on **who shares an instance with whom**. Compare *round robin* with *hash*
-#   above. That is what the next notebook, `03_balancing`, is about.
+#   above. That is what `07_balancing` is about.
 #
 # Now put the settings back as you found them.
 
 # %%
-notebook.show_change(stack.apply(host, found))
+lab.end()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Exercises
 #
-# 1. The classic mistake: `tasks.set_(channel_layer="memory")`, with three instances. Predict what share of the
-#    deliveries arrives, then run `tasks.chat(clients=60, rooms=6, duration_s=10)`.
+# 1. The classic mistake: `lab.set(channel_layer="memory")`, with three instances. Predict what share of the
+#    deliveries arrives, then run `lab.chat(clients=60, rooms=6, duration_s=10)`.
 # 2. Is it better with `balance="hash"` as well? Why would you still not do it?
 # 3. `fab experiment instances` measures 1, 2, 3, 4, 6 and 8 instances (`--quick`: 1, 2, 4). On your machine, where does
 #    one more instance stop helping? How many cores does the web host have?
@@ -215,5 +203,5 @@ notebook.show_change(stack.apply(host, found))
 # <details><summary>Answer 4</summary>
 #
 # When one Daphne fills its core and there is another core for a second one. Before that, a second instance brings safety (one may
-# fail, see `04_failover`), but no speed.
+# fail, see `08_when_things_break`), but no speed.
 # </details>

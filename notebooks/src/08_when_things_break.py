@@ -1,19 +1,17 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: notebooks///ipynb,notebooks/src///py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # # Failover: when an instance dies
 #
 # Three instances share the sockets. One of them is killed, without a warning: `kill -9`, as the kernel does when
@@ -22,24 +20,17 @@
 # %%
 import pandas as pd
 
-from stacklab import console, notebook, stack, study, tasks
-from stacklab.bench import estimate, failover, run_experiment, scaling
+from stacklab import lesson, notebook, study
+from stacklab.bench import failover, scaling
 from stacklab.study import plots
 
-lab, host = notebook.begin(chats=True)
-
-# %% [markdown]
-# We note the settings we found, so that the last cell can put them back, and begin with the lab's defaults.
-
-# %%
-found = stack.current(host)
-tasks.reset();
+lab = lesson.begin("08_when_things_break", "en", chats=True)
 
 # %% tags=["parameters"]
 # True: a fifth of the clients, 15 or 20 seconds, one repeat. False, or STACKLAB_FULL=1 in the environment: full size.
 QUICK = notebook.quick_mode()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Question
 #
 # **How long are the clients of the dead instance away? How many messages are lost, and for whom?
@@ -52,21 +43,22 @@ QUICK = notebook.quick_mode()
 
 # %%
 my_prediction = {"seconds away": None, "lost, receiver away": None, "lost, receiver there": None}
+lab.predict("a death", my_prediction)
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## One death by hand
 #
 # Before the measurement, look at it once. We kill an instance and ask systemd what became of it.
 
 # %%
 look = "systemctl show daphne@2 --property=MainPID,NRestarts,ActiveState"
-print(host.run(look))
+lab.shell(look)
 
 # %%
-host.run("systemctl kill --signal=KILL daphne@2", sudo=True)
-print(host.run(f"sleep 5; {look}; journalctl -u daphne@2 -n 6 --no-pager -o cat", sudo=True))
+lab.shell("systemctl kill --signal=KILL daphne@2")
+lab.shell(f"sleep 5; {look}; journalctl -u daphne@2 -n 6 --no-pager -o cat")
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # Compare the pid and the number of restarts. Who started it again?
 #
 # ## Measure
@@ -74,15 +66,10 @@ print(host.run(f"sleep 5; {look}; journalctl -u daphne@2 -n 6 --no-pager -o cat"
 # Now under load. With `chat_resume` the rooms' history is kept in Redis, and a client that comes back asks for what it missed.
 
 # %%
-plan = notebook.on_site(failover(quick=QUICK), host)
-print(console.estimate_text(plan, estimate(plan)))
-
-# %%
-with console.Bar() as bar:
-    runs = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+runs = lab.experiment(failover(quick=QUICK))
 summary = study.in_order(study.summarize(runs))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## The course of one death
 #
 # The areas are clients connected to each instance. The bars, if there are any, are deliveries lost in each second (scale on
@@ -92,14 +79,14 @@ summary = study.in_order(study.summarize(runs))
 first = next(run for run in runs if run.point == "hash")
 plots.failover_timeline(study.connections([first]), study.messages([first]), events=study.events([first]));
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # The same, with `chat_resume`, if the chat has it (the lab's own does):
 
 # %%
 for second in (run for run in runs if run.point == "hash, chat_resume"):
     plots.failover_timeline(study.connections([second]), study.messages([second]), events=study.events([second]))
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## In numbers
 #
 # *Away* counts from the end of a socket to the moment its client is connected again.
@@ -108,7 +95,15 @@ for second in (run for run in runs if run.point == "hash, chat_resume"):
 columns = ["point", "disconnects", "away_p50_s", "away_max_s", "deliveries", "lost", "lost_while_away", "valid"]
 notebook.table(summary[columns])
 
-# %% [markdown]
+# %% [markdown] lang="en"
+# Your prediction beside the case `hash`, without `chat_resume`, in the mean of its repeats:
+
+# %%
+stock = summary[summary["point"] == "hash"]
+columns = {"seconds away": "away_max_s", "lost, receiver away": "lost_while_away", "lost, receiver there": "lost"}
+lab.score("a death", {what: stock[column].mean() for what, column in columns.items()})
+
+# %% [markdown] lang="en"
 # ## What do the others feel?
 #
 # The clients who never sat on the killed instance, before the kill and in the five seconds after it:
@@ -122,7 +117,7 @@ when = pd.cut(others["t_s"], [0, killed_s, killed_s + 5], labels=["before", "fiv
 latency = others.groupby(when, observed=True)["latency_s"].agg(latency_p50_s="median", latency_max_s="max")
 notebook.table(latency.reset_index())
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Going on purpose
 #
 # An instance that is *told* to stop need not behave better than one that is killed: Daphne drops its sockets in either case,
@@ -131,12 +126,7 @@ notebook.table(latency.reset_index())
 # one again. **Predict:** in which case is more lost?
 
 # %%
-plan = notebook.on_site(scaling(quick=QUICK), host)
-print(console.estimate_text(plan, estimate(plan)))
-
-# %%
-with console.Bar() as bar:
-    scaled = run_experiment(plan, lab, on_run=bar.on_run, progress=bar)
+scaled = lab.experiment(scaling(quick=QUICK))
 
 # %%
 first = next(run for run in scaled if run.point == "as it is")
@@ -146,7 +136,7 @@ plots.failover_timeline(study.connections([first]), study.messages([first]), eve
 summary = study.in_order(study.summarize(scaled))
 notebook.table(summary[columns])
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## What we have seen
 #
 # - Somebody must start a dead instance again (systemd), somebody must stop sending clients to it (nginx), and the clients
@@ -160,15 +150,15 @@ notebook.table(summary[columns])
 # Now put the settings back as you found them.
 
 # %%
-notebook.show_change(stack.apply(host, found))
+lab.end()
 
-# %% [markdown]
+# %% [markdown] lang="en"
 # ## Exercises
 #
 # 1. `fab experiment failover` at full size also kills an instance under `round_robin`. Where do the clients go then,
 #    and who loses messages: one room, or every room?
 # 2. nginx passes over an instance for `balance_fail_timeout_s` after `balance_max_fails` failures. Does it matter whether
-#    that is 1 or 30 seconds? An experiment sets its own settings, so `fab set` does not help. Where would you change them?
+#    that is 1 or 30 seconds? An experiment sets its own settings, so `lab.set` does not help. Where would you change them?
 # 3. What does `chat_resume` cost? Compare `cpu_s_redis` and `latency_p95_s` of the two cases, with several repeats.
 # 4. Look into the journal of the instance that you killed by hand (`fab logs daphne@2`). What does systemd say of its death?
 #
@@ -182,7 +172,7 @@ notebook.show_change(stack.apply(host, found))
 #
 # An experiment is a list of points, and a point is settings, a load and events; `stacklab/bench/experiments.py` shows how
 # `failover` is made. In a cell of your own, import `Event`, `Experiment` and `Point` (from `stacklab.bench`), make an
-# `Experiment` with a name of its own and your two points, and give it to `run_experiment`.
+# `Experiment` with a name of its own and your two points, and give it to `lab.experiment`.
 # </details>
 #
 # <details><summary>Answer 3</summary>

@@ -1,0 +1,244 @@
+"""A lesson: what a notebook does with a lab, cell by cell, and what was predicted of it.
+
+`begin` gives the lesson. With STACKLAB_REPLAY=1 nothing is measured: each cell shows what was recorded of a real lab
+(`notebooks/recorded/`), and says so. With STACKLAB_RECORD=1 a live lesson is kept there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stacklab import console, lesson_words, notebook, show
+from stacklab.bench.comparison import Comparison
+from stacklab.bench.plan import Experiment, Point
+from stacklab.errors import LabError
+from stacklab.files import RESULTS, make_folder, write_json
+from stacklab.predictions import Predictions, score
+from stacklab.recorded import RECORDED, Live, Recording, Replay
+from stacklab.runs import load_runs
+from stacklab.runs.results import Run
+from stacklab.settings import StackSettings
+from stacklab.study import CLAIMS, judge, stack_diagram
+from stacklab.study.paired import UNDECIDED
+from stacklab.study.verdicts import NOT_TESTED
+from stacklab.study.words import judgement_words, when
+
+KEPT = RESULTS / "lessons"
+BY_ID = {claim.id: claim for claim in CLAIMS}
+
+
+def begin(name: str, language: str = "en", *, asks: Sequence[str] = (), chats: bool = False) -> Lesson:
+    """The lesson `name`, its lab at the default settings; `end` goes back to those that were found.
+
+    `asks`: the pages of the lab's own that it asks for. `chats`: whether it puts a chat under load. LabError, before anything
+    is changed, where the lab is not up or the site under test cannot be asked so; or where there is no recording to replay.
+    """
+    if os.environ.get("STACKLAB_REPLAY") == "1":
+        notebook.show_here()
+        plt.rcParams["figure.hooks"] = ["stacklab.lesson:mark_recorded"]
+        lesson = Lesson(name, language, Replay(RECORDED / name).ask)
+        lesson.say("replayed")
+        return lesson
+    lab, _ = notebook.begin(asks, chats)
+    live = Live(lab)
+    ask = Recording(live, RECORDED / name).ask if os.environ.get("STACKLAB_RECORD") == "1" else live.ask
+    return Lesson(name, language, ask, KEPT / f"found-{lab.name}.json")
+
+
+def mark_recorded(figure: Figure) -> None:
+    """Write on a picture that it was recorded: Matplotlib calls this for each new one."""
+    figure.text(0.998, 0.002, "recorded", ha="right", va="bottom", fontsize=8, color="#B04A00")
+
+
+class Lesson:
+    """A lesson under way. `ask(of, **asked)` is whom it asks: a lab, or a recording."""
+
+    def __init__(self, name: str, language: str, ask: Any, found_file: Path | None = None) -> None:
+        self.name, self.language, self._ask, self._found_file = name, language, ask, found_file
+        self.predictions = Predictions(KEPT / f"{name}.json")
+        self._found = self._settings_found()
+        self.reset()
+
+    # ------------------------------------------------------------ words
+
+    def words(self, key: str, **values: Any) -> str:
+        """A sentence of the lesson's own, in its language."""
+        return lesson_words.WORDS[self.language][key].format(**values)
+
+    def say(self, key: str, **values: Any) -> None:
+        notebook.say(self.words(key, **values))
+
+    # ------------------------------------------------------------ the lab
+
+    def _settings_found(self) -> StackSettings:
+        """Those in force now, or, where a kernel was killed in a lesson, those that it had found."""
+        now = self._ask("settings")
+        if self._found_file is None:
+            return now
+        with suppress(OSError, ValueError, LabError):
+            return StackSettings.from_dict(json.loads(self._found_file.read_text()))
+        make_folder(self._found_file.parent)
+        write_json(self._found_file, now.to_dict())
+        return now
+
+    def _apply(self, settings: StackSettings) -> Any:
+        if settings == self._ask("settings"):
+            return None
+        return self._ask("apply", settings=settings)
+
+    @property
+    def settings(self) -> StackSettings:
+        """The settings in force."""
+        return self._ask("settings")
+
+    def status(self) -> None:
+        """What the services say of themselves, beside what was asked of them: `fab status`."""
+        print(self._ask("status"), end="")
+
+    def set(self, **changes: Any) -> None:
+        """Change the settings named and keep the rest, as `fab set` does; show what became of the files."""
+        applied = self._apply(self.settings.replace(**changes))
+        if applied is None:
+            self.say("nothing_to_change")
+        else:
+            notebook.show_change(applied)
+
+    def reset(self) -> None:
+        """The default settings again: `fab reset`."""
+        self._apply(self._ask("defaults"))
+
+    def end(self) -> None:
+        """Back to the settings that the lesson found."""
+        applied = self._apply(self._found)
+        if self._found_file is not None:
+            self._found_file.unlink(missing_ok=True)
+        if applied is None:
+            self.say("as_found")
+        else:
+            notebook.show_change(applied)
+
+    def processes(self) -> pd.DataFrame:
+        """The processes of the stack, a row each."""
+        return self._ask("processes")
+
+    def diagram(self, before: pd.DataFrame | None = None) -> Axes:
+        """The stack as it stands now; processes that were not there `before` stand out."""
+        return stack_diagram(self.processes(), before=before)
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs the web host may use."""
+        return self._ask("observe")["cpus"]
+
+    def say_where_to_chat(self) -> None:
+        """The address of the chat's page."""
+        notebook.say(self._ask("where_to_chat"))
+
+    def shell(self, command: str) -> None:
+        """What a command on the web host prints."""
+        print(self._ask("shell", command=command), end="")
+
+    # ------------------------------------------------------------ measuring
+
+    def http(self, point: str = "", **load: Any) -> Run:
+        """HTTP load on the stack as it is set: `fab http`."""
+        return self._shown(self._ask("http", point=point, load=load))
+
+    def chat(self, point: str = "", **load: Any) -> Run:
+        """Chat load on the stack as it is set: `fab chat`."""
+        return self._shown(self._ask("chat", point=point, load=load))
+
+    def _shown(self, run: Run) -> Run:
+        if self.replays:
+            print(console.run_text(run))
+        return run
+
+    def experiment(self, plan: Experiment) -> list[Run]:
+        """Measure what is not measured yet of an experiment: `fab experiment`. All its runs."""
+        return self._ask("experiment", plan=plan)
+
+    def compare(self, a: Point, b: Point, budget_s: float) -> Comparison:
+        """Measure two points in turn until it is decided which is better, or the budget is over: `fab compare`."""
+        drawing = notebook.closing()
+        answer = self._ask("compare", a=a, b=b, budget_s=budget_s, on_block=drawing)
+        if self.replays:
+            drawing(answer)
+        print(show.comparison_text(answer))
+        return answer
+
+    @property
+    def replays(self) -> bool:
+        """Whether all of it is a recording."""
+        return os.environ.get("STACKLAB_REPLAY") == "1"
+
+    # ------------------------------------------------------------ predictions
+
+    def predict(self, question: str, answers: Mapping[str, Any], choices: Sequence[str] = ()) -> None:
+        """Seal what the reader predicts: `answers`, numbers or, where there are `choices`, one of these; or ask for it in a form.
+
+        The first complete prediction counts. LabError, which names the answer, where it is of the wrong kind.
+        """
+        sealed = self.predictions.seal(question, answers, choices)
+        if sealed is None:
+            self.say("no_prediction")
+            display(notebook.form(answers, choices, self.words("seal"), lambda given: self.predict(question, given, choices)))
+            return
+        said = "; ".join(f"{what}: **{show.value(answer)}**" for what, answer in sealed.answers.items())
+        self.say("sealed_late" if sealed.late else "sealed", said=said)
+
+    def score(self, question: str, measured: Mapping[str, Any]) -> None:
+        """The prediction beside what was measured: for each answer a number, (estimate, low, high), or a word."""
+        sealed = self.predictions.of(question)
+        self.predictions.shown(question)
+        answers = sealed.answers if sealed else dict.fromkeys(measured)
+        rows = score(answers, measured)
+        shown = {
+            self.words("what"): rows["what"],
+            self.words("predicted"): rows["predicted"].map(_figure),
+            self.words("measured"): [_interval(row) for row in rows.itertuples()],
+        }
+        if sealed:
+            shown[self.words("how_near")] = [self._nearness(row) for row in rows.itertuples()]
+        display(notebook.table(pd.DataFrame(shown)))
+        if not sealed:
+            self.say("not_predicted")
+
+    def _nearness(self, row: Any) -> str:
+        if row.hit:
+            return self.words("hit")
+        return self.words("miss") if row.times_off != row.times_off else self.words("off", times=_figure(row.times_off))
+
+    # ------------------------------------------------------------ verdicts
+
+    def conclude(self, claim: str, runs: Sequence[Run]) -> None:
+        """What the reader's own runs say of one of the post's claims; where they leave it open, also what recorded ones said."""
+        own = judge(BY_ID[claim], notebook.full_size(runs))
+        notebook.show_judgement(own)
+        if self.replays or own.verdict not in (UNDECIDED, NOT_TESTED):
+            return
+        shipped = RECORDED / "runs" / runs[0].experiment.removesuffix("-quick")
+        if shipped.is_dir():
+            recorded = load_runs(shipped)
+            words = judgement_words(judge(BY_ID[claim], recorded))
+            self.say("recorded_says", verdict=words["verdict"], when=when(recorded))
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,.3g}" if isinstance(value, float) and value == value else "–" if value is None or value != value else str(value)
+
+
+def _interval(row: Any) -> str:
+    if row.low == row.low and row.high == row.high:
+        return f"{_figure(row.measured)} ({_figure(row.low)} … {_figure(row.high)})"
+    return _figure(row.measured)
