@@ -6,6 +6,8 @@
 # make test-vagrant the same classroom by libvirt: an hour and more where it is emulated
 # make faults       the fault matrix (docs/faults.md), and the slow tests that make test leaves out; QUICK=1: without these
 # make jmeter       the JMeter that tests run, into build/ (make test does it where there is a Java)
+# make course       the lessons as a site that needs no lab and no network: build/course/
+# make lessons      their notebooks in both languages, from notebooks/src/
 # make notebooks    open the notebooks in JupyterLab (127.0.0.1 only)
 # make benchmark    how long the lab itself takes: boot, changes, experiments
 # make doctor       is this machine ready for a lab, and if not, why
@@ -17,7 +19,7 @@
 # make clean        remove this checkout's containers, .venv and build/; results stay
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks benchmark doctor pictures check clean lock audit mutants anew
+.PHONY: help lab test faults test-unit test-hosts test-docker test-vagrant jmeter notebooks lessons course benchmark doctor pictures check clean lock audit mutants anew
 
 PYTHON ?= python3
 # Programs of the environment, each by its module: the scripts that pip writes hold the folder's name, which may be any.
@@ -71,7 +73,13 @@ lab:
 notebooks: .venv/.lock
 	JUPYTER_CONFIG_PATH="$$PWD/notebooks/.jupyter" $(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --ip 127.0.0.1 --ServerApp.root_dir="$$PWD" --ServerApp.preferred_dir="$$PWD" \
-	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	  --LabApp.default_url=/lab/tree/notebooks/en/00_start_here.ipynb
+
+lessons: .venv/.lock
+	$(PY) -m course.languages
+
+course: .venv/.lock
+	$(PY) -m course.site
 
 test: .venv/.tests
 	@bash provision/needs lab unit test hosts

@@ -15,11 +15,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import display
+from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stacklab import console, lesson_words, notebook, show
+from stacklab import console, lesson_words, notebook, onpage, show
 from stacklab.bench.comparison import Comparison
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError
@@ -166,7 +166,10 @@ class Lesson:
 
     def experiment(self, plan: Experiment) -> list[Run]:
         """Measure what is not measured yet of an experiment: `fab experiment`. All its runs."""
-        return self._ask("experiment", plan=plan)
+        runs = self._ask("experiment", plan=plan)
+        if self.on_page:
+            display(HTML(onpage.figure(runs)))
+        return runs
 
     def compare(self, a: Point, b: Point, budget_s: float) -> Comparison:
         """Measure two points in turn until it is decided which is better, or the budget is over: `fab compare`."""
@@ -182,6 +185,11 @@ class Lesson:
         """Whether all of it is a recording."""
         return os.environ.get("STACKLAB_REPLAY") == "1"
 
+    @property
+    def on_page(self) -> bool:
+        """Whether it becomes a page of the course, where nobody runs a cell."""
+        return self.replays and os.environ.get("STACKLAB_PAGE") == "1"
+
     # ------------------------------------------------------------ predictions
 
     def predict(self, question: str, answers: Mapping[str, Any], choices: Sequence[str] = ()) -> None:
@@ -189,6 +197,9 @@ class Lesson:
 
         The first complete prediction counts. LabError, which names the answer, where it is of the wrong kind.
         """
+        if self.on_page:
+            display(HTML(onpage.prediction(question, list(answers), choices)))
+            return
         sealed = self.predictions.seal(question, answers, choices)
         if sealed is None:
             self.say("no_prediction")
@@ -199,6 +210,9 @@ class Lesson:
 
     def score(self, question: str, measured: Mapping[str, Any]) -> None:
         """The prediction beside what was measured: for each answer a number, (estimate, low, high), or a word."""
+        if self.on_page:
+            display(HTML(onpage.scored(question, measured)))
+            return
         sealed = self.predictions.of(question)
         self.predictions.shown(question)
         answers = sealed.answers if sealed else dict.fromkeys(measured)
@@ -227,8 +241,7 @@ class Lesson:
         notebook.show_judgement(own)
         if self.replays or own.verdict not in (UNDECIDED, NOT_TESTED):
             return
-        shipped = RECORDED / "runs" / runs[0].experiment.removesuffix("-quick")
-        if shipped.is_dir():
+        for shipped in RECORDED.glob(f"*/runs/{runs[0].experiment.removesuffix('-quick')}"):
             recorded = load_runs(shipped)
             words = judgement_words(judge(BY_ID[claim], recorded))
             self.say("recorded_says", verdict=words["verdict"], when=when(recorded))

@@ -108,6 +108,9 @@ def score(answers: Mapping[str, Any], measured: Mapping[str, Any]) -> pd.DataFra
             rows.append((what, answer, found, math.nan, math.nan, math.nan, answer == found))
             continue
         value, low, high = found if isinstance(found, (tuple, list)) else (found, math.nan, math.nan)
+        if answer is None:
+            rows.append((what, answer, value, low, high, math.nan, False))
+            continue
         off = _times_off(answer, value)
         hit = low <= answer <= high if low == low and high == high else off <= 1.1
         rows.append((what, answer, value, low, high, off, bool(hit)))

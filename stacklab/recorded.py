@@ -121,6 +121,7 @@ def _compared(told: dict[str, Any], folder: Path) -> comparison.Comparison:
     return comparison.Comparison(**told | {"metrics": verdicts, "path": Path(told["path"]), "each": tuple(told["each"])})
 
 
+WHATEVER_IS_SET = ("experiment", "compare", "observe")  # the first two bring settings of their own
 PLAIN = Form(lambda told, folder: told, lambda told, folder: told)
 FORMS = {
     "settings": Form(lambda told, folder: told.to_dict(), lambda told, folder: StackSettings.from_dict(told)),
@@ -197,9 +198,9 @@ class Replay:
         if of == "defaults":
             return StackSettings()
         words = asked_in_words(of, asked)
-        under = {} if of == "experiment" else changed(self._settings)  # an experiment has settings of its own
+        under = changed(self._settings)
         there = [entry for entry in self._told if entry["of"] == of]
-        fits = [entry["told"] for entry in there if entry["asked"] == words and (of == "experiment" or entry["under"] == under)]
+        fits = [entry["told"] for entry in there if entry["asked"] == words and (of in WHATEVER_IS_SET or entry["under"] == under)]
         if of == "apply" and words["settings"] == under:
             return Applied()
         if not fits:

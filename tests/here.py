@@ -1,5 +1,6 @@
 """What a test takes for itself of this computer, how it waits for it, however busy it is, and what it leaves for later."""
 
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from typing import Any, TypeVar
 import pytest
 
 Seen = TypeVar("Seen")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+"""The browser that is here, if one is."""
 
 _taken: dict[str, socket.socket] = {}
 

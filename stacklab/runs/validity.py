@@ -67,6 +67,11 @@ def check(run: Run, problems: Sequence[str] = (), calibration: Calibration | Non
     return Validity(tuple(dict.fromkeys(reasons)), tuple(dict.fromkeys(failures)), numbers)
 
 
+def contradictions(run: Run) -> list[str]:
+    """What a run's tables have against each other, read anew: rows that are missing, not the load's, or of another pace."""
+    return _heard(run, _tables, _http, _plan, _chat)
+
+
 def _heard(run: Run, *rules: Callable[[Run], Iterator[str]]) -> list[str]:
     """What the rules say, each on its own: a table that one of them cannot read is a sentence too."""
     said = []

@@ -10,6 +10,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from here import CHROMIUM
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from stacklab import stack
@@ -17,7 +18,6 @@ from stacklab.settings import StackSettings
 
 pytestmark = [pytest.mark.lab, pytest.mark.browser]
 
-CHROMIUM = "/usr/bin/chromium"
 HOSTILE = (
     """<img src=x onerror="document.title='taken over'"> """
     """<script>document.title='taken over'</script> & "q" {{ 1 }}"""
@@ -36,7 +36,7 @@ def ca(host, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")  # while it runs, Django refuses its database in this process
 def browser(ca, tmp_path_factory) -> Iterator[Browser]:
     """Chromium with a home of its own, whose certificate database trusts the lab's CA and nothing else new."""
-    if not Path(CHROMIUM).exists() or shutil.which("certutil") is None:
+    if CHROMIUM is None or shutil.which("certutil") is None:
         pytest.skip("NO BROWSER HERE: apt-get install chromium libnss3-tools")
     home = tmp_path_factory.mktemp("home")
     database = home / ".pki" / "nssdb"

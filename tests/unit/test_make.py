@@ -316,12 +316,12 @@ def test_the_page_that_make_notebooks_opens_is_there_whatever_jupyter_is_told_at
         wait_until(lambda: links() or server.poll() is not None, "JupyterLab starts, or ends", within_s=300)
         assert server.poll() is None, server.communicate()[0]
         page = html.unescape(links()[0])
-        assert f":{port}/" in page and "/lab/tree/notebooks/00_start_here.ipynb" in page
+        assert f":{port}/" in page and "/lab/tree/notebooks/en/00_start_here.ipynb" in page
         browser = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with browser.open(page, timeout=60) as answer:
             assert answer.status == 200 and b"JupyterLab" in answer.read()
         with browser.open(page.replace("/lab/tree/", "/api/contents/"), timeout=60) as answer:
-            assert json.load(answer)["path"] == "notebooks/00_start_here.ipynb"
+            assert json.load(answer)["path"] == "notebooks/en/00_start_here.ipynb"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)

@@ -12,7 +12,7 @@ from pandas.io.formats.style import Styler
 from synthetic import eight_cases, http_run
 from test_calibration import saved
 
-from stacklab import bench, notebook, study
+from stacklab import bench, notebook, recorded, study
 from stacklab.errors import LabError, LabNotRunning
 from stacklab.site import LAB, Chat, Site
 from stacklab.stack import Applied
@@ -130,22 +130,21 @@ def test_where_the_site_has_all_that_a_notebook_asks_nothing_is_said_of_pages(be
     assert begun(LAB, asks=["/cpu/?ms=20"], chats=True) == [], "and of the lab's own site nothing"
 
 
-def test_a_plan_is_measured_as_the_site_bears_it_and_what_is_left_out_is_said(begun, shown):
-    begun(CHATTY)
-    plan = notebook.on_site(bench.failover(quick=True), WEB)
-    assert plan.name == "failover-quick@plain" and "Left out: hash, chat_resume" in shown[-1]
-    begun(LAB)
-    before = len(shown)
-    assert notebook.on_site(bench.failover(quick=True), WEB) == bench.failover(quick=True) and len(shown) == before
+def test_a_plan_is_measured_as_the_site_bears_it_and_what_is_left_out_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(recorded.console, "measure_plan", lambda plan, lab, fresh: plan)
+    live = recorded.Live(SimpleNamespace(web=lambda: WEB))
+    monkeypatch.setattr(recorded.stack, "site_of", lambda host: CHATTY)
+    assert live.experiment(bench.failover(quick=True)).name == "failover-quick@plain"
+    assert "Left out: hash, chat_resume" in capsys.readouterr().out
+    monkeypatch.setattr(recorded.stack, "site_of", lambda host: LAB)
+    assert live.experiment(bench.failover(quick=True)) == bench.failover(quick=True) and capsys.readouterr().out == ""
 
 
-def test_the_chats_address_is_the_pages_or_what_is_known_of_the_sites_own(begun, shown):
+def test_the_chats_address_is_the_pages_or_what_is_known_of_the_sites_own(begun):
     begun(LAB)
-    notebook.say_where_to_chat(WEB)
-    assert "https://192.0.2.7/chat/" in shown[-1]
+    assert "https://192.0.2.7/chat/" in notebook.where_to_chat(WEB)
     begun(CHATTY)
-    notebook.say_where_to_chat(WEB)
-    assert "`/ws/{room}/`" in shown[-1] and "/chat/" not in shown[-1]
+    assert "`/ws/{room}/`" in (said := notebook.where_to_chat(WEB)) and "/chat/" not in said
 
 
 def test_runs_at_full_size_judge_where_they_are_of_the_same_site(tmp_path):

@@ -19,7 +19,7 @@ VIRSH = ("virsh", "-c", "qemu:///system")
 class LibvirtLab(ClassroomLab):
     provider = "libvirt"
     shares_cpus = False
-    extra_notebooks = ("04_failover",)
+    extra_notebooks = ("en/08_when_things_break",)
 
     @classmethod
     def make(cls, folder: Path) -> LibvirtLab:

@@ -110,7 +110,7 @@ def test_a_quick_chat_load_from_desk(lab):
 
 def test_a_student_runs_the_first_notebook_in_a_browser(lab):
     PICTURE.parent.mkdir(exist_ok=True)
-    cells = run_all_cells(lab.address, "notebooks/00_start_here.ipynb", PICTURE)
+    cells = run_all_cells(lab.address, "notebooks/en/00_start_here.ipynb", PICTURE)
     assert cells["executed"] > 0 and cells["errors"] == []
 
 

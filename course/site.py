@@ -1,0 +1,89 @@
+"""`python -m course.site [FOLDER]`: the lessons as a site that needs no lab, no Python and no network: `make course`.
+
+Each lesson is replayed from its recording and becomes a page in each language. The folder (build/course/) may lie on any
+web server, or on a stick.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jinja2
+import nbclient
+import nbformat
+from nbconvert.exporters import HTMLExporter
+
+from course.languages import LANGUAGES, SOURCES, in_language, names
+from stacklab.files import ROOT
+
+PAGE = Path(__file__).parent / "page"
+STOCK = ("course.css", "course.js", "d3.min.js", "plot.umd.min.js", "LICENSE.d3", "LICENSE.plot")
+WORDS = {
+    "en": {"course": "How a Django + Channels site carries heavy traffic", "index": "The lessons", "other": "한국어",
+           "next": "Next", "before": "Before"},
+    "ko": {"course": "Django + Channels 사이트는 많은 트래픽을 어떻게 감당하는가", "index": "수업 목록", "other": "English",
+           "next": "다음", "before": "이전"},
+}  # fmt: skip
+
+
+def replayed(name: str, language: str) -> nbformat.NotebookNode:
+    """The lesson with what its cells show, from its recording, for a page."""
+    book = in_language((SOURCES / f"{name}.py").read_text(), language)
+    client = nbclient.NotebookClient(book, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(ROOT)}})
+    client.execute(env=os.environ | {"STACKLAB_REPLAY": "1", "STACKLAB_PAGE": "1"})
+    return book
+
+
+def title_of(book: nbformat.NotebookNode) -> str:
+    """Its first heading."""
+    return next(line.removeprefix("# ") for line in book.cells[0].source.splitlines() if line.startswith("# "))
+
+
+def body_of(book: nbformat.NotebookNode) -> str:
+    """The cells as HTML; links to files of the checkout, which a site does not have, are words alone."""
+    body, _ = HTMLExporter(template_name="basic").from_notebook_node(book)
+    return re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", body)
+
+
+def write_site(folder: Path) -> list[Path]:
+    """All lessons in all languages into `folder`, which is replaced; the pages written."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "page").mkdir(parents=True)
+    for file in STOCK:
+        shutil.copy(PAGE / file, folder / "page")
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined)
+    template, pages = made.get_template("page.html.j2"), []
+    wanted = [(name, language) for name in names() for language in LANGUAGES]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        books = dict(zip(wanted, pool.map(lambda each: replayed(*each), wanted), strict=True))
+    for language in LANGUAGES:
+        lessons = [(f"{name}.html", title_of(books[name, language])) for name in names()]
+        other = LANGUAGES[1 - LANGUAGES.index(language)]
+        for place, (file, title) in enumerate([("index.html", WORDS[language]["index"]), *lessons]):
+            page = folder / language / file
+            page.parent.mkdir(exist_ok=True)
+            page.write_text(template.render(
+                language=language, other=other, words=WORDS[language], title=title, file=file, lessons=lessons, place=place,
+                body=body_of(books[page.stem, language]) if place else "",
+            ))  # fmt: skip
+            pages.append(page)
+    (folder / "index.html").write_text('<!doctype html><meta http-equiv="refresh" content="0; url=en/index.html">\n')
+    return pages
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "build" / "course"
+    began = time.monotonic()
+    pages = write_site(folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{len(pages)} pages, {size >> 20} MiB, in {time.monotonic() - began:.0f} s: open {folder / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
