@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,11 +59,11 @@ def _machine(run: Run) -> str:
 
 
 def _plain(found: Any) -> Any:
-    """As JSON has it: a list of three numbers, null where there is no interval; or the word."""
+    """As JSON has it: a list of three numbers, null for what is none, as the ends of an interval that is not there; or the word."""
     if found is None or isinstance(found, str):
         return found
     value, low, high = found if isinstance(found, (tuple, list)) else (found, None, None)
-    return [None if end is None or end != end else float(end) for end in (value, low, high)]
+    return [float(end) if end is not None and math.isfinite(end) else None for end in (value, low, high)]
 
 
 def _scale(metric: str) -> float:

@@ -35,6 +35,7 @@ from stacklab.study.paired import MetricVerdict
 
 RECORDED = ROOT / "notebooks" / "recorded"
 TOLD = "told.json"
+KEPT = (".json", ".jsonl", ".parquet")  # of a run; its logs stay where it was measured
 
 
 class Live:
@@ -105,7 +106,7 @@ def _kept_runs(runs: list[Run], folder: Path) -> list[str]:
         name = f"{place.parent.name}/{place.name}"
         target = folder / "runs" / name
         if not target.exists():
-            shutil.copytree(place, target, ignore=lambda at, files: [name for name in files if not name.endswith((".json", ".parquet"))])
+            shutil.copytree(place, target, ignore=lambda at, names: [name for name in names if not name.endswith(KEPT)])
             target.chmod(0o755)
             write_sums(target)
         names.append(name)
@@ -159,11 +160,12 @@ def changed(settings: StackSettings) -> dict[str, Any]:
 
 
 class Recording:
-    """A live lab, whose answers are kept in `folder` as they are given."""
+    """A live lab, whose answers are kept in `folder` as they are given, in the place of what was there."""
 
     def __init__(self, live: Live, folder: Path) -> None:
         self._live, self._folder = live, folder
         self._told: list[dict[str, Any]] = []
+        shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
 
     def ask(self, of: str, **asked: Any) -> Any:

@@ -38,7 +38,7 @@ def executed(at_defaults, lab, results, tmp_path, monkeypatch):
         source = (ROOT / "notebooks" / "src" / f"{name}.py").read_text()
         # Two blocks of the eight cases are as good as five to see that every cell works, and a minute and a half.
         source = source.replace("eight_cases(quick=QUICK)", "eight_cases(quick=QUICK, repeats=2)")
-        source = source.replace("budget_s=120", "budget_s=25")
+        source = source.replace("budget_s=120", "budget_s=25").replace("capacity(quick=QUICK)", "capacity(quick=QUICK, repeats=1)")
         for old, new in changes:
             assert old in source, old
             source = source.replace(old, new)
