@@ -218,7 +218,8 @@ def show_judgement(judgement: Judgement) -> None:
     words = judgement_words(judgement)
     say(f"**{words['id']}**: {words['sentence']}. The runs say: **{words['verdict']}**.")
     if judgement.verdict != NOT_TESTED:
-        say(f"Tested: `{words['of']}`")
+        if words["of"]:
+            say(f"Tested: `{words['of']}`")
         names = {"what": "measured", "than": "against", "figure": "estimate", "n": "pairs"}
         display(table(pd.DataFrame(words["tests"]).rename(columns=names)))
         say(f"The machine: {in_words(judgement.calibration)}.")

@@ -20,7 +20,8 @@ TIMES_USUAL = 3
 def numbers_of(run: Run) -> dict[str, float]:
     """How much each possible disturbance of the measurement came to; what was not measured is left out.
 
-    `steal_share` of the CPU time that the computer wanted; `others_cores`, `sampler_cores`, `generator_cores` (its
+    `steal_share` of the CPU time that the computer wanted; `core_speed_per_s`, fixed pieces of work in a second of CPU;
+    `others_cores`, `sampler_cores`, `generator_cores` (its
     busiest process) in use under load; `generator_lag_s`, one time in twenty; `clock_error_s`.
     """
     numbers = {"clock_error_s": run.clock_error_s if run.clock_error_s is not None else np.nan}
@@ -144,13 +145,18 @@ def _machine_numbers(run: Run) -> dict[str, float]:
     if on_one_computer(run):
         others -= generator_share(run, "generator_cpu")
     steal_share = steal / (steal + busy) if steal + busy else np.nan
-    return {"steal_share": steal_share, "others_cores": others, "sampler_cores": sampler}
+    works, works_cpu = (_cores(run, gauges, name, start, end) for name in ("core_works", "core_works_cpu_s"))
+    speed = works / works_cpu if works_cpu else np.nan
+    return {"steal_share": steal_share, "core_speed_per_s": speed, "others_cores": others, "sampler_cores": sampler}
 
 
 def _cores(run: Run, gauges: pd.DataFrame, name: str, start: float, end: float) -> float:
     """The cores that a gauge of cumulative CPU seconds says were busy under load; NaN if it was not read twice."""
     rows = gauges[gauges["name"] == name].sort_values("time_s")
     times = rows["time_s"] - (run.clock_offset_s or 0.0)
+    if len(times) and times.iloc[0] <= start < end <= times.iloc[-1]:
+        began, ended = np.interp([start, end], times, rows["value"])
+        return float((ended - began) / (end - start))
     under_load = rows.loc[times.between(start - 1, end + 1), ["value", "time_s"]]
     if len(under_load) < 2:
         return float("nan")

@@ -5,7 +5,7 @@ slow or quick (the hour, the machine's other guests) is the same for all its poi
 differences. What is left over is luck; its spread is taken to be alike at all points and is estimated from all
 of them together (the two-way analysis of a randomised block design), so that three repeats of four points tell
 more than three repeats of two. With two points it is the paired t-test. Of ratios, what goes with the CPU time that other virtual
-machines took (`study.steal`) is no luck: it is a covariate, where enough is left to find out how far they go with it.
+machines took (`study.pace`) is no luck: it is a covariate, where enough is left to find out how far they go with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stacklab.study import steal
+from stacklab.study import pace
 
 CONFIDENCE = 0.95
 NOISE_FLOOR = 1e-9  # what arithmetic alone may leave between equal numbers
@@ -71,7 +71,7 @@ def contrast(
     weights = np.zeros(len(runs))
     np.add.at(weights, pairs["left"], 1 / n)
     np.add.at(weights, pairs["right"], -1 / n)
-    logs, left = (np.log(values), steal.left(runs)) if ratio else (values, np.full(len(values), np.nan))
+    logs, left = (np.log(values), pace.left(runs)) if ratio else (values, np.full(len(values), np.nan))
     mean, half = _two_way(runs[sound].reset_index(drop=True), logs[sound], left[sound], weights[sound], _widened(comparisons))
     ends = (mean, mean - half, mean + half) if repeats > 1 else (mean, np.nan, np.nan)
     estimate, low, high = np.exp(ends) if ratio else ends

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stacklab.study.effects import t_interval
 from stacklab.study.paired import LOOK_ERROR, LOOKS, POWER, MetricVerdict, interval, of_blocks, verdict
-from stacklab.study.steal import held_equal
+from stacklab.study.pace import held_equal
 
 MARGIN = 0.05
 TIMES = 400
@@ -25,7 +25,7 @@ def compared(
 ) -> MetricVerdict | None:
     """The verdict at which a comparison stops: the first planned look that decides, or the last. None: too few for one.
 
-    `lefts`: what steal left to one of each pair more than to the other, to be held equal (`study.steal`).
+    `lefts`: what steal left to one of each pair more than to the other, to be held equal (`study.pace`).
     """
     said = None
     for blocks in (look for look in LOOKS if look <= len(values)):

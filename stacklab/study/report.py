@@ -95,7 +95,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
             *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
         ],
         environment=words.environment(runs),
-        calibrated=f"{in_words(calibration_of(runs))}; {steal.SAID}",
+        calibrated=f"{in_words(calibration_of(runs))}; {pace.SAID}",
         commands=words.commands(runs),
     )
 

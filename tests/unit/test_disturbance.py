@@ -30,6 +30,28 @@ def test_what_a_computer_did_before_and_after_the_load_is_not_counted(http, tmp_
     assert numbers["steal_share"] == pytest.approx(0.2), "a quarter as much as it got: a fifth of what it wanted"
 
 
+def test_between_two_readings_it_went_on_evenly(http, tmp_path):
+    """A slice of three seconds has six: what came half a second before it is not the slice's."""
+    start, end = load_window(http)
+    at_s = [start - 0.75, start - 0.25, start + 0.25, end - 0.25, end + 0.25, end + 0.75]
+    stolen_s = np.cumsum([0, 9, 0.2, (end - start - 0.5) / 4, 0.05, 9])
+    numbers = numbers_of(with_table(http, tmp_path, "gauges", lambda _: steal(at_s, list(stolen_s))))
+    seconds = end - start
+    stolen = 0.1 + (seconds - 0.5) / 4 + 0.025
+    assert numbers["steal_share"] == pytest.approx(stolen / (stolen + seconds))
+
+
+def test_the_speed_of_a_core_is_how_much_fixed_work_a_second_of_it_does(http, tmp_path):
+    start, end = load_window(http)
+    at_s = np.array([start - 0.5, end + 0.5])
+    works = {"core_works": 40 * (at_s - at_s[0]), "core_works_cpu_s": 40 * 0.0002 * (at_s - at_s[0])}
+    times = at_s + synthetic.OFFSET_S
+    timed = pd.concat([pd.DataFrame({"time_s": times, "name": name, "value": v}) for name, v in works.items()])
+    gauges = pd.concat([steal(list(at_s), [0.0, 0.0]), timed])
+    assert numbers_of(with_table(http, tmp_path, "gauges", lambda _: gauges))["core_speed_per_s"] == pytest.approx(5000)
+    assert "core_speed_per_s" not in numbers_of(with_table(http, tmp_path, "gauges", lambda _: steal(list(at_s), [0.0, 0.0])))
+
+
 def test_one_reading_says_nothing(http, tmp_path):
     start, _ = load_window(http)
     numbers = numbers_of(with_table(http, tmp_path, "gauges", lambda _: steal([start], [3])))
