@@ -185,7 +185,7 @@ class _Judge:
 
         Before the first, nothing can be decided yet.
         """
-        return self.now if self.now.blocks else self._look()
+        return replace(self.now if self.now.blocks else self._look(), each=self._each())
 
     def _sound(self) -> int:
         disturbed = {run.repeat for run in self._runs if not run.validity.valid}
@@ -201,6 +201,8 @@ class _Judge:
 
         from stacklab.study.paired import of_blocks
 
+        if not self._runs:
+            return ()
         rows = self._rows()
         rows = rows[rows.groupby("repeat")["valid"].transform("all").astype(bool)]
         values, scale = of_blocks(rows, DECIDE[self._runs[0].kind][0])

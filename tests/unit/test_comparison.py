@@ -94,7 +94,7 @@ def test_it_looks_at_planned_numbers_of_blocks_only_and_stops_when_decided(judge
     for repeat in range(1, LOOKS[1] + 1):
         judged.add(measured(tmp_path / "e", repeat))
     assert [seen.blocks for seen in looks] == [LOOKS[0]]
-    assert judged.now.decided and judged.close() is judged.now
+    assert judged.now.decided and dataclasses.replace(judged.close(), each=()) == judged.now
     throughput = judged.now.metrics[0]
     assert (throughput.metric, throughput.verdict) == ("throughput_per_s", "better")
     assert throughput.low <= 1.3 <= throughput.high
@@ -110,6 +110,7 @@ def test_after_each_block_one_is_told_what_all_of_them_showed_and_what_the_last_
     assert not told[-1].metrics
     judged.add(measured(tmp_path / "e", LOOKS[0] + 1))
     assert (told[-1].blocks, len(told[-1].each)) == (LOOKS[0], LOOKS[0])
+    assert judged.close().each == told[-1].each, "and so does the last word"
 
 
 def test_asking_again_makes_no_look_that_was_not_planned(judge, looks, tmp_path):
