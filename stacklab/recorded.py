@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 
 from stacklab import console, notebook, stack, tasks
 from stacklab.bench import comparison
@@ -35,7 +37,7 @@ from stacklab.study.paired import MetricVerdict
 
 RECORDED = ROOT / "notebooks" / "recorded"
 TOLD = "told.json"
-KEPT = (".json", ".jsonl", ".parquet")  # of a run; its logs stay where it was measured
+KEPT = (".json", ".jsonl")  # of a run, beside its tables; its logs stay where it was measured
 
 
 class Live:
@@ -106,11 +108,25 @@ def _kept_runs(runs: list[Run], folder: Path) -> list[str]:
         name = f"{place.parent.name}/{place.name}"
         target = folder / "runs" / name
         if not target.exists():
-            shutil.copytree(place, target, ignore=lambda at, names: [name for name in names if not name.endswith(KEPT)])
-            target.chmod(0o755)
+            target.mkdir(parents=True)
+            for file in place.iterdir():
+                if file.suffix == ".parquet":
+                    _written_small(file, target / file.name)
+                elif file.suffix in KEPT:
+                    shutil.copy(file, target)
             write_sums(target)
         names.append(name)
     return names
+
+
+def _written_small(file: Path, target: Path) -> None:
+    """The same table in less room: a run is written quickly, a recording is shipped."""
+    table = pyarrow.parquet.read_table(file)
+    decimal = [column.name for column in table.schema if pyarrow.types.is_floating(column.type)]
+    pyarrow.parquet.write_table(
+        table, target, compression="zstd", compression_level=15, use_byte_stream_split=decimal,
+        use_dictionary=[name for name in table.column_names if name not in decimal], write_page_checksum=True,
+    )  # fmt: skip
 
 
 def _runs(names: list[str], folder: Path) -> list[Run]:
