@@ -146,8 +146,8 @@ notebook.table(summary[columns])
 
 # %%
 stock = summary[summary["point"] == "hash"]
-columns = {"seconds away": "away_max_s", "lost, receiver away": "lost_while_away", "lost, receiver there": "lost"}
-lab.score("a death", {what: stock[column].mean() for what, column in columns.items()})
+asked = {"seconds away": "away_max_s", "lost, receiver away": "lost_while_away", "lost, receiver there": "lost"}
+lab.score("a death", {what: stock[column].mean() for what, column in asked.items()})
 
 # %% [markdown] lang="en"
 # ## What do the others feel?
