@@ -15,12 +15,15 @@ from stacklab.exercises import EXERCISES, Exercise
 
 COURSE = Path(__file__).parent
 ASSIGNMENT = COURSE / "source" / "exercises" / "exercises.ipynb"
+ASKS = """# Exercises
+
+Each is measured on your own lab, with `lab.set(…)` and `lab.http(…)` of a lesson, or with `fab`. Hand in this notebook and, in a
+folder `results` beside it, the runs that it speaks of."""
 BEGINS = """from pathlib import Path
 
 from stacklab.exercises import grade
-from stacklab.files import RESULTS
 
-results = Path("results") if Path("results").is_dir() else RESULTS"""
+results = Path("results")  # beside this notebook: the runs that it speaks of"""
 SOLUTION = """### BEGIN SOLUTION
 from stacklab.exercises import shown
 
@@ -32,7 +35,8 @@ def in_words(name: str, exercise: Exercise) -> str:
     """What an exercise asks, to be read."""
     load = ", ".join(f"`{key}={value!r}`" for key, value in exercise.load.items())
     cases = "\n".join(
-        f"- `{label}`: {', '.join(f'`{key}={value!r}`' for key, value in settings.items())}" for label, settings in exercise.cases.items()
+        f"- `{label}`: {', '.join(f'`{key}={value!r}`' for key, value in settings.items())}"
+        for label, settings in exercise.cases.items()
     )
     return (
         f"## {name}\n\nMeasure, under a load of {load}, with these settings:\n\n{cases}\n\n"
@@ -51,8 +55,7 @@ def cell(kind: str, text: str, grade_id: str, **grading: object) -> nbformat.Not
 def assignment() -> nbformat.NotebookNode:
     """The teacher's notebook: with solutions, which nbgrader leaves out of the students'."""
     cells = [
-        cell("markdown", "# Exercises\n\nEach is measured on your own lab, with `lab.set(…)` and `lab.http(…)` of a lesson, or with `fab`. "
-             "Hand in this notebook and, in a folder `results` beside it, the runs that it speaks of.", "begins", locked=True),
+        cell("markdown", ASKS, "begins", locked=True),
         cell("code", BEGINS, "tools", locked=True),
     ]  # fmt: skip
     for name, exercise in EXERCISES.items():
@@ -70,6 +73,7 @@ def assignment() -> nbformat.NotebookNode:
 
 
 def main() -> None:
+    """Write the assignment."""
     ASSIGNMENT.parent.mkdir(parents=True, exist_ok=True)
     ASSIGNMENT.write_text(nbformat.writes(assignment()) + "\n")
     print(f"{ASSIGNMENT.relative_to(COURSE.parent)}: {len(EXERCISES)} exercises")

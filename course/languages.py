@@ -29,6 +29,8 @@ def in_language(source: str, language: str) -> nbformat.NotebookNode:
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number:03d}"
         cell.metadata.pop("lang", None)
+        if cell.cell_type == "markdown" and cell.source.startswith("#"):
+            cell.metadata["slideshow"] = {"slide_type": "slide"}
         if cell.cell_type == "code":
             cell.source = cell.source.replace('", "en"', f'", "{language}"') if "lesson.begin(" in cell.source else cell.source
     book.metadata = {"kernelspec": book.metadata["kernelspec"], "language_info": {"name": "python"}}
@@ -41,11 +43,12 @@ def path_of(name: str, language: str) -> Path:
 
 
 def main() -> None:
+    """Write every notebook."""
     for language in LANGUAGES:
         (NOTEBOOKS / language).mkdir(exist_ok=True)
         for name in names():
-            book = in_language((SOURCES / f"{name}.py").read_text(), language)
-            path_of(name, language).write_text(nbformat.writes(book) + "\n")
+            book = in_language((SOURCES / f"{name}.py").read_text(encoding="utf-8"), language)
+            path_of(name, language).write_text(nbformat.writes(book) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

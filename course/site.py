@@ -20,6 +20,7 @@ import nbformat
 from nbconvert.exporters import HTMLExporter
 
 from course.languages import LANGUAGES, SOURCES, in_language, names
+from stacklab.errors import LabError
 from stacklab.files import ROOT
 
 PAGE = Path(__file__).parent / "page"
@@ -34,7 +35,7 @@ WORDS = {
 
 def replayed(name: str, language: str) -> nbformat.NotebookNode:
     """The lesson with what its cells show, from its recording, for a page."""
-    book = in_language((SOURCES / f"{name}.py").read_text(), language)
+    book = in_language((SOURCES / f"{name}.py").read_text(encoding="utf-8"), language)
     client = nbclient.NotebookClient(book, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(ROOT)}})
     client.execute(env=os.environ | {"STACKLAB_REPLAY": "1", "STACKLAB_PAGE": "1"})
     return book
@@ -52,23 +53,28 @@ def body_of(book: nbformat.NotebookNode) -> str:
 
 
 def write_site(folder: Path) -> list[Path]:
-    """All lessons in all languages into `folder`, which is replaced; the pages written."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "page").mkdir(parents=True)
-    for file in STOCK:
-        shutil.copy(PAGE / file, folder / "page")
+    """All lessons in all languages into `folder`, in the place of the site that it holds; the pages written.
+
+    LabError, before anything is lost, if it holds something else.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "page" / "course.js").is_file():
+        raise LabError(f"{folder} holds something else than this course; name an empty folder, or one that is not there yet")
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE), autoescape=True, undefined=jinja2.StrictUndefined)
     template, pages = made.get_template("page.html.j2"), []
     wanted = [(name, language) for name in names() for language in LANGUAGES]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         books = dict(zip(wanted, pool.map(lambda each: replayed(*each), wanted), strict=True))
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "page").mkdir(parents=True)
+    for file in STOCK:
+        shutil.copy(PAGE / file, folder / "page")
     for language in LANGUAGES:
         lessons = [(f"{name}.html", title_of(books[name, language])) for name in names()]
         other = LANGUAGES[1 - LANGUAGES.index(language)]
         for place, (file, title) in enumerate([("index.html", WORDS[language]["index"]), *lessons]):
             page = folder / language / file
             page.parent.mkdir(exist_ok=True)
-            page.write_text(template.render(
+            page.write_text(encoding="utf-8", data=template.render(
                 language=language, other=other, words=WORDS[language], title=title, file=file, lessons=lessons, place=place,
                 body=body_of(books[page.stem, language]) if place else "",
             ))  # fmt: skip
@@ -78,6 +84,7 @@ def write_site(folder: Path) -> list[Path]:
 
 
 def main() -> None:
+    """Write the site; say where, how large and how long it took."""
     folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "build" / "course"
     began = time.monotonic()
     pages = write_site(folder)

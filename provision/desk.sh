@@ -88,6 +88,8 @@ working_folder() {
     done
     copied+=$(rsync -rlp "$modes" --ignore-existing --itemize-changes --exclude .ipynb_checkpoints \
         --chown="$student:$student" "$source_dir/notebooks" "$folder/")
+    copied+=$(rsync -rlpc "$modes" --delete --itemize-changes --chown="$student:$student" \
+        "$source_dir/notebooks/recorded" "$folder/notebooks/")  # nobody works in these
     chown -R "$student:$student" "$folder/notebooks" "$folder/results"
     [ -z "$copied" ] || say "code and new notebooks in $folder"
 }

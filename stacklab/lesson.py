@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -52,8 +53,10 @@ def begin(name: str, language: str = "en", *, asks: Sequence[str] = (), chats: b
         return lesson
     lab, _ = notebook.begin(asks, chats)
     live = Live(lab)
-    ask = Recording(live, RECORDED / name).ask if os.environ.get("STACKLAB_RECORD") == "1" else live.ask
-    return Lesson(name, language, ask, KEPT / f"found-{lab.name}.json")
+    if os.environ.get("STACKLAB_RECORD") != "1":
+        return Lesson(name, language, live.ask, KEPT / f"found-{lab.name}.json")
+    live.apply(live.defaults())  # where a replay begins too
+    return Lesson(name, language, Recording(live, RECORDED / name).ask)
 
 
 def mark_recorded(figure: Figure) -> None:
@@ -66,7 +69,8 @@ class Lesson:
 
     def __init__(self, name: str, language: str, ask: Any, found_file: Path | None = None) -> None:
         self.name, self.language, self._ask, self._found_file = name, language, ask, found_file
-        self.predictions = Predictions(KEPT / f"{name}.json")
+        self.predictions = Predictions(KEPT / (f"{name}-replayed.json" if self.replays else f"{name}.json"))
+        self._asked: set[str] = set()  # questions without a prediction yet
         self._found = self._settings_found()
         self.reset()
 
@@ -77,25 +81,31 @@ class Lesson:
         return lesson_words.WORDS[self.language][key].format(**values)
 
     def say(self, key: str, **values: Any) -> None:
+        """Show such a sentence."""
         notebook.say(self.words(key, **values))
 
     # ------------------------------------------------------------ the lab
 
     def _settings_found(self) -> StackSettings:
-        """Those in force now, or, where a kernel was killed in a lesson, those that it had found."""
+        """Those in force now; or, where these are what a lesson left that never came to its end, those that it had found."""
         now = self._ask("settings")
-        if self._found_file is None:
-            return now
-        with suppress(OSError, ValueError, LabError):
-            return StackSettings.from_dict(json.loads(self._found_file.read_text()))
-        make_folder(self._found_file.parent)
-        write_json(self._found_file, now.to_dict())
+        if self._found_file is not None:
+            with suppress(OSError, ValueError, LabError, KeyError, TypeError, AttributeError):
+                kept = json.loads(self._found_file.read_text())
+                if kept["left"] == now.to_dict():
+                    return StackSettings.from_dict(kept["found"])
         return now
 
     def _apply(self, settings: StackSettings) -> Any:
+        """What the change did; None where there was nothing to change. What a lesson leaves is noted beside what it found."""
         if settings == self._ask("settings"):
             return None
-        return self._ask("apply", settings=settings)
+        applied = self._ask("apply", settings=settings)
+        if self._found_file is not None:
+            with suppress(OSError):  # a disk that is full or read-only: then a killed kernel's settings stay
+                make_folder(self._found_file.parent)
+                write_json(self._found_file, {"found": self._found.to_dict(), "left": settings.to_dict()})
+        return applied
 
     @property
     def settings(self) -> StackSettings:
@@ -122,7 +132,8 @@ class Lesson:
         """Back to the settings that the lesson found."""
         applied = self._apply(self._found)
         if self._found_file is not None:
-            self._found_file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._found_file.unlink(missing_ok=True)
         if applied is None:
             self.say("as_found")
         else:
@@ -142,8 +153,11 @@ class Lesson:
         return self._ask("observe")["cpus"]
 
     def say_where_to_chat(self) -> None:
-        """The address of the chat's page."""
-        notebook.say(self._ask("where_to_chat"))
+        """The address of the chat's page, where there is one to open."""
+        if self.replays:
+            self.say("no_chat_here")
+        else:
+            notebook.say(self._ask("where_to_chat"))
 
     def shell(self, command: str) -> None:
         """What a command on the web host prints."""
@@ -153,10 +167,12 @@ class Lesson:
 
     def http(self, point: str = "", **load: Any) -> Run:
         """HTTP load on the stack as it is set: `fab http`."""
+        self._measures()
         return self._shown(self._ask("http", point=point, load=load))
 
     def chat(self, point: str = "", **load: Any) -> Run:
         """Chat load on the stack as it is set: `fab chat`."""
+        self._measures()
         return self._shown(self._ask("chat", point=point, load=load))
 
     def _shown(self, run: Run) -> Run:
@@ -166,6 +182,7 @@ class Lesson:
 
     def experiment(self, plan: Experiment) -> list[Run]:
         """Measure what is not measured yet of an experiment: `fab experiment`. All its runs."""
+        self._measures()
         runs = self._ask("experiment", plan=plan)
         if self.on_page:
             display(HTML(onpage.figure(runs)))
@@ -173,12 +190,20 @@ class Lesson:
 
     def compare(self, a: Point, b: Point, budget_s: float) -> Comparison:
         """Measure two points in turn until it is decided which is better, or the budget is over: `fab compare`."""
+        self._measures()
         drawing = notebook.closing()
         answer = self._ask("compare", a=a, b=b, budget_s=budget_s, on_block=drawing)
         if self.replays:
             drawing(answer)
-        print(show.comparison_text(answer))
+        said = show.comparison_text(answer)
+        print(said.rsplit("\n", 2)[0] if self.replays else said)  # of a recording neither machine nor folder is here
         return answer
+
+    def _measures(self) -> None:
+        """What was asked and not predicted until now is late: the measurement begins to show."""
+        for question in self._asked:
+            self.predictions.shown(question)
+        self._asked.clear()
 
     @property
     def replays(self) -> bool:
@@ -200,13 +225,28 @@ class Lesson:
         if self.on_page:
             display(HTML(onpage.prediction(question, list(answers), choices)))
             return
+        if not self._sealed(question, answers, choices):
+            self.say("no_prediction")
+            self._asked.add(question)
+            seal = notebook.form(
+                answers, choices, self.words("seal"),
+                lambda given: self._sealed(question, given, choices) or self.say("one_is_missing"),
+            )  # fmt: skip
+            display(seal)
+
+    def _sealed(self, question: str, answers: Mapping[str, Any], choices: Sequence[str]) -> bool:
+        """Seal it, and say so; False while an answer is missing."""
         sealed = self.predictions.seal(question, answers, choices)
         if sealed is None:
-            self.say("no_prediction")
-            display(notebook.form(answers, choices, self.words("seal"), lambda given: self.predict(question, given, choices)))
-            return
+            return False
+        self._asked.discard(question)
         said = "; ".join(f"{what}: **{show.value(answer)}**" for what, answer in sealed.answers.items())
         self.say("sealed_late" if sealed.late else "sealed", said=said)
+        return True
+
+    def predict_anew(self) -> None:
+        """Forget what was predicted in this lesson, for the next reader."""
+        self.predictions.forget()
 
     def score(self, question: str, measured: Mapping[str, Any]) -> None:
         """The prediction beside what was measured: for each answer a number, (estimate, low, high), or a word."""
@@ -215,7 +255,7 @@ class Lesson:
             return
         sealed = self.predictions.of(question)
         self.predictions.shown(question)
-        answers = sealed.answers if sealed else dict.fromkeys(measured)
+        answers = dict.fromkeys(measured) | (dict(sealed.answers) if sealed else {})
         rows = score(answers, measured)
         shown = {
             self.words("what"): rows["what"],
@@ -248,7 +288,11 @@ class Lesson:
 
 
 def _figure(value: Any) -> str:
-    return f"{value:,.3g}" if isinstance(value, float) and value == value else "–" if value is None or value != value else str(value)
+    if value is None or value != value:
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
 
 
 def _interval(row: Any) -> str:

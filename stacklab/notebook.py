@@ -69,7 +69,8 @@ def show_here() -> None:
 
 def form(answers: Iterable[str], choices: Sequence[str], seal: str, on_seal: Callable[[dict[str, Any]], None]) -> VBox:
     """A field for each of `answers`, numbers or one of `choices`; the button `seal` gives them to `on_seal`, as a cell would."""
-    fields = {what: Dropdown(options=[("…", None), *zip(choices, choices, strict=True)]) if choices else Text() for what in answers}
+    options = [("…", None), *zip(choices, choices, strict=True)]
+    fields = {what: Dropdown(options=options) if choices else Text() for what in answers}
     button, said = Button(description=seal), Output()
 
     def pressed(_: Button) -> None:
@@ -168,12 +169,13 @@ def table(rows: pd.DataFrame) -> Styler:
         shown[name] = rows[column] * factor if form and factor != 1 else rows[column]
         formats[name] = form or _words
     left = {name: [{"selector": "th, td", "props": "text-align: left"}] for name, form in formats.items() if form is _words}
-    styler = pd.DataFrame(shown).style.hide(axis="index").format(formats, na_rep=NOTHING)
+    styler = pd.DataFrame(shown).style.hide(axis="index").format_index(escape="html", axis=1)
+    styler = styler.format(formats, na_rep=NOTHING, escape="html")
     return styler.set_table_styles(left, overwrite=False)
 
 
 def _words(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else show.value(value)
+    return html.escape(", ".join(map(str, value))) if isinstance(value, (tuple, list)) else show.value(value)
 
 
 def _unit(column: str, values: pd.Series) -> tuple[str, float, str | None]:

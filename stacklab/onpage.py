@@ -46,7 +46,9 @@ def figure(runs: Sequence[Run]) -> str:
     rows = summarize(runs)
     metrics = [name for name in METRICS if name in rows and rows[name].notna().any()]
     scaled = rows[metrics].mul([_scale(name) for name in metrics])
-    shown = scaled.assign(point=rows["point"], repeat=rows["repeat"], sound=rows["valid"], machine=[_machine(run) for run in runs])
+    shown = scaled.assign(
+        point=rows["point"], repeat=rows["repeat"], sound=rows["valid"], machine=[_machine(run) for run in runs]
+    )
     return _element(
         "recorded", title=runs[0].experiment, rows=json.loads(shown.to_json(orient="records", double_precision=6)),
         metrics={name: METRIC_NAMES.get(name, name) + _unit(name) for name in metrics},
@@ -54,12 +56,12 @@ def figure(runs: Sequence[Run]) -> str:
 
 
 def _machine(run: Run) -> str:
-    web = run.environment.get("web", {})
-    return f"{web.get('os', '?')}, {web.get('cpus', '?')} CPU, {run.environment.get('kind', '')}"
+    system, web = run.environment.get("versions", {}).get("os", "?"), run.environment.get("web", {})
+    return f"{system}, {web.get('cpus', '?')} CPU, {run.environment.get('kind', '')}"
 
 
 def _plain(found: Any) -> Any:
-    """As JSON has it: a list of three numbers, null for what is none, as the ends of an interval that is not there; or the word."""
+    """As JSON has it: a list of three numbers, null for the ends of an interval that is not there; or the word."""
     if found is None or isinstance(found, str):
         return found
     value, low, high = found if isinstance(found, (tuple, list)) else (found, None, None)

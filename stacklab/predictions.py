@@ -78,8 +78,13 @@ class Predictions:
         return kept
 
     def _write(self, kept: dict[str, Any]) -> None:
-        make_folder(self._file.parent)
-        write_json(self._file, kept)
+        try:
+            make_folder(self._file.parent)
+            write_json(self._file, kept)
+        except OSError as error:
+            raise LabError(
+                f"{self._file}: cannot be written ({error}); STACKLAB_RESULTS names another folder for results"
+            ) from error
 
 
 def checked_answer(what: str, answer: Any, choices: Sequence[str] = ()) -> Any:
@@ -108,7 +113,7 @@ def score(answers: Mapping[str, Any], measured: Mapping[str, Any]) -> pd.DataFra
             rows.append((what, answer, found, math.nan, math.nan, math.nan, answer == found))
             continue
         value, low, high = found if isinstance(found, (tuple, list)) else (found, math.nan, math.nan)
-        if answer is None:
+        if answer is None or value != value:
             rows.append((what, answer, value, low, high, math.nan, False))
             continue
         off = _times_off(answer, value)

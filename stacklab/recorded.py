@@ -59,9 +59,8 @@ class Live:
         return stack.fitting(StackSettings(), stack.site_of(self.host))
 
     def apply(self, settings: StackSettings) -> Applied:
-        now = stack.current(self.host).to_dict()
         with redirect_stdout(io.StringIO()):  # a lesson shows it in its own way
-            return tasks.set_(**{name: value for name, value in settings.to_dict().items() if value != now[name]})
+            return tasks.apply_on(self.lab, settings, stack.current(self.host))
 
     def processes(self) -> pd.DataFrame:
         return processes(self.host)
@@ -130,7 +129,10 @@ def _written_small(file: Path, target: Path) -> None:
 
 
 def _runs(names: list[str], folder: Path) -> list[Run]:
-    return [run for name in names for run in load_runs(folder / "runs" / name)]
+    runs = [run for name in names for run in load_runs(folder / "runs" / name)]
+    if not runs:
+        raise LabError(f"the recording's runs in {folder / 'runs'} are damaged or gone: {', '.join(names)}")
+    return runs
 
 
 def _compared(told: dict[str, Any], folder: Path) -> comparison.Comparison:
@@ -141,8 +143,6 @@ def _compared(told: dict[str, Any], folder: Path) -> comparison.Comparison:
 WHATEVER_IS_SET = ("experiment", "compare", "observe")  # the first two bring settings of their own
 PLAIN = Form(lambda told, folder: told, lambda told, folder: told)
 FORMS = {
-    "settings": Form(lambda told, folder: told.to_dict(), lambda told, folder: StackSettings.from_dict(told)),
-    "defaults": Form(lambda told, folder: told.to_dict(), lambda told, folder: StackSettings.from_dict(told)),
     "apply": Form(lambda told, folder: told.to_dict(), lambda told, folder: Applied(**told)),
     "processes": Form(lambda told, folder: told.to_dict("list"), lambda told, folder: pd.DataFrame(told)),
     "http": Form(lambda told, folder: _kept_runs([told], folder), lambda told, folder: _runs(told, folder)[0]),
@@ -163,7 +163,9 @@ def asked_in_words(of: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     if of == "experiment":  # a recording has it at one size
         return {"plan": asked["plan"].name.removesuffix("-quick")}
     if of == "compare":
-        return {"a": asked["a"].label, "b": asked["b"].label}
+        return {
+            side: {"label": asked[side].label, **changed(asked[side].settings), **asked[side].workload.to_dict()} for side in "ab"
+        }
     if of == "apply":
         return {"settings": changed(asked["settings"])}
     return json.loads(json.dumps(asked))
@@ -188,6 +190,8 @@ class Recording:
         """What the live lab tells."""
         under = changed(self._live.settings())
         told = getattr(self._live, of)(**asked)
+        if of not in FORMS:  # which a replay knows by itself
+            return told
         entry = {"of": of, "asked": asked_in_words(of, asked), "under": under, "told": FORMS[of].written(told, self._folder)}
         self._told.append(json.loads(json.dumps(entry)))
         write_json(self._folder / TOLD, {"told": self._told})
@@ -195,7 +199,7 @@ class Recording:
 
 
 class Replay:
-    """What a recording tells. Asked the same under the same settings, it tells the same; what was measured several times, in turn.
+    """What a recording tells: asked the same under the same settings, the same; what was measured several times, in turn.
 
     LabError, which says what there is, for what was never asked when it was recorded.
     """
@@ -205,7 +209,9 @@ class Replay:
         try:
             self._told = json.loads((folder / TOLD).read_text())["told"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LabError(f"there is no recording of this lesson ({folder / TOLD}: {error}); without STACKLAB_REPLAY=1 it measures") from error
+            raise LabError(
+                f"there is no recording of this lesson ({folder / TOLD}: {error}); without STACKLAB_REPLAY=1 it measures"
+            ) from error
         self._times: Counter[str] = Counter()
         self._settings = StackSettings()
 
@@ -218,23 +224,47 @@ class Replay:
         words = asked_in_words(of, asked)
         under = changed(self._settings)
         there = [entry for entry in self._told if entry["of"] == of]
-        fits = [entry["told"] for entry in there if entry["asked"] == words and (of in WHATEVER_IS_SET or entry["under"] == under)]
-        if of == "apply" and words["settings"] == under:
-            return Applied()
-        if not fits:
-            known = "; ".join(sorted({_said(entry["asked"], entry["under"]) for entry in there})) or "nothing"
-            raise LabError(f"this lesson is a recording, and it has no {of} with {_said(words, under)}. It has: {known}")
-        key = json.dumps([of, words, under], sort_keys=True)
-        told = FORMS[of].read(fits[min(self._times[key], len(fits) - 1)], self._folder)
-        self._times[key] += 1
+        fits = [
+            entry["told"] for entry in there if entry["asked"] == words and (of in WHATEVER_IS_SET or entry["under"] == under)
+        ]
         if of == "apply":
+            if not fits and words["settings"]:  # back to the defaults one may always go
+                raise self._lacks(of, words, under)
             self._settings = asked["settings"]
+            return FORMS[of].read(fits[0], self._folder) if fits else Applied()
+        if not fits:
+            raise self._lacks(of, words, under)
+        key = json.dumps([of, words, under], sort_keys=True)
+        told = FORMS[of].read(fits[self._times[key] % len(fits)], self._folder)
+        self._times[key] += 1
+        if of == "experiment":
+            self._check(asked["plan"], told)
         return told
+
+    def _lacks(self, of: str, words: Mapping[str, Any], under: Mapping[str, Any]) -> LabError:
+        known = (
+            "; ".join(sorted({_said(entry["asked"], entry["under"]) for entry in self._told if entry["of"] == of})) or "nothing"
+        )
+        return LabError(f"this lesson is a recording, and it has no {of} with {_said(words, under)}. It has: {known}")
+
+    def _check(self, plan: Experiment, runs: list[Run]) -> None:
+        """LabError where a point of the plan was recorded with other settings, or, at the same size, under another load."""
+        for run in runs:
+            for point in plan.points:
+                same_size = plan.name == run.experiment
+                if point.label == run.point and (
+                    point.settings != run.settings or (same_size and point.workload != run.workload)
+                ):
+                    raise LabError(
+                        f"this lesson is a recording, and in it {point.label!r} of {run.experiment} was another; {run.settings}"
+                    )
 
 
 def _said(asked: Mapping[str, Any], under: Mapping[str, Any]) -> str:
     def words(values: Mapping[str, Any]) -> str:
-        flat = [pair for name, value in values.items() for pair in (value.items() if isinstance(value, Mapping) else [(name, value)])]
+        flat = [
+            pair for name, value in values.items() for pair in (value.items() if isinstance(value, Mapping) else [(name, value)])
+        ]
         return ", ".join(f"{name}={value}" for name, value in flat if value != "") or "the defaults"
 
     return f"{words(asked)}, under {words(under)}" if under else words(asked)

@@ -166,16 +166,17 @@ def set_(lab: str | None = None, json: bool = False, **changes: Any) -> stack.Ap
     if not wanted:
         print(json_format.dumps(now.to_dict(), indent=1) if json else show.settings_text(now))
         return stack.Applied()
-    return _apply(opened, now.replace(**wanted), now, json)
+    return apply_on(opened, now.replace(**wanted), now, json)
 
 
 def reset(lab: str | None = None, json: bool = False) -> stack.Applied:
     """Go back to the default settings."""
     opened = open_lab(lab)
-    return _apply(opened, stack.fitting(StackSettings(), stack.site_of(opened.web())), stack.current(opened.web()), json)
+    return apply_on(opened, stack.fitting(StackSettings(), stack.site_of(opened.web())), stack.current(opened.web()), json)
 
 
-def _apply(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool) -> stack.Applied:
+def apply_on(lab: Lab, settings: StackSettings, expect: StackSettings, json: bool = False) -> stack.Applied:
+    """Have `settings` in force in the place of `expect`, and say what that did. LabError while the lab is measured."""
     host = lab.web()
     _require_unmeasured(host)
     applied = stack.apply(host, settings, expect=expect)

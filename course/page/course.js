@@ -6,13 +6,13 @@ const WORDS = {
     seal: "Seal it", skip: "Go on without", wrong: "wants a number, such as 2 or 0.5", sealed: "Sealed", what: "what",
     predicted: "you predicted", measured: "measured", near: "how near", hit: "a hit", miss: "something else came",
     off: (times) => `${times} times off`, none: "You predicted nothing here.", show: "Show", machine: "of", repeat: "block or repeat",
-    all: "all", disturbed: "disturbed", ask: "Your prediction first: what follows is covered until you seal it, or go on without.",
+    all: "all", disturbed: "disturbed", anew: "Predict anew", ask: "Your prediction first: what follows is covered until you seal it, or go on without.",
   },
   ko: {
     seal: "봉인", skip: "예측 없이 계속", wrong: "숫자를 적어 주세요. 예: 2 또는 0.5", sealed: "봉인했습니다", what: "항목",
     predicted: "예측", measured: "측정", near: "얼마나 가까운가", hit: "적중", miss: "다른 결과",
     off: (times) => `${times}배 차이`, none: "여기서는 예측하지 않았습니다.", show: "보기", machine: "측정한 컴퓨터", repeat: "블록 또는 반복",
-    all: "전체", disturbed: "방해받음", ask: "먼저 예측해 보세요. 봉인하거나 그냥 넘어갈 때까지 아래 내용은 가려져 있습니다.",
+    all: "전체", disturbed: "방해받음", anew: "다시 예측", ask: "먼저 예측해 보세요. 봉인하거나 그냥 넘어갈 때까지 아래 내용은 가려져 있습니다.",
   },
 }[document.documentElement.lang];
 
@@ -23,7 +23,7 @@ const kept = {
     try { return JSON.parse(localStorage.getItem(this.key(question))); } catch { return null; }
   },
   set(question, answers) {
-    try { localStorage.setItem(this.key(question), JSON.stringify(answers)); } catch { this[question] = answers; }
+    try { localStorage.setItem(this.key(question), JSON.stringify(answers)); } catch { /* a browser that keeps nothing */ }
   },
 };
 
@@ -50,7 +50,7 @@ function cover(form, covered) {
 function ask(form) {
   const { question } = form.dataset, names = JSON.parse(form.dataset.answers), choices = JSON.parse(form.dataset.choices);
   const before = kept.get(question);
-  if (before) return told(form, before);
+  if (before) return before.skipped ? skipped(form) : told(form, before);
   const fields = names.map((name) => {
     const field = choices.length ? element("select") : element("input", undefined, { inputMode: "decimal", size: 8 });
     for (const choice of choices.length ? ["", ...choices] : []) field.append(element("option", choice || "…", { value: choice }));
@@ -61,20 +61,35 @@ function ask(form) {
   });
   const said = element("p", WORDS.ask), seal = element("button", WORDS.seal), skip = element("button", WORDS.skip);
   seal.onclick = () => {
-    const values = fields.map((field) => (choices.length ? field.value : Number(field.value.trim().replace(",", ".") || NaN)));
-    const wrong = values.findIndex((value) => value === "" || Number.isNaN(value));
+    const values = fields.map((field) => (choices.length ? field.value : Number(field.value.trim() || NaN)));
+    const wrong = values.findIndex((value) => (choices.length ? value === "" : !Number.isFinite(value)));
     if (wrong >= 0) { said.textContent = `${names[wrong]}: ${choices.length ? "…" : WORDS.wrong}`; return fields[wrong].focus(); }
     const answers = Object.fromEntries(names.map((name, place) => [name, values[place]]));
     kept.set(question, answers);
     told(form, answers);
   };
-  skip.onclick = () => { form.replaceChildren(element("p", WORDS.none)); uncoverNext(); };
+  skip.onclick = () => { kept.set(question, { skipped: true }); skipped(form); };
   form.append(seal, skip, said);
+}
+
+/** A way to begin anew: all that this lesson keeps is forgotten. */
+function anew() {
+  const button = element("button", WORDS.anew);
+  button.onclick = () => {
+    for (const form of document.querySelectorAll(".prediction")) localStorage.removeItem(kept.key(form.dataset.question));
+    location.reload();
+  };
+  return button;
+}
+
+function skipped(form) {
+  form.replaceChildren(element("p", WORDS.none), anew());
+  uncoverNext();
 }
 
 function told(form, answers) {
   const said = Object.entries(answers).map(([name, value]) => `${name}: ${figures(value)}`).join("; ");
-  form.replaceChildren(element("p", `${WORDS.sealed}: ${said}`));
+  form.replaceChildren(element("p", `${WORDS.sealed}: ${said}`), anew());
   form.dataset.sealed = JSON.stringify(answers);
   uncoverNext();
 }
@@ -83,7 +98,7 @@ function told(form, answers) {
 function uncoverNext() {
   const forms = [...document.querySelectorAll(".prediction")];
   for (const cell of document.querySelectorAll(".covered")) cell.classList.remove("covered");
-  const waiting = forms.find((form) => form.querySelector("button"));
+  const waiting = forms.find((form) => form.querySelector("input, select"));
   if (waiting) cover(waiting, true);
   document.querySelectorAll(".score").forEach(score);
 }

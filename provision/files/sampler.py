@@ -276,7 +276,7 @@ class Sampler:
         self._memory = {}
         self._lines = collections.deque()
         self._dropped = 0
-        self._works, self._works_cpu_s = 0, 0.0
+        self._works = 0, 0.0  # how many, and the CPU seconds that they took
         self._wake = threading.Condition()
         self._heard_s = time.monotonic()
 
@@ -316,7 +316,7 @@ class Sampler:
             except (OSError, ValueError):
                 continue  # the unit ended between the list and the reading
             services[name].update(memory.get(name, {}))
-        works = {"core_works": self._works, "core_works_cpu_s": self._works_cpu_s}
+        works = dict(zip(("core_works", "core_works_cpu_s"), self._works, strict=True))
         self._say({"time_s": time_s, "services": services, "gauges": machine() | works})
 
     def _read_memory(self):
@@ -343,8 +343,8 @@ class Sampler:
     def _time_work(self):
         began_s = time.thread_time()
         work(WORK_TURNS)
-        self._works += 1
-        self._works_cpu_s += time.thread_time() - began_s
+        count, cpu_s = self._works
+        self._works = count + 1, cpu_s + time.thread_time() - began_s
 
     def _say(self, message):
         with self._wake:

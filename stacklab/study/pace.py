@@ -1,11 +1,11 @@
 """The computer's own pace, held equal: on a shared host most of what makes one slice slower than the next.
 
-Other virtual machines take CPU time (steal), and make the cores slower while they share them (caches, the other thread of a core,
-heat), which no counter tells, but a small fixed piece of work that the sampler times forty times a second (`core_speed_per_s`). The
-share of the time that was left, times that speed, is the pace. It differs from slice to slice, and is known for each: a covariate (Fisher
-1932), that may be reckoned out. Values go with a power of it, the throughput of a closed loop with about its first; how far
-they go is found from the blocks themselves. What a setting costs by wanting more CPU, and so having more of it stolen, or by
-leaving its cores' caches fuller, is reckoned out with it.
+Other virtual machines take CPU time (steal), and make the cores slower while they share them (caches, the other thread of a
+core, heat), which no counter tells, but a small fixed piece of work that the sampler times forty times a second
+(`core_speed_per_s`). The share of the time that was left, times that speed, is the pace. It differs from slice to slice, and is
+known for each: a covariate (Fisher 1932), that may be reckoned out. Values go with a power of it, the throughput of a closed
+loop with about its first; how far they go is found from the blocks themselves. What a setting costs by wanting more CPU, and so
+having more of it stolen, or by leaving its cores' caches fuller, is reckoned out with it.
 """
 
 from __future__ import annotations

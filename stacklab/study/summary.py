@@ -77,7 +77,8 @@ PERCENTILES = (50, 95, 99)
 def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a run, in the order given.
 
-    All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`, `steal_share`, `core_speed_per_s`; from the samples
+    All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`, `steal_share`,
+    `core_speed_per_s`; from the samples
     `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, redis, and daphne: all
     instances, whatever their server), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
 

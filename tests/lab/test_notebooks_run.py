@@ -38,7 +38,8 @@ def executed(at_defaults, lab, results, tmp_path, monkeypatch):
         source = (ROOT / "notebooks" / "src" / f"{name}.py").read_text()
         # Two blocks of the eight cases are as good as five to see that every cell works, and a minute and a half.
         source = source.replace("eight_cases(quick=QUICK)", "eight_cases(quick=QUICK, repeats=2)")
-        source = source.replace("budget_s=120", "budget_s=25").replace("capacity(quick=QUICK)", "capacity(quick=QUICK, repeats=1)")
+        source = source.replace("budget_s=120", "budget_s=25")
+        source = source.replace("capacity(quick=QUICK)", "capacity(quick=QUICK, repeats=1)")
         for old, new in changes:
             assert old in source, old
             source = source.replace(old, new)
@@ -102,7 +103,8 @@ def test_on_somebodys_own_site_a_notebook_asks_what_there_is_and_says_so(echo_si
     once = "clients=30, rooms=3, messages_per_s=0.5, duration_s=10, ramp_s=2"
     executed(
         "05_daphne", (once, "clients=3, rooms=3, messages_per_s=2, duration_s=2, ramp_s=0.5"),
-        ("runs = lab.experiment(one_vs_three(quick=QUICK))", f"plan = one_vs_three(quick=QUICK){SMALL}runs = lab.experiment(plan)"),
+        ("runs = lab.experiment(one_vs_three(quick=QUICK))",
+         f"plan = one_vs_three(quick=QUICK){SMALL}runs = lab.experiment(plan)"),
     )  # fmt: skip
     runs = load_runs(results / "one-vs-three-quick@echosite")
     met = {run.settings.daphne_instances: set(run.table("connections")["instance"]) for run in runs}

@@ -18,7 +18,7 @@ from stacklab.errors import LabError, ResultsError
 from stacklab.runs.calibration import FILE, Calibration, calibration_for, calibration_of, in_words, machine_of, read_calibration
 from stacklab.settings import StackSettings
 from stacklab.site import LAB
-from stacklab.study import power, steal
+from stacklab.study import pace, power
 from stacklab.study.report import write_report
 from stacklab.study.verdicts import NOT_TESTED, judge_all, judge_results
 from stacklab.workload import HttpLoad

@@ -40,6 +40,21 @@ def test_the_numbers_of_ones_own_runs_are_right(results):
     assert "20 processes: 300, and your runs show 2" in str(graded)
 
 
+@pytest.mark.parametrize("other", [{"uwsgi_threads": 4}, {"requests_per_s": 100.0}, {"path": "/"}, {"users": 19}])
+def test_a_run_under_other_settings_or_another_load_is_not_the_case_that_is_asked_for(results, other):
+    shutil.rmtree(results / "adhoc" / "run-20")
+    settings = StackSettings(uwsgi_processes=20, uwsgi_threads=other.get("uwsgi_threads", 1))
+    load = LOAD.replace(**{name: value for name, value in other.items() if name != "uwsgi_threads"})
+    http_run(results / "adhoc", "run-other", settings, load, per_s=300)
+    assert grade("00.1", RIGHT, results).points == 1
+
+
+def test_two_runs_do_not_make_all_between_them_right(results):
+    http_run(results / "adhoc", "run-odd", StackSettings(uwsgi_processes=20), LOAD, per_s=600)
+    assert grade("00.1", RIGHT | {"20 processes": 450.0}, results).points == 1
+    assert grade("00.1", RIGHT | {"20 processes": 580.0}, results).points == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "points", "why"),
     [

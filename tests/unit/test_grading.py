@@ -54,7 +54,11 @@ def course(tmp_path_factory):
     source.parent.mkdir(parents=True)
     source.write_text(nbformat.writes(grading.assignment()))
     tools = str(Path(sys.executable).parent)  # nbgrader calls alembic by its name
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "STACKLAB_RESULTS": str(folder / "nothing"), "PATH": f"{tools}:{os.environ['PATH']}"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "STACKLAB_RESULTS": str(folder / "teachers"),
+        "PATH": f"{tools}:{os.environ['PATH']}",
+    }
 
     def nbgrader(*words):
         command = [Path(sys.executable).with_name("nbgrader"), *words]
@@ -63,11 +67,13 @@ def course(tmp_path_factory):
 
     nbgrader("generate_assignment", "exercises")
     released = folder / "release" / "exercises" / "exercises.ipynb"
-    for student, notebook in (("solved", source), ("empty", released), ("liar", source)):
+    for student, notebook in (("solved", source), ("empty", released), ("liar", source), ("without", source)):
         place = folder / "submitted" / student / "exercises"
         place.mkdir(parents=True)
         shutil.copy(notebook, place)
         measured(place / "results")
+    shutil.rmtree(folder / "submitted" / "without" / "exercises" / "results")
+    measured(folder / "teachers")  # the teacher's own runs
     quicker(folder / "submitted" / "liar" / "exercises" / "results" / "adhoc" / "run-00-1-0")
     nbgrader("autograde", "exercises")
     nbgrader("export", "--to", "grades.csv")
@@ -83,7 +89,7 @@ def test_the_students_version_has_no_solutions_and_the_teachers_is_what_is_commi
 def test_the_solved_one_scores_full_the_empty_one_nothing_and_a_made_up_run_no_point(course):
     with (course / "grades.csv").open(newline="") as file:
         scores = {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in csv.DictReader(file)}
-    assert scores == {"solved": (POINTS, POINTS), "empty": (0, POINTS), "liar": (POINTS - 1, POINTS)}
+    assert scores == {"solved": (POINTS, POINTS), "empty": (0, POINTS), "liar": (POINTS - 1, POINTS), "without": (0, POINTS)}
 
 
 def test_a_grade_says_why(course):

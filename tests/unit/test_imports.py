@@ -18,8 +18,8 @@ PACKAGE = ROOT / "stacklab"
 WORDS = ("errors", "files", "settings", "workload", "visits", "version", "surroundings", "site")
 WINGS = ("labs", "runs", "stack", "study", "bench")
 TOP = (
-    "show", "doctor", "console", "notebook", "typed", "tasks", "commandline", "command", "predictions", "recorded", "lesson_words",
-    "onpage", "lesson", "exercises",
+    "show", "doctor", "console", "notebook", "typed", "tasks", "commandline", "command",
+    "predictions", "recorded", "lesson_words", "onpage", "lesson", "exercises",
 )  # fmt: skip
 FLOORS = {name: floor for floor, names in enumerate((WORDS, *((wing,) for wing in WINGS), TOP)) for name in names}
 NOT_ASKED = {"runs": {"labs"}, "study": {"labs"}}  # earlier in the list, and yet none of theirs

@@ -1,5 +1,6 @@
 """A lesson under way: it changes, measures and goes back; what it was told can be told again without a lab."""
 
+import html
 import json
 from pathlib import Path
 
@@ -57,7 +58,14 @@ class Machine:
 
     def http(self, point, load):
         self.measured += 1
-        return http_run(self.folder / "adhoc", f"run-{self.measured}", self.now, HttpLoad(**load), per_s=20 * self.now.uwsgi_processes, point=point)
+        return http_run(
+            self.folder / "adhoc",
+            f"run-{self.measured}",
+            self.now,
+            HttpLoad(**load),
+            per_s=20 * self.now.uwsgi_processes,
+            point=point,
+        )
 
     def experiment(self, plan):
         eight_cases(self.folder, repeats=2, requests=100)
@@ -82,7 +90,9 @@ def shown(monkeypatch):
     """What was displayed, as text."""
     found = []
     for module in (notebook, lesson):
-        monkeypatch.setattr(module, "display", lambda thing: found.append(thing.to_html() if hasattr(thing, "to_html") else thing.data))
+        monkeypatch.setattr(
+            module, "display", lambda thing: found.append(thing.to_html() if hasattr(thing, "to_html") else thing.data)
+        )
     monkeypatch.setattr(notebook, "form", lambda answers, *_: pd.DataFrame({"form": list(answers)}))
     return found
 
@@ -137,6 +147,14 @@ def test_a_lesson_begins_at_the_defaults_and_goes_back_to_what_it_found(machine,
     assert machine.now == found
 
 
+def test_what_somebody_set_after_a_lesson_that_was_never_ended_is_what_the_next_one_finds(machine, shown, tmp_path):
+    file = tmp_path / "kept" / "found-x.json"
+    live(machine, file).set(uwsgi_processes=10)
+    machine.now = StackSettings(uwsgi_processes=7)
+    live(machine, file).end()
+    assert machine.now.uwsgi_processes == 7
+
+
 def test_after_a_kernel_was_killed_the_next_lesson_goes_back_to_what_the_first_had_found(machine, shown, tmp_path):
     found, file = machine.now, tmp_path / "kept" / "found-x.json"
     live(machine, file).set(uwsgi_processes=10)
@@ -161,12 +179,14 @@ def test_what_was_recorded_is_told_again_without_a_lab(machine, shown, tmp_path,
 def test_what_was_not_recorded_is_said_with_what_there_is(machine, shown, tmp_path):
     whole(Lesson("x", "en", Recording(machine, tmp_path / "tape").ask))
     lab = Lesson("x", "en", Replay(tmp_path / "tape").ask)
-    with pytest.raises(LabError, match="this lesson is a recording, and it has no http with point=5, users=6.*It has: .*point=10, users=5"):
+    with pytest.raises(
+        LabError, match="this lesson is a recording, and it has no http with point=5, users=6.*It has: .*point=10, users=5"
+    ):
         lab.http(point="5", users=6, requests=100)
     with pytest.raises(LabError, match="no apply with uwsgi_processes=20"):
         lab.set(uwsgi_processes=20)
     assert lab.settings == StackSettings(), "and nothing was changed"
-    with pytest.raises(LabError, match="no http with point=10, .*, under the defaults|no http with point=10"):
+    with pytest.raises(LabError, match="no http with point=10, users=5, requests=100. It has"):
         lab.http(point="10", **LOAD)  # it was measured with ten processes
 
 
@@ -177,6 +197,26 @@ def test_a_recording_that_is_not_there_is_one_line(tmp_path, text):
         (tmp_path / "tape" / TOLD).write_text(text)
     with pytest.raises(LabError, match="there is no recording of this lesson .*; without STACKLAB_REPLAY=1 it measures"):
         Replay(tmp_path / "tape")
+
+
+def test_a_point_that_is_another_now_is_not_told_as_the_recorded_one(machine, shown, tmp_path):
+    whole(Lesson("x", "en", Recording(machine, tmp_path / "tape").ask))
+    lab = Lesson("x", "en", Replay(tmp_path / "tape").ask)
+    case = lab.experiment(EIGHT)[0]
+    other = Point(case.point, StackSettings(uwsgi_processes=7), case.workload)
+    with pytest.raises(LabError, match=f"in it '{case.point}' of eight-cases was another"):
+        lab.experiment(Experiment(name="eight-cases-quick", points=(other, B), repeats=1))
+    with pytest.raises(LabError, match="no compare with label=A, .*users=7"):
+        lab.compare(Point("A", StackSettings(), HttpLoad(users=7)), B, budget_s=10)
+
+
+def test_in_a_replay_one_may_always_go_back_to_the_defaults(machine, shown, tmp_path):
+    whole(Lesson("x", "en", Recording(machine, tmp_path / "tape").ask))
+    lab = Lesson("x", "en", Replay(tmp_path / "tape").ask)
+    lab.set(uwsgi_processes=10)
+    lab.reset()
+    assert lab.settings == StackSettings()
+    lab.end()
 
 
 def test_a_replay_begins_without_a_lab_and_marks_its_pictures(machine, shown, tmp_path, monkeypatch):
@@ -205,6 +245,13 @@ def test_a_prediction_is_asked_for_sealed_and_scored(machine, shown):
     assert "You predicted nothing here." in shown[-1] and "98" in shown[-2]
     lab.predict("others", {"5": 98})
     assert "had been shown by then" in shown[-1]
+    lab.predict("third", {"5": None})
+    lab.http(point="5", **LOAD)
+    lab.predict("third", {"5": 98})
+    assert "had been shown by then" in shown[-1], "who waits until the numbers stand there predicts nothing"
+    lab.predict_anew()
+    lab.predict("pages", {"5": 1, "10": 2})
+    assert "Sealed: 5: **1.0**" in shown[-1]
     with pytest.raises(LabError, match="'many'"):
         lab.predict("more", {"5": "many"})
 
@@ -224,7 +271,7 @@ def test_on_a_page_nobody_runs_a_cell_so_it_holds_what_a_script_needs(machine, s
     lab.predict("pages", {"5 <b>": None}, choices=["more", "less"])
     assert 'class="prediction" data-question="pages"' in shown[-1] and "5 &lt;b&gt;" in shown[-1]
     lab.score("pages", {"5 <b>": (2.0, 1.0, float("nan")), "word": "more"})
-    assert json.loads(shown[-1].split('data-measured="')[1].split('"')[0].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">")) == {
+    assert json.loads(html.unescape(shown[-1].split('data-measured="')[1].split('"')[0])) == {
         "5 <b>": [2.0, 1.0, None], "word": "more"
     }  # fmt: skip
     lab.experiment(EIGHT)

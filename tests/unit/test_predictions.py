@@ -55,7 +55,15 @@ def test_a_file_that_is_none_says_what_to_do(predictions):
 def test_a_number_is_held_against_the_interval_or_within_a_tenth_and_a_word_against_the_word():
     rows = score(
         {"in": 2.0, "out": 3.0, "near": 95.0, "far": 25.0, "none": 0.0, "word": "hash", "other": "hash", "lost": 1.0},
-        {"in": (2.4, 1.9, 2.5), "out": (2.4, 1.9, 2.5), "near": 100.0, "far": 100.0, "none": 3.0, "word": "hash", "other": "ip_hash"},
+        {
+            "in": (2.4, 1.9, 2.5),
+            "out": (2.4, 1.9, 2.5),
+            "near": 100.0,
+            "far": 100.0,
+            "none": 3.0,
+            "word": "hash",
+            "other": "ip_hash",
+        },
     ).set_index("what")
     assert rows["hit"].to_dict() == {
         "in": True, "out": False, "near": True, "far": False, "none": False, "word": True, "other": False, "lost": False
