@@ -85,7 +85,7 @@ def delivered_by_point(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     least = summary["delivered_share"].min()
     room = max(1 - least, 0.04)
     ax.set_ylim(max(least - 0.35 * room, -0.1), 1 + 0.1 * room)
-    ax.set_yticks([share for share in ax.get_yticks() if least - 0.35 * room <= share <= 1])
+    ax.set_yticks([share for share in ax.get_yticks() if max(least - 0.35 * room, -1e-9) <= share <= 1 + 1e-9])
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     drawing.case_ticks(ax, summary)
     drawing.disturbed_legend(ax, summary)

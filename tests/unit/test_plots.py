@@ -270,6 +270,11 @@ def test_delivery_counts_what_was_lost(chats):
     assert sorted(text.get_text() for text in ax.texts) == sorted(["none lost", "none lost", f"{lost:,} lost"])
 
 
+def test_shares_end_at_none_and_all_however_little_was_delivered(chats):
+    ax = plots.delivered_by_point(study.summarize(chats).assign(delivered_share=[0.01, 0.4, 1.0][: len(chats)]))
+    assert min(ax.get_yticks()) >= 0 and max(ax.get_yticks()) == pytest.approx(1)
+
+
 def test_daphnes_cost_is_cpu_or_memory(chats):
     summary = study.summarize(chats)
     cpu = plots.daphne_cost_by_point(summary)
