@@ -163,7 +163,7 @@ def look_text(comparison: Comparison) -> str:
 
 def comparison_text(comparison: Comparison) -> str:
     """A comparison as a table, with what it could have found."""
-    from stacklab.study import pace
+    from stacklab.study import steal
     from stacklab.study.summary import METRIC_NAMES
 
     lines = [f"A: {comparison.a}    B: {comparison.b}", ""]
@@ -173,7 +173,7 @@ def comparison_text(comparison: Comparison) -> str:
         lines.append(f"{METRIC_NAMES[verdict.metric]:40s} {found:28s} {_said(verdict)}")
     left_out = f", {comparison.disturbed} more were disturbed and are left out" if comparison.disturbed else ""
     lines += ["", f"{comparison.blocks} blocks{left_out}; {duration(comparison.duration_s)} under load"]
-    return "\n".join([*lines, pace.SAID, in_words(comparison.calibration), str(comparison.path)])
+    return "\n".join([*lines, steal.SAID, in_words(comparison.calibration), str(comparison.path)])
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -236,7 +236,7 @@ def verdicts_text(judgements: list[Judgement]) -> str:
     """Each claim and its verdict; below it a line a test, those that decide nothing in brackets. Then what is not tested; last,
     what the machines that measured can tell at all.
     """
-    from stacklab.study import pace
+    from stacklab.study import steal
     from stacklab.study.verdicts import NOT_TESTED
     from stacklab.study.words import judgement_words
 
@@ -256,6 +256,6 @@ def verdicts_text(judgements: list[Judgement]) -> str:
     if untested:
         lines += [f"{NOT_TESTED}; 'fab experiment claims' measures whatever is missing:"]
         lines += [*(f"{name:<4} {' and '.join(commands)}" for name, commands in untested.items()), ""]
-    lines += [pace.SAID] if told else []
+    lines += [steal.SAID] if told else []
     lines += [said if len(told) == 1 else f"{', '.join(ids)}: {said}" for said, ids in told.items()]
     return "\n".join(lines).rstrip("\n")

@@ -40,7 +40,6 @@ MEMORY_SHARE = 0.02
 SILENT_S = 60.0
 MOST_LINES = 20_000
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-WORK_TURNS, WORK_INTERVAL_S = 1_200, 0.025  # under 0.2 ms, so often that a slice of three seconds has a hundred
 
 
 def read(path):
@@ -170,14 +169,6 @@ def machine():
     return gauges
 
 
-def work(turns):
-    """A fixed piece of computing. What it costs says how quick the core is just now, which whoever shares it may slow down."""
-    number = 0
-    for turn in range(turns):
-        number = (number * 1103515245 + turn) & 0x7FFFFFFF
-    return number
-
-
 # -- what the services say of themselves --------------------------------------------------------
 
 
@@ -276,7 +267,6 @@ class Sampler:
         self._memory = {}
         self._lines = collections.deque()
         self._dropped = 0
-        self._works = 0, 0.0  # how many, and the CPU seconds that they took
         self._wake = threading.Condition()
         self._heard_s = time.monotonic()
 
@@ -286,7 +276,6 @@ class Sampler:
             (self._read_cpu, self.interval_s),
             (self._read_memory, self.memory_interval_s),
             (self._probe, self.interval_s),
-            (self._time_work, WORK_INTERVAL_S),
         )
         for reading, interval_s in timetables:
             threading.Thread(target=self._keep, args=(reading, interval_s), daemon=True).start()
@@ -316,8 +305,7 @@ class Sampler:
             except (OSError, ValueError):
                 continue  # the unit ended between the list and the reading
             services[name].update(memory.get(name, {}))
-        works = dict(zip(("core_works", "core_works_cpu_s"), self._works, strict=True))
-        self._say({"time_s": time_s, "services": services, "gauges": machine() | works})
+        self._say({"time_s": time_s, "services": services, "gauges": machine()})
 
     def _read_memory(self):
         """Leaves the memory for the next reading of the CPU. Returns the shortest pause that it can afford."""
@@ -339,12 +327,6 @@ class Sampler:
             except (OSError, ValueError, KeyError, http.client.HTTPException):
                 continue  # that service is down or reloading; its gauges have a gap there
         self._say({"time_s": time_s, "gauges": gauges})
-
-    def _time_work(self):
-        began_s = time.thread_time()
-        work(WORK_TURNS)
-        count, cpu_s = self._works
-        self._works = count + 1, cpu_s + time.thread_time() - began_s
 
     def _say(self, message):
         with self._wake:

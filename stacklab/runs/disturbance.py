@@ -20,8 +20,7 @@ TIMES_USUAL = 3
 def numbers_of(run: Run) -> dict[str, float]:
     """How much each possible disturbance of the measurement came to; what was not measured is left out.
 
-    `steal_share` of the CPU time that the computer wanted; `core_speed_per_s`, fixed pieces of work in a second of CPU;
-    `others_cores`, `sampler_cores`, `generator_cores` (its
+    `steal_share` of the CPU time that the computer wanted; `others_cores`, `sampler_cores`, `generator_cores` (its
     busiest process) in use under load; `generator_lag_s`, one time in twenty; `clock_error_s`.
     """
     numbers = {"clock_error_s": run.clock_error_s if run.clock_error_s is not None else np.nan}
@@ -145,9 +144,7 @@ def _machine_numbers(run: Run) -> dict[str, float]:
     if on_one_computer(run):
         others -= generator_share(run, "generator_cpu")
     steal_share = steal / (steal + busy) if steal + busy else np.nan
-    works, works_cpu = (_cores(run, gauges, name, start, end) for name in ("core_works", "core_works_cpu_s"))
-    speed = works / works_cpu if works_cpu else np.nan
-    return {"steal_share": steal_share, "core_speed_per_s": speed, "others_cores": others, "sampler_cores": sampler}
+    return {"steal_share": steal_share, "others_cores": others, "sampler_cores": sampler}
 
 
 def _cores(run: Run, gauges: pd.DataFrame, name: str, start: float, end: float) -> float:

@@ -30,7 +30,7 @@ from stacklab.workload import TALKER, ChatLoad, HttpLoad, PlanLoad
 
 MAX_GENERATOR_SHARE = 0.9  # of one core, for the busiest process of the load generator; of all it may use, for a plan's tool
 READING_S = 0.5  # that a reading of the load generator is of
-MAX_STEAL_SHARE = 0.1  # of the CPU time that the machine wanted; verdicts hold it equal (`study.pace`), up to there
+MAX_STEAL_SHARE = 0.1  # of the CPU time that the machine wanted; verdicts hold it equal (`study.steal`), up to there
 MAX_OTHERS_CORES = 0.25  # that other work on the same computer may use
 MAX_SAMPLER_SHARE = 0.05  # of one core
 MAX_GAP_INTERVALS = 3  # between two samples

@@ -4,8 +4,8 @@ An experiment runs every point once a repeat, in random order. A repeat is a blo
 slow or quick (the hour, the machine's other guests) is the same for all its points and drops out of their
 differences. What is left over is luck; its spread is taken to be alike at all points and is estimated from all
 of them together (the two-way analysis of a randomised block design), so that three repeats of four points tell
-more than three repeats of two. With two points it is the paired t-test. Of ratios, what goes with the computer's own pace
-(`study.pace`) is no luck: it is a covariate, where enough is left to find out how far they go with it.
+more than three repeats of two. With two points it is the paired t-test. Of ratios, what goes with the CPU time that other virtual
+machines took (`study.steal`) is no luck: it is a covariate, where enough is left to find out how far they go with it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from stacklab.study import pace
+from stacklab.study import steal
 
 CONFIDENCE = 0.95
 NOISE_FLOOR = 1e-9  # what arithmetic alone may leave between equal numbers
-FREE_FOR_PACE = 6  # degrees of freedom, of which one is given for the covariate
+FREE_FOR_STEAL = 6  # degrees of freedom, of which one is given for the covariate
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def contrast(
     weights = np.zeros(len(runs))
     np.add.at(weights, pairs["left"], 1 / n)
     np.add.at(weights, pairs["right"], -1 / n)
-    logs, left = (np.log(values), pace.left(runs)) if ratio else (values, np.full(len(values), np.nan))
+    logs, left = (np.log(values), steal.left(runs)) if ratio else (values, np.full(len(values), np.nan))
     mean, half = _two_way(runs[sound].reset_index(drop=True), logs[sound], left[sound], weights[sound], _widened(comparisons))
     ends = (mean, mean - half, mean + half) if repeats > 1 else (mean, np.nan, np.nan)
     estimate, low, high = np.exp(ends) if ratio else ends
@@ -133,7 +133,7 @@ def _two_way(
     design = np.hstack([np.eye(repeats.max() + 1)[repeats], np.eye(points.max() + 1)[points]])
     free = len(values) - np.linalg.matrix_rank(design)
     over, length = _unfitted(design, values), weights @ weights
-    if free >= FREE_FOR_PACE and np.isfinite(left).all():
+    if free >= FREE_FOR_STEAL and np.isfinite(left).all():
         apart = _unfitted(design, left)
         if (spread := apart @ apart) > NOISE_FLOOR:
             power = (apart @ over) / spread

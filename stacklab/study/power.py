@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from stacklab.study.effects import t_interval
-from stacklab.study.pace import held_equal
 from stacklab.study.paired import LOOK_ERROR, LOOKS, POWER, MetricVerdict, interval, of_blocks, verdict
+from stacklab.study.steal import held_equal
 
 MARGIN = 0.05
 TIMES = 400
@@ -25,7 +25,7 @@ def compared(
 ) -> MetricVerdict | None:
     """The verdict at which a comparison stops: the first planned look that decides, or the last. None: too few for one.
 
-    `lefts`: by how much the pace of one of each pair was more than the other's, to be held equal (`study.pace`).
+    `lefts`: what steal left to one of each pair more than to the other, to be held equal (`study.steal`).
     """
     said = None
     for blocks in (look for look in LOOKS if look <= len(values)):
@@ -73,7 +73,7 @@ def _smallest(ends: np.ndarray) -> float:
 def claims_false_share(noise: np.ndarray, blocks: int, rng: np.random.Generator, times: int = 5 * TIMES) -> float:
     """Of claims' tests on a thing and itself, in so many blocks, how many would find a difference.
 
-    Of two points, `effects.contrast` is the paired t-test, where the pace is not held equal.
+    Of two points, `effects.contrast` is the paired t-test, where steal is not held equal.
     """
     ends = np.array([t_interval(drawn(noise, blocks, rng))[1:] for _ in range(times)])
     return float(np.mean((ends[:, 0] > 0) | (ends[:, 1] < 0)))

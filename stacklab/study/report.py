@@ -14,7 +14,7 @@ from stacklab.errors import ResultsError
 from stacklab.files import RESULTS
 from stacklab.runs.calibration import calibration_of, in_words
 from stacklab.runs.results import Run, load_runs
-from stacklab.study import analysis, costs, drawing, generators, improvements, knees, pace, pictures, scaling, servers, words
+from stacklab.study import analysis, costs, drawing, generators, improvements, knees, pictures, scaling, servers, steal, words
 from stacklab.study.pictures import Picture
 from stacklab.study.summary import summarize
 from stacklab.study.verdicts import judge_all
@@ -95,7 +95,7 @@ def _page(runs: Sequence[Run], environment: jinja2.Environment) -> str:
             *(_section(kind, chosen) for kind in KINDS if (chosen := [run for run in runs if run.kind == kind])),
         ],
         environment=words.environment(runs),
-        calibrated=f"{in_words(calibration_of(runs))}; {pace.SAID}",
+        calibrated=f"{in_words(calibration_of(runs))}; {steal.SAID}",
         commands=words.commands(runs),
     )
 

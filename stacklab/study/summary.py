@@ -77,8 +77,7 @@ PERCENTILES = (50, 95, 99)
 def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a run, in the order given.
 
-    All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`, `steal_share`,
-    `core_speed_per_s`; from the samples
+    All runs: the columns of a tidy table, `position`, `started_s`, `kind`, `reasons`, `steal_share`; from the samples
     `cpu_s` (CPU seconds under load, all services), `cpu_s_<service>` (nginx, uwsgi, redis, and daphne: all
     instances, whatever their server), `pss_peak_bytes`, `pss_peak_bytes_<service>`.
 
@@ -112,8 +111,7 @@ def percentiles(seconds: pd.Series, prefix: str = "") -> dict[str, float]:
 
 def _summary(run: Run) -> dict[str, Any]:
     row = {"kind": run.kind, "position": run.position, "started_s": run.started_s}
-    row |= {"reasons": " ".join(run.validity.reasons)}
-    row |= {name: run.validity.numbers.get(name, np.nan) for name in ("steal_share", "core_speed_per_s")}
+    row |= {"reasons": " ".join(run.validity.reasons), "steal_share": run.validity.numbers.get("steal_share", np.nan)}
     row |= SUMMARIES[run.kind](run)
     return row | _summarize_resources(run, row.get("counted") or row.get("arrived"))
 

@@ -18,7 +18,7 @@ from stacklab.errors import LabError, ResultsError
 from stacklab.runs.calibration import FILE, Calibration, calibration_for, calibration_of, in_words, machine_of, read_calibration
 from stacklab.settings import StackSettings
 from stacklab.site import LAB
-from stacklab.study import pace, power
+from stacklab.study import power, steal
 from stacklab.study.report import write_report
 from stacklab.study.verdicts import NOT_TESTED, judge_all, judge_results
 from stacklab.workload import HttpLoad
@@ -197,7 +197,7 @@ def test_so_does_every_judgement_and_its_json(tmp_path):
 def test_verdicts_in_words_end_with_what_the_machine_of_each_can_tell(tmp_path):
     runs, made = synthetic.one_vs_three(tmp_path, repeats=2), saved(tmp_path, "one")
     judgement = judge_all(runs)[0]
-    assert show.verdicts_text([judgement]).endswith(f"\n\n{pace.SAID}\n{in_words(made)}")
+    assert show.verdicts_text([judgement]).endswith(f"\n\n{steal.SAID}\n{in_words(made)}")
     another = replace(judgement, calibration=None)
     text = show.verdicts_text([judgement, replace(another, claim=replace(judgement.claim, id="C99"))])
     assert text.endswith(f"\n{judgement.claim.id}: {in_words(made)}\nC99: not calibrated: fab calibrate")

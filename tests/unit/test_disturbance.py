@@ -41,17 +41,6 @@ def test_between_two_readings_it_went_on_evenly(http, tmp_path):
     assert numbers["steal_share"] == pytest.approx(stolen / (stolen + seconds))
 
 
-def test_the_speed_of_a_core_is_how_much_fixed_work_a_second_of_it_does(http, tmp_path):
-    start, end = load_window(http)
-    at_s = np.array([start - 0.5, end + 0.5])
-    works = {"core_works": 40 * (at_s - at_s[0]), "core_works_cpu_s": 40 * 0.0002 * (at_s - at_s[0])}
-    times = at_s + synthetic.OFFSET_S
-    timed = pd.concat([pd.DataFrame({"time_s": times, "name": name, "value": v}) for name, v in works.items()])
-    gauges = pd.concat([steal(list(at_s), [0.0, 0.0]), timed])
-    assert numbers_of(with_table(http, tmp_path, "gauges", lambda _: gauges))["core_speed_per_s"] == pytest.approx(5000)
-    assert "core_speed_per_s" not in numbers_of(http), "of before there was such a gauge"
-
-
 def test_one_reading_says_nothing(http, tmp_path):
     start, _ = load_window(http)
     numbers = numbers_of(with_table(http, tmp_path, "gauges", lambda _: steal([start], [3])))

@@ -72,7 +72,7 @@ class Machine:
         return load_runs(self.folder / "eight-cases")
 
     def compare(self, a, b, budget_s, on_block):
-        verdict = MetricVerdict("throughput_per_s", 8, "ratio", 0.9, 0.8, 0.95, "worse", 0.05, 0.1)
+        verdict = MetricVerdict("throughput_per_s", 8, "ratio", 0.9, 0.8, 0.95, "worse", 0.05, 0.1, 0.0)
         return Comparison(a.label, b.label, 8, 1, 60.0, (verdict,), self.folder / "compare" / "a-or-b", each=(0.9, 0.91))
 
 

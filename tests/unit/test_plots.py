@@ -271,7 +271,7 @@ def test_delivery_counts_what_was_lost(chats):
 
 
 def test_shares_end_at_none_and_all_however_little_was_delivered(chats):
-    ax = plots.delivered_by_point(study.summarize(chats).assign(delivered_share=[0.01, 0.4, 1.0][: len(chats)]))
+    ax = plots.delivered_by_point(study.summarize(chats).assign(delivered_share=np.linspace(0.01, 1, len(chats))))
     assert min(ax.get_yticks()) >= 0 and max(ax.get_yticks()) == pytest.approx(1)
 
 

@@ -1,4 +1,4 @@
-"""The computer's pace held equal: in pairs, in blocks of several points, and what that must not do."""
+"""Steal held equal: in pairs, in blocks of several points, and what it must not do."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from simulate_verdicts import DATA, STOLEN, row, stolen
 
-from stacklab.study import pace
+from stacklab.study import steal
 from stacklab.study.effects import contrast
 from stacklab.study.paired import ONE_LOOK_ERROR, interval, look
 
@@ -42,25 +42,6 @@ def test_what_was_stolen_is_no_luck(by):
 
 
 @pytest.mark.parametrize("by", [paired, both])
-def test_a_core_that_is_slower_for_a_while_is_no_luck_either(by):
-    table, chance = rows(1.1, power=1.0, noise=0.02), np.random.default_rng(3)
-    table["core_speed_per_s"] = 5000 * np.exp(chance.normal(0, 0.1, len(table)))
-    table["throughput_per_s"] *= table["core_speed_per_s"] / 5000
-    equal, without = by(table), by(table.drop(columns="core_speed_per_s"))
-    assert equal.low < 1.1 < equal.high
-    assert np.log(equal.high / equal.low) < 0.5 * np.log(without.high / without.low)
-
-
-@pytest.mark.parametrize("by", [paired, both])
-def test_where_the_speed_of_some_is_not_known_steal_alone_is_held_equal(by):
-    table = rows(1.1, power=1.5, noise=0.02)
-    plain = repr(by(table))
-    for speeds in (np.nan, 0.0, [5000.0] * (len(table) - 1) + [np.nan]):
-        assert repr(by(table.assign(core_speed_per_s=speeds))) == plain
-    assert by(table.assign(core_speed_per_s=5000.0)).estimate == pytest.approx(by(table).estimate)
-
-
-@pytest.mark.parametrize("by", [paired, both])
 def test_where_it_is_not_known_or_nothing_was_stolen_all_is_as_it_was(by):
     unknown = rows(1.1, power=0.0, noise=0.02, known=False)
     plain = repr(by(unknown.drop(columns="steal_share")))
@@ -76,19 +57,19 @@ def test_the_power_is_found_in_spite_of_an_effect_and_of_wild_pairs():
     for effect in (0.0, 0.1, 1.0):
         ratios = effect + 1.5 * lefts + chance.normal(0, 0.01, 40)
         ratios[[3, 17, 30]] += (2.0, -3.0, 4.0)
-        assert pace.power(ratios, lefts) == pytest.approx(1.5, abs=0.1)
+        assert steal.power(ratios, lefts) == pytest.approx(1.5, abs=0.1)
 
 
 def test_an_effect_is_not_charged_to_steal():
     lefts = np.array([0.01, 0.02, 0.03, 0.02, 0.01, 0.03, -0.01, 0.02])
-    assert pace.power(np.full(8, 0.1), lefts) == 0.0
-    assert np.median(pace.held_equal(0.1 + 0.5 * lefts, lefts)) == pytest.approx(0.1)
+    assert steal.power(np.full(8, 0.1), lefts) == 0.0
+    assert np.median(steal.held_equal(0.1 + 0.5 * lefts, lefts)) == pytest.approx(0.1)
 
 
 def test_of_few_pairs_it_finds_nothing_and_what_it_costs_to_look_widens_them():
     lefts, luck = np.random.default_rng(1).normal(0.05, 0.1, (2, 8))
-    assert np.array_equal(pace.held_equal(luck[:7], lefts[:7]), luck[:7])
-    equal, plain = pace.held_equal(luck, lefts), luck - pace.power(luck, lefts) * lefts
+    assert np.array_equal(steal.held_equal(luck[:7], lefts[:7]), luck[:7])
+    equal, plain = steal.held_equal(luck, lefts), luck - steal.power(luck, lefts) * lefts
     far = 7 / 6 * (1 + 8 * lefts.mean() ** 2 / np.sum((lefts - lefts.mean()) ** 2))
     assert np.std(equal) == pytest.approx(np.std(plain) * far**0.5) and np.median(equal) == pytest.approx(np.median(plain))
 
@@ -100,18 +81,18 @@ def test_looking_for_it_where_it_is_not_makes_no_false_differences(spread, mean)
     chance, wrong = np.random.default_rng(5), 0
     for _ in range(2000):
         lefts, luck = chance.normal(mean, spread, 8), chance.normal(0, 0.05, 8)
-        _, low, high = interval(pace.held_equal(luck, lefts), ONE_LOOK_ERROR)
+        _, low, high = interval(steal.held_equal(luck, lefts), ONE_LOOK_ERROR)
         wrong += low > 0 or high < 0
     assert wrong / 2000 < 0.065
 
 
 def test_the_power_stays_within_what_cpu_time_can_do():
     lefts = np.array([0.001, -0.002, 0.002, 0.003])
-    assert pace.power(100 * lefts, lefts) == pace.LARGEST_POWER
-    assert pace.power(-100 * lefts, lefts) == -pace.LARGEST_POWER
-    assert pace.power(np.array([0.1, 0.2]), np.array([0.0, 0.0])) == 0.0
-    assert pace.power(np.array([0.1, 0.2]), np.array([0.1, np.nan])) == 0.0
-    assert pace.power(np.array([]), np.array([])) == 0.0
+    assert steal.power(100 * lefts, lefts) == steal.LARGEST_POWER
+    assert steal.power(-100 * lefts, lefts) == -steal.LARGEST_POWER
+    assert steal.power(np.array([0.1, 0.2]), np.array([0.0, 0.0])) == 0.0
+    assert steal.power(np.array([0.1, 0.2]), np.array([0.1, np.nan])) == 0.0
+    assert steal.power(np.array([]), np.array([])) == 0.0
 
 
 def test_a_run_that_is_missing_costs_what_it_should():
@@ -167,4 +148,4 @@ def test_on_a_recording_it_finds_more_in_fewer_blocks_and_is_no_oftener_wrong():
     assert false <= 0.06 and min(held, held_ten) >= 0.93  # of 600: 5 % and no more than lot does
     assert found_equal > 0.9 and blocks_equal < 0.6 * blocks and found_equal >= found
     ratios, lefts = stolen()
-    assert np.std(pace.held_equal(ratios, lefts)) < 0.6 * np.std(ratios)
+    assert np.std(steal.held_equal(ratios, lefts)) < 0.6 * np.std(ratios)

@@ -1,11 +1,9 @@
-"""The computer's own pace, held equal: on a shared host most of what makes one slice slower than the next.
+"""CPU time that other virtual machines took, held equal: on a busy host most of what makes one slice slower than the next.
 
-Other virtual machines take CPU time (steal), and make the cores slower while they share them (caches, the other thread of a
-core, heat), which no counter tells, but a small fixed piece of work that the sampler times forty times a second
-(`core_speed_per_s`). The share of the time that was left, times that speed, is the pace. It differs from slice to slice, and is
-known for each: a covariate (Fisher 1932), that may be reckoned out. Values go with a power of it, the throughput of a closed
-loop with about its first; how far they go is found from the blocks themselves. What a setting costs by wanting more CPU, and so
-having more of it stolen, or by leaving its cores' caches fuller, is reckoned out with it.
+It differs from slice to slice, and is known for each: a covariate (Fisher 1932), that may be reckoned out. Values go with a
+power of the share of the wanted CPU time that was left: the throughput of a closed loop with about its first or second, as a
+computer with many guests also computes more slowly; how far they go is found from the blocks themselves. What a setting costs by
+wanting more CPU, and so having more of it stolen, is reckoned out with it.
 """
 
 from __future__ import annotations
@@ -13,19 +11,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-SHARE, SPEED = "steal_share", "core_speed_per_s"
+SHARE = "steal_share"
 LARGEST_POWER = 3.0  # more is luck, where hardly anything was stolen
 FEWEST_PAIRS = 8
-SAID = "ratios are those at an equal pace of the computer, where that is known and there are blocks enough (docs/verdicts.md)"
+SAID = "ratios are those at equal steal, where that is known and there are blocks enough (docs/verdicts.md)"
 
 
 def left(rows: pd.DataFrame) -> np.ndarray:
-    """The logarithm of the pace during each of `rows`; NaN where no steal is known. Speed counts where it is known of all."""
-    if SHARE not in rows:
-        return np.full(len(rows), np.nan)
-    share = np.log1p(-rows[SHARE].to_numpy(dtype=float))
-    timed = SPEED in rows and rows[SPEED].gt(0).all()
-    return share + np.log(rows[SPEED].to_numpy(dtype=float)) if timed else share
+    """The logarithm of the share that was left to each of `rows`; NaN where nothing is known."""
+    return np.log1p(-rows[SHARE].to_numpy(dtype=float)) if SHARE in rows else np.full(len(rows), np.nan)
 
 
 def power(ratios: np.ndarray, lefts: np.ndarray) -> float:
@@ -45,7 +39,7 @@ def power(ratios: np.ndarray, lefts: np.ndarray) -> float:
 
 
 def held_equal(ratios: np.ndarray, lefts: np.ndarray) -> np.ndarray:
-    """Pairs' log `ratios`, as they would be at the same pace of both of each; as they are, where these are too few to
+    """Pairs' log `ratios`, as they would be if as much had been left to both of each; as they are, where these are too few to
     find the power by. What it costs to have looked for it, of a line by least squares, widens them around their middle.
     """
     n = len(ratios)
