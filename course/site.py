@@ -36,7 +36,9 @@ WORDS = {
 def replayed(name: str, language: str) -> nbformat.NotebookNode:
     """The lesson with what its cells show, from its recording, for a page."""
     book = in_language((SOURCES / f"{name}.py").read_text(encoding="utf-8"), language)
-    client = nbclient.NotebookClient(book, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(ROOT)}})
+    client = nbclient.NotebookClient(
+        book, timeout=600, startup_timeout=300, extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(ROOT)}}
+    )
     client.execute(env=os.environ | {"STACKLAB_REPLAY": "1", "STACKLAB_PAGE": "1"})
     return book
 
