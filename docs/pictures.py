@@ -50,7 +50,7 @@ def chat() -> plt.Figure:
     cost, delivered = summary_of("one-vs-three"), summary_of("channel-layers")
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
     plots.daphne_cost_by_point(cost[cost["clients"] == cost["clients"].max()], left)
-    plots.delivered_by_point(delivered, right)
+    plots.delivered_by_point(delivered[~delivered["point"].str.contains("pool|coming")], right)
     return figure
 
 

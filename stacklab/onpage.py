@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stacklab.runs.results import Run
+from stacklab.study.analysis import in_order
 from stacklab.study.summary import METRIC_NAMES, summarize
 from stacklab.study.verdicts import is_time
 from stacklab.study.words import MIB
@@ -43,12 +44,10 @@ def scored(question: str, measured: Mapping[str, Any]) -> str:
 
 def figure(runs: Sequence[Run]) -> str:
     """A figure of a dot a run or slice, for which the reader chooses what is shown, and of which machine and repeat."""
-    rows = summarize(runs)
+    rows = in_order(summarize(runs).assign(machine=[_machine(run) for run in runs]))
     metrics = [name for name in METRICS if name in rows and rows[name].notna().any()]
     scaled = rows[metrics].mul([_scale(name) for name in metrics])
-    shown = scaled.assign(
-        point=rows["point"], repeat=rows["repeat"], sound=rows["valid"], machine=[_machine(run) for run in runs]
-    )
+    shown = scaled.assign(point=rows["point"], repeat=rows["repeat"], sound=rows["valid"], machine=rows["machine"])
     return _element(
         "recorded", title=runs[0].experiment, rows=json.loads(shown.to_json(orient="records", double_precision=6)),
         metrics={name: METRIC_NAMES.get(name, name) + _unit(name) for name in metrics},

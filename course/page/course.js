@@ -150,7 +150,7 @@ function recorded(place) {
     const shown = rows.filter((row) => (!repeat.value || String(row.repeat) === repeat.value) && (!machine.value || row.machine === machine.value));
     const points = distinct("point"), ink = getComputedStyle(document.body).color;
     box.replaceChildren(Plot.plot({
-      width: 860, height: 60 + 34 * points.length, marginLeft: 30 + 7 * Math.max(...points.map((point) => point.length)),
+      width: 860, height: 85 + 34 * points.length, marginBottom: 52, marginLeft: 30 + 7 * Math.max(...points.map((point) => point.length)),
       style: { background: "transparent", color: ink, fontSize: "14px" },
       x: { label: metrics[metric.value], zero: true, grid: true, nice: true }, y: { domain: points, label: null },
       marks: [
