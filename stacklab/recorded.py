@@ -47,6 +47,10 @@ class Live:
         self.lab = lab
         self.host = lab.web()
 
+    def ask(self, of: str, **asked: Any) -> Any:
+        """What the method `of` finds."""
+        return getattr(self, of)(**asked)
+
     def status(self) -> str:
         with redirect_stdout(io.StringIO()) as said:
             tasks.status()
@@ -189,7 +193,7 @@ class Recording:
     def ask(self, of: str, **asked: Any) -> Any:
         """What the live lab tells."""
         under = changed(self._live.settings())
-        told = getattr(self._live, of)(**asked)
+        told = self._live.ask(of, **asked)
         if of not in FORMS:  # which a replay knows by itself
             return told
         entry = {"of": of, "asked": asked_in_words(of, asked), "under": under, "told": FORMS[of].written(told, self._folder)}

@@ -3,6 +3,7 @@
 import html
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from stacklab.bench.comparison import Comparison
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError
 from stacklab.lesson import Lesson
-from stacklab.recorded import TOLD, Recording, Replay
+from stacklab.recorded import TOLD, Live, Recording, Replay
 from stacklab.runs import load_runs
 from stacklab.settings import StackSettings
 from stacklab.stack import Applied
@@ -25,8 +26,8 @@ A, B = (Point(label, StackSettings(), HttpLoad()) for label in "AB")
 EIGHT = Experiment(name="eight-cases-quick", points=(A, B), repeats=1)
 
 
-class Machine:
-    """As `recorded.Live`, without a lab: what it is set to, and runs that were made up."""
+class Machine(Live):
+    """Without a lab: what it is set to, and runs that were made up."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -103,7 +104,7 @@ def machine(tmp_path):
 
 
 def live(machine, file=None) -> Lesson:
-    return Lesson("00_start_here", "en", lambda of, **asked: getattr(machine, of)(**asked), file)
+    return Lesson("00_start_here", "en", machine.ask, file)
 
 
 LOAD = {"users": 5, "requests": 100}
@@ -133,6 +134,17 @@ def same(mine: dict, yours: dict) -> None:
         pd.testing.assert_frame_equal(one.table("requests"), other.table("requests"))
     assert mine["cpus"] == yours["cpus"] and mine["compared"].metrics == yours["compared"].metrics
     assert mine["compared"].each == yours["compared"].each
+
+
+def test_a_lesson_begins_with_the_lab_that_is_up(machine, shown, monkeypatch, tmp_path):
+    monkeypatch.setattr(notebook, "begin", lambda asks, chats: (SimpleNamespace(name="x", web=lambda: None), None))
+    for name in ("settings", "defaults", "apply"):
+        monkeypatch.setattr(Live, name, getattr(type(machine), name))
+    monkeypatch.setattr(Live, "now", machine.now, raising=False)
+    lab = lesson.begin("00_start_here")
+    assert lab.settings == StackSettings() and (tmp_path / "kept" / "found-x.json").is_file()
+    lab.end()
+    assert lab.settings == machine.now and not (tmp_path / "kept" / "found-x.json").exists()
 
 
 def test_a_lesson_begins_at_the_defaults_and_goes_back_to_what_it_found(machine, shown):
