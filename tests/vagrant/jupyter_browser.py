@@ -49,5 +49,6 @@ def run_all_cells(address: str, notebook: str, picture: Path) -> dict[str, Any]:
             page.wait_for_timeout(5000)  # it draws what came into view
         page.screenshot(path=picture)
         page.keyboard.press("Control+s")
+        page.wait_for_timeout(3000)  # until it is saved
         browser.close()
     return {"executed": executed, "errors": [text for text in errors if "Error" in text]}

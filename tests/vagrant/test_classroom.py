@@ -112,6 +112,11 @@ def test_a_student_runs_the_first_notebook_in_a_browser(lab):
     PICTURE.parent.mkdir(exist_ok=True)
     cells = run_all_cells(lab.address, "notebooks/en/00_start_here.ipynb", PICTURE)
     assert cells["executed"] > 0 and cells["errors"] == []
+    # JupyterLab holds only what is in view: whether a cell before it failed, and those after it never ran, the file says.
+    saved = json.loads(lab.on_desk("cat notebooks/en/00_start_here.ipynb"))["cells"]
+    code = [cell for cell in saved if cell["cell_type"] == "code"]
+    assert [cell["source"] for cell in code if not cell["execution_count"]] == []
+    assert [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"] == []
 
 
 def test_more_notebooks_run_on_desk(lab):
