@@ -114,7 +114,8 @@ def test_fab_compare_says_what_it_found_within_its_budget(fab, at_defaults, budg
     said = json.loads(done.stdout)
     assert said["blocks"] + said["disturbed"] >= 1
     throughput = next(metric for metric in said["metrics"] if metric["metric"] == "throughput_per_s")
-    assert throughput["verdict"] == verdict and throughput["estimate"] > 3
+    assert throughput["verdict"] == verdict
+    assert said["blocks"] == 0 or throughput["estimate"] > 3, "of few blocks a very busy computer may disturb all"
     assert stack.current(at_defaults) == StackSettings()
 
 

@@ -266,7 +266,7 @@ def test_visits_begin_when_they_are_due_however_slow_the_site_is(visited):
     slow = 'pages_per_visit = 1\nwith_files = false\n[pages]\n"/slow/" = 1\n[arrivals]\nper_s = 8\n'
     begun = {}
     for users in (40, 2):
-        _, said, _ = visited(slow, users, run_time_s=8)
+        _, said, _ = visited(slow, users, run_time_s=14)
         begun[users] = int(re.search(r"^GET +/slow/ +(\d+) ", said, re.MULTILINE)[1])
         late = re.search(r"(\d+) of (\d+) visits began more than 1 s late or not at all, .* give more users", said)
     assert begun[2] < begun[40], begun

@@ -94,7 +94,7 @@ def test_with_bounded_sockets_a_client_that_never_reads_is_cut_off_and_the_other
     text = "한" * 4096  # 12 KB
     said_bytes = 0
     while "does not read" not in instance.errors.read_text():
-        assert said_bytes < 10 * MEGABYTE, "that is more than the kernel holds for it"
+        assert said_bytes < 20 * MEGABYTE, "that is more than the kernels hold for it"  # each of two up to six
         for talker in talkers:
             talker.say(text)
         for talker in talkers:
