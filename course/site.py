@@ -20,6 +20,7 @@ import nbformat
 from nbconvert.exporters import HTMLExporter
 
 from course.languages import LANGUAGES, SOURCES, in_language, names
+from stacklab import lesson_words
 from stacklab.errors import LabError
 from stacklab.files import ROOT
 
@@ -77,7 +78,8 @@ def write_site(folder: Path) -> list[Path]:
             page = folder / language / file
             page.parent.mkdir(exist_ok=True)
             page.write_text(encoding="utf-8", data=template.render(
-                language=language, other=other, words=WORDS[language], title=title, file=file, lessons=lessons, place=place,
+                language=language, other=other, words=WORDS[language], said=lesson_words.WORDS[language],
+                title=title, file=file, lessons=lessons, place=place,
                 body=body_of(books[page.stem, language]) if place else "",
             ))  # fmt: skip
             pages.append(page)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +32,7 @@ from stacklab.settings import StackSettings
 from stacklab.study import CLAIMS, judge, stack_diagram
 from stacklab.study.paired import UNDECIDED
 from stacklab.study.verdicts import NOT_TESTED
-from stacklab.study.words import judgement_words, when
+from stacklab.study.words import NOTHING, judgement_words, number, when
 
 KEPT = RESULTS / "lessons"
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -288,11 +287,7 @@ class Lesson:
 
 
 def _figure(value: Any) -> str:
-    if value is None or value != value:
-        return "–"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
+    return NOTHING if value is None else number(value) if isinstance(value, float) else str(value)
 
 
 def _interval(row: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a lesson says by itself, in each language that lessons are written in."""
+"""What a lesson, and a page of the course, says by itself, in each language that lessons are written in."""
 
 WORDS = {
     "en": {
@@ -22,6 +22,15 @@ WORDS = {
         "off": "{times} times off",
         "not_predicted": "You predicted nothing here.",
         "judged_of": "The verdict uses {runs} runs of `{experiment}`, in **{blocks}** blocks.",
+        "ask": "Your prediction first: what follows is covered until you seal it, or go on without.",
+        "skip": "Go on without",
+        "wrong": "wants a number, such as 2 or 0.5",
+        "anew": "Predict anew",
+        "show": "Show",
+        "machine": "of",
+        "repeat": "block or repeat",
+        "all": "all",
+        "disturbed": "disturbed",
         "recorded_says": "So on your machine it is open. Runs recorded on another ({when}) say: **{verdict}**.",
     },
     "ko": {
@@ -46,6 +55,15 @@ WORDS = {
         "off": "{times}배 차이",
         "not_predicted": "여기서는 예측하지 않았습니다.",
         "judged_of": "판정에는 `{experiment}`의 측정 {runs}개(블록 **{blocks}**개)를 사용합니다.",
+        "ask": "먼저 예측해 보세요. 봉인하거나 그냥 넘어갈 때까지 아래 내용은 가려져 있습니다.",
+        "skip": "예측 없이 계속",
+        "wrong": "숫자를 적어 주세요. 예: 2 또는 0.5",
+        "anew": "다시 예측",
+        "show": "보기",
+        "machine": "측정한 컴퓨터",
+        "repeat": "블록 또는 반복",
+        "all": "전체",
+        "disturbed": "방해받음",
         "recorded_says": "여러분의 컴퓨터에서는 아직 판정할 수 없습니다. "
         "다른 컴퓨터의 녹화본({when})은 이렇게 말합니다: **{verdict}**.",
     },

@@ -25,7 +25,7 @@ from stacklab.bench import comparison
 from stacklab.bench.onsite import on_site
 from stacklab.bench.plan import Experiment, Point
 from stacklab.errors import LabError
-from stacklab.files import ROOT, make_folder, write_json
+from stacklab.files import ROOT, make_folder
 from stacklab.labs import Lab
 from stacklab.runs import load_runs
 from stacklab.runs.results import Run
@@ -115,11 +115,18 @@ def _kept_runs(runs: list[Run], folder: Path) -> list[str]:
             for file in place.iterdir():
                 if file.suffix == ".parquet":
                     _written_small(file, target / file.name)
+                elif file.suffix == ".json":
+                    (target / file.name).write_text(_compact(json.loads(file.read_text())))
                 elif file.suffix in KEPT:
                     shutil.copy(file, target)
             write_sums(target)
         names.append(name)
     return names
+
+
+def _compact(value: Any) -> str:
+    """JSON on one line: nobody reads a recording by eye, and in the history each of its lines would count."""
+    return json.dumps(value, separators=(",", ":")) + "\n"
 
 
 def _written_small(file: Path, target: Path) -> None:
@@ -198,7 +205,7 @@ class Recording:
             return told
         entry = {"of": of, "asked": asked_in_words(of, asked), "under": under, "told": FORMS[of].written(told, self._folder)}
         self._told.append(json.loads(json.dumps(entry)))
-        write_json(self._folder / TOLD, {"told": self._told})
+        (self._folder / TOLD).write_text(_compact({"told": self._told}))
         return told
 
 

@@ -1,5 +1,6 @@
 """What a test takes for itself of this computer, how it waits for it, however busy it is, and what it leaves for later."""
 
+import base64
 import shutil
 import socket
 import time
@@ -45,3 +46,15 @@ def take(name: str) -> bool:
 def slowly(*values: Any) -> list:
     """Those of a test's values that `make test` leaves to `make faults`."""
     return [pytest.param(value, marks=pytest.mark.faults) for value in values]
+
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n")[:10].decode()
+
+
+def all_drawn(notebook: Any) -> int:
+    """How many pictures an executed notebook holds; each of its cells that ends in a picture, for which a `;` stands, has one."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    images = [[out.data["image/png"] for out in cell.outputs if "image/png" in out.get("data", {})] for cell in cells]
+    assert [cell.source for cell, of in zip(cells, images, strict=True) if cell.source.endswith(";") and not of] == []
+    assert all(image.startswith(PNG) for of in images for image in of)
+    return sum(map(len, images))

@@ -1,21 +1,7 @@
 // What a page of the course does: predictions that are sealed, scores, figures with controls. No network, no kernel.
 "use strict";
 
-const WORDS = {
-  en: {
-    seal: "Seal it", skip: "Go on without", wrong: "wants a number, such as 2 or 0.5", sealed: "Sealed", what: "what",
-    predicted: "you predicted", measured: "measured", near: "how near", hit: "a hit", miss: "something else came",
-    off: (times) => `${times} times off`, none: "You predicted nothing here.", show: "Show", machine: "of", repeat: "block or repeat",
-    all: "all", disturbed: "disturbed", anew: "Predict anew", ask: "Your prediction first: what follows is covered until you seal it, or go on without.",
-  },
-  ko: {
-    seal: "봉인", skip: "예측 없이 계속", wrong: "숫자를 적어 주세요. 예: 2 또는 0.5", sealed: "봉인했습니다", what: "항목",
-    predicted: "예측", measured: "측정", near: "얼마나 가까운가", hit: "적중", miss: "다른 결과",
-    off: (times) => `${times}배 차이`, none: "여기서는 예측하지 않았습니다.", show: "보기", machine: "측정한 컴퓨터", repeat: "블록 또는 반복",
-    all: "전체", disturbed: "방해받음", anew: "다시 예측", ask: "먼저 예측해 보세요. 봉인하거나 그냥 넘어갈 때까지 아래 내용은 가려져 있습니다.",
-  },
-}[document.documentElement.lang];
-
+const WORDS = JSON.parse(document.getElementById("words").textContent);  // stacklab/lesson_words.py
 const lesson = location.pathname.split("/").pop().replace(".html", "");
 const kept = {
   key: (question) => `stacklab/${lesson}/${question}`,
@@ -83,13 +69,13 @@ function anew() {
 }
 
 function skipped(form) {
-  form.replaceChildren(element("p", WORDS.none), anew());
+  form.replaceChildren(element("p", WORDS.not_predicted), anew());
   uncoverNext();
 }
 
 function told(form, answers) {
   const said = Object.entries(answers).map(([name, value]) => `${name}: ${figures(value)}`).join("; ");
-  form.replaceChildren(element("p", `${WORDS.sealed}: ${said}`), anew());
+  form.replaceChildren(element("p", WORDS.sealed.replace("{said}", said)), anew());
   form.dataset.sealed = JSON.stringify(answers);
   uncoverNext();
 }
@@ -108,14 +94,14 @@ function score(place) {
   const form = [...document.querySelectorAll(".prediction")].find((each) => each.dataset.question === place.dataset.question);
   const answers = form?.dataset.sealed ? JSON.parse(form.dataset.sealed) : null;
   const table = element("table"), head = table.createTHead().insertRow();
-  for (const word of [WORDS.what, WORDS.predicted, WORDS.measured, WORDS.near]) head.append(element("th", word));
+  for (const word of [WORDS.what, WORDS.predicted, WORDS.measured, WORDS.how_near]) head.append(element("th", word));
   for (const [what, found] of Object.entries(measured)) {
     const row = table.insertRow(), answer = answers?.[what];
     const [value, low, high] = Array.isArray(found) ? found : [found, null, null];
     const interval = low !== null && high !== null ? ` (${figures(low)} … ${figures(high)})` : "";
     for (const text of [what, figures(answer), figures(value) + interval, nearness(answer, value, low, high)]) row.append(element("td", text));
   }
-  place.replaceChildren(table, ...(answers ? [] : [element("p", WORDS.none)]));
+  place.replaceChildren(table, ...(answers ? [] : [element("p", WORDS.not_predicted)]));
 }
 
 function nearness(answer, value, low, high) {
@@ -123,7 +109,7 @@ function nearness(answer, value, low, high) {
   if (typeof value !== "number") return answer === value ? WORDS.hit : WORDS.miss;
   const off = answer === value ? 1 : answer * value > 0 ? Math.max(answer / value, value / answer) : Infinity;
   const hit = low !== null && high !== null ? low <= answer && answer <= high : off <= 1.1;
-  return hit ? WORDS.hit : WORDS.off(figures(off));
+  return hit ? WORDS.hit : WORDS.off.replace("{times}", figures(off));
 }
 
 // ---------------------------------------------------------------- figures with controls

@@ -301,7 +301,7 @@ sliders = {
     "p95_ms": FloatSlider(value=250, min=50, max=1_000, step=10, **late),
     "spare": FloatSlider(value=0.3, min=0, max=0.9, step=0.05, **late),
 }
-interact(lambda **asked: print(sizing.text(sizing.size(judged, demand.replace(**asked)))), **sliders);
+sliding = interact(lambda **asked: print(sizing.text(sizing.size(judged, demand.replace(**asked)))), **sliders)
 
 # %% [markdown] lang="en"
 # ## What it does not know

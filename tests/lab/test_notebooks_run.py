@@ -1,11 +1,9 @@
 """Every notebook, from top to bottom, in quick mode on the real lab, as a student runs it."""
 
-import base64
-
 import foreign_sites
 import nbclient
 import pytest
-from here import slowly
+from here import all_drawn, slowly
 
 from course.languages import in_language, names
 from stacklab import stack
@@ -14,7 +12,6 @@ from stacklab.runs.results import load_runs
 from stacklab.site import read_project
 
 QUICKEST = ("00_start_here", "04_eight_cases", "05_daphne")  # of the course, a lesson of each kind; the others in make faults
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +61,7 @@ def test_a_notebook_runs_from_top_to_bottom_and_puts_the_settings_back(name, exe
     stack.apply(at_defaults, found)
     notebook = executed(name)
 
-    images = [base64.b64decode(output.data["image/png"]) for output in outputs(notebook) if "image/png" in output.get("data", {})]
-    assert len(images) >= 2 and all(image.startswith(PNG) for image in images)
+    assert all_drawn(notebook) >= 2
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
     warnings = [output.text for output in outputs(notebook) if output.get("name") == "stderr" and "Warning" in output.text]
     assert not warnings

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 
 import pytest
-from here import CHROMIUM
+from here import CHROMIUM, all_drawn
 from playwright.sync_api import sync_playwright
 
 from course import languages, site
@@ -34,7 +34,7 @@ def test_every_lesson_is_told_again_from_its_recording(name, monkeypatch, tmp_pa
     monkeypatch.setenv("STACKLAB_RESULTS", str(tmp_path))
     book = site.replayed(name, "en")  # raises on the first cell that fails
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert all_drawn(book) >= 2
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
 
 

@@ -14,6 +14,7 @@ from test_calibration import saved
 
 from stacklab import bench, notebook, recorded, study
 from stacklab.errors import LabError, LabNotRunning
+from stacklab.settings import StackSettings
 from stacklab.site import LAB, Chat, Site
 from stacklab.stack import Applied
 
@@ -156,6 +157,35 @@ def test_runs_at_full_size_judge_where_they_are_of_the_same_site(tmp_path):
     plains = http_run(tmp_path / "eight-cases-quick@plain", "r1-01-a")
     plains = replace(plains, environment=plains.environment | {"site": PLAIN.to_dict()})
     assert notebook.full_size([plains]) == [plains], "those that there are, are of other code"
+
+
+def test_a_form_gives_what_was_typed_as_a_cell_would_and_says_what_is_wrong(capsys):
+    given = []
+
+    def seal(answers):
+        if "many" in answers.values():
+            raise LabError("many is no number")
+        given.append(answers)
+
+    typed = notebook.form(["five", "ten"], (), "Seal it", seal)
+    (five, ten), button = [line.children[1] for line in typed.children[:2]], typed.children[2]
+    five.value, ten.value = "100", "many"
+    button.click()
+    assert given == [] and "many is no number" in capsys.readouterr().out
+    ten.value = "2e2"
+    button.click()
+    chosen = notebook.form(["fastest"], ["1024/5", "4000/10"], "Seal it", seal)
+    chosen.children[0].children[1].value = "4000/10"
+    chosen.children[1].click()
+    assert given == [{"five": 100.0, "ten": 200.0}, {"fastest": "4000/10"}]
+
+
+def test_settings_whose_default_is_none_are_put_back_too(monkeypatch):
+    done = []
+    monkeypatch.setattr(recorded.stack, "current", lambda host: StackSettings(asgi_threads=8))
+    monkeypatch.setattr(recorded.tasks, "apply_on", lambda lab, settings, expect: done.append((settings, expect)))
+    recorded.Live(SimpleNamespace(web=lambda: WEB)).apply(StackSettings())
+    assert done == [(StackSettings(), StackSettings(asgi_threads=8))]
 
 
 def test_quick_is_the_rule_and_the_environment_can_ask_for_full_size(monkeypatch):
