@@ -25,6 +25,7 @@ from stacklab.errors import LabError
 from stacklab.files import ROOT
 
 PAGE = Path(__file__).parent / "page"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 STOCK = ("course.css", "course.js", "d3.min.js", "plot.umd.min.js", "LICENSE.d3", "LICENSE.plot")
 WORDS = {
     "en": {"course": "How a Django + Channels site carries heavy traffic", "index": "The lessons", "other": "한국어",
@@ -50,7 +51,11 @@ def title_of(book: nbformat.NotebookNode) -> str:
 
 
 def body_of(book: nbformat.NotebookNode) -> str:
-    """The cells as HTML; links to files of the checkout, which a site does not have, are words alone."""
+    """The cells as HTML, without widgets, which want a kernel; links to files of the checkout are words alone."""
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    book.metadata.pop("widgets", None)
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(book)
     return re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"\1", body)
 

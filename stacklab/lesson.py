@@ -175,8 +175,8 @@ class Lesson:
         return self._shown(self._ask("chat", point=point, load=load))
 
     def _shown(self, run: Run) -> Run:
-        if self.replays:
-            print(console.run_text(run))
+        if self.replays:  # without the place of a folder that is the recording's
+            print(console.run_text(run).replace(f"\n{run.path}", ""))
         return run
 
     def experiment(self, plan: Experiment) -> list[Run]:

@@ -5,6 +5,7 @@ import re
 import threading
 from functools import partial
 
+import nbformat
 import pytest
 from here import CHROMIUM, all_drawn
 from playwright.sync_api import sync_playwright
@@ -51,6 +52,19 @@ def test_every_language_has_every_page_and_nothing_is_fetched_from_elsewhere(pag
         assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text), path
         for link in re.findall(r'(?:src|href)="([^"#:]+)"', text):
             assert (path.parent / link).is_file(), f"{path}: {link}"
+
+
+def test_widgets_which_want_a_kernel_stand_on_no_page():
+    slider = nbformat.v4.new_output("display_data", {site.WIDGET: {"model_id": "x"}, "text/plain": "IntSlider(value=50000)"})
+    cell = nbformat.v4.new_code_cell("interact(…)", outputs=[slider])
+    book = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"x": {"state": {"x": {}}}}})
+    body = site.body_of(book)
+    assert "interact" in body and "script" not in body and "IntSlider" not in body
+
+
+def test_no_page_holds_a_place_on_this_computer(pages):
+    for path in pages.rglob("*.html"):
+        assert str(ROOT) not in path.read_text(), path
 
 
 def test_both_languages_show_the_same_measurements(pages):
